@@ -1,0 +1,223 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Code numbers an error for ever: it is never reused and never changes its meaning. The thousands
+// give the class: 1 configuration, 2 topics and producing, 3 storage, 6 groups, 7 actors, 9 bugs.
+type Code uint16
+
+// Every error a user can meet.
+const (
+	CodeInvalidConfig    Code = 1001
+	CodeConfigMismatch   Code = 1002
+	CodeInvalidName      Code = 2001
+	CodeTopicExists      Code = 2002
+	CodeTopicNotFound    Code = 2003
+	CodeRecordTooLarge   Code = 2004
+	CodeInvalidRecord    Code = 2005
+	CodeMixedPartitions  Code = 2006
+	CodeFull             Code = 2007
+	CodeClosed           Code = 2008
+	CodeLevelUnavailable Code = 2009
+	CodeOutOfSequence    Code = 2010
+	CodeProducerFenced   Code = 2011
+	CodePartitionUnknown Code = 2012
+	CodeStorageFull      Code = 3001
+	CodeLogFenced        Code = 3002
+	CodeCorrupt          Code = 3003
+	CodeLocked           Code = 3004
+	CodeVersionTooNew    Code = 3005
+	CodePermission       Code = 3006
+	CodeIO               Code = 3007
+	CodeOffsetOutOfRange Code = 3008
+	CodeFenced           Code = 6001
+	CodeGroupNotFound    Code = 6002
+	CodeUnknownMember    Code = 6003
+	CodeHandlerFailed    Code = 7001
+	CodeInternal         Code = 9001
+)
+
+// CodeInfo is one row of the error table: what a code means, whether trying again can help, and
+// the way out that is printed with it.
+type CodeInfo struct {
+	Code      Code
+	Name      string // SCREAMING_CASE, as logs and other languages spell it
+	Text      string // one clause in lower case
+	Hint      string // what to do, for the person who reads it
+	Retryable bool   // the same call may succeed later without a change by the caller
+	Exit      int    // exit code of the command: 1 failed, 2 usage, 3 not found, 4 unreachable, 5 denied
+}
+
+// Codes is the one table of errors. docs/errors.md is checked against it by a test.
+var Codes = []CodeInfo{
+	{CodeInvalidConfig, "INVALID_CONFIG", "invalid configuration",
+		"change the named field to a value within the named bound", false, 2},
+	{CodeConfigMismatch, "CONFIG_MISMATCH", "the topic exists with another configuration",
+		"open it with the stored value, or create a topic under another name", false, 2},
+	{CodeInvalidName, "INVALID_NAME", "invalid name",
+		"use 1 to 249 of a-z A-Z 0-9 . _ - and do not start with __", false, 2},
+	{CodeTopicExists, "TOPIC_EXISTS", "the topic exists already",
+		"pick another name, or delete the topic first", false, 1},
+	{CodeTopicNotFound, "TOPIC_NOT_FOUND", "the topic does not exist",
+		"topics are never created implicitly: create it with node.WithTopic or bus.CreateTopic", false, 3},
+	{CodeRecordTooLarge, "RECORD_TOO_LARGE", "the record is over the topic's limit",
+		"split the value, store it elsewhere and publish a reference, or raise MaxRecordBytes (16 MiB at most)",
+		false, 1},
+	{CodeInvalidRecord, "INVALID_RECORD", "the record breaks a limit",
+		"keep keys within 32 KiB and headers within 64 in number and 16 KiB in all", false, 1},
+	{CodeMixedPartitions, "MIXED_PARTITIONS", "the batch spans several partitions",
+		"give all messages of a batch the same key, or publish them singly", false, 1},
+	{CodeFull, "FULL", "no room in flight",
+		"wait for callbacks and try again, or use PublishAsync, which waits", true, 1},
+	{CodeClosed, "CLOSED", "closed",
+		"open the bus, producer or subscription again", false, 1},
+	{CodeLevelUnavailable, "LEVEL_UNAVAILABLE", "this build cannot give the durability level",
+		"use none, page or disk: a single node has no quorum, and a weaker level is never given silently", false, 2},
+	{CodeOutOfSequence, "OUT_OF_SEQUENCE", "a producer sequence is missing before this one",
+		"a record was lost between producer and bus: open a new producer and publish again from the last receipt",
+		false, 1},
+	{CodeProducerFenced, "PRODUCER_FENCED", "a newer producer with the same id took over",
+		"stop this instance: another one runs with its id", false, 1},
+	{CodePartitionUnknown, "PARTITION_UNKNOWN", "the topic has no such partition",
+		"use a partition from 0 to the topic's partitions minus one", false, 3},
+	{CodeStorageFull, "STORAGE_FULL", "the disk is full",
+		"free space or lower RetentionBytes; reading goes on, and publishing resumes when there is room", true, 1},
+	{CodeLogFenced, "LOG_FENCED", "a write or sync failed, so the partition takes no more appends",
+		"check the disk (dmesg), then open the bus again: what was acknowledged is re-read from the disk", false, 1},
+	{CodeCorrupt, "CORRUPT", "stored data is damaged",
+		"nothing was cut: restore the named segment from a copy; other partitions and topics go on", false, 1},
+	{CodeLocked, "LOCKED", "another process has the data folder open",
+		"stop that process, or use another folder", false, 1},
+	{CodeVersionTooNew, "VERSION_TOO_NEW", "the data was written by a newer version",
+		"open it with that version or a later one; nothing was changed", false, 1},
+	{CodePermission, "PERMISSION", "permission denied by the file system",
+		"make the folder readable, writable and searchable for this user (chmod u+rwx)", false, 5},
+	{CodeIO, "IO", "the disk answered with an error",
+		"check the disk (dmesg); reads of other partitions go on", false, 1},
+	{CodeOffsetOutOfRange, "OFFSET_OUT_OF_RANGE", "the offset is not in the log",
+		"read from leat.Earliest, or from an offset within the range the message names", false, 3},
+	{CodeFenced, "FENCED", "this member was replaced in its group",
+		"its partitions belong to another member: subscribe again to rejoin", false, 1},
+	{CodeGroupNotFound, "GROUP_NOT_FOUND", "the group does not exist",
+		"a group exists from its first subscription on; list them with bus.Groups", false, 3},
+	{CodeUnknownMember, "UNKNOWN_MEMBER", "the group does not know this member",
+		"subscribe again to rejoin", false, 1},
+	{CodeHandlerFailed, "HANDLER_FAILED", "a handler failed on a message",
+		"the message is tried again with a growing pause; fix the handler or skip the message", true, 1},
+	{CodeInternal, "INTERNAL", "a broken invariant in Leat",
+		"this is a bug: please report it with the text of this error", false, 1},
+}
+
+// Info gives a code's row of the table; an unknown code answers that of CodeInternal.
+func (c Code) Info() CodeInfo {
+	for _, row := range Codes {
+		if row.Code == c {
+			return row
+		}
+	}
+	return CodeInternal.Info()
+}
+
+// String gives the form logs and pages use, as in LEAT-2003.
+func (c Code) String() string { return "LEAT-" + strconv.Itoa(int(c)) }
+
+// Error is every error of the public API. Errors with the same Code are equal to errors.Is.
+type Error struct {
+	Code      Code
+	Op        string // what was tried and on what, as in `create topic "trades"`
+	Hint      string // what to do; empty means the table's
+	Retryable bool   // set from the table by NewError; the same call may succeed later
+	Err       error  // the cause, if any
+}
+
+// NewError fills hint and retryability from the table.
+func NewError(code Code, op string, cause error) *Error {
+	row := code.Info()
+	return &Error{Code: code, Op: op, Hint: row.Hint, Retryable: row.Retryable, Err: cause}
+}
+
+// Errorf is NewError with a formatted cause.
+func Errorf(code Code, op, format string, args ...any) *Error {
+	return NewError(code, op, fmt.Errorf(format, args...))
+}
+
+// Error is one line without the hint: code, what was tried, what was found.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("leat: ")
+	if e.Op != "" {
+		b.WriteString(e.Op)
+		b.WriteString(": ")
+	}
+	b.WriteString(e.Code.Info().Text)
+	if e.Err != nil {
+		b.WriteString(": ")
+		b.WriteString(e.Err.Error())
+	}
+	b.WriteString(" (")
+	b.WriteString(e.Code.String())
+	b.WriteString(")")
+	return b.String()
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is makes errors.Is compare codes, so that sentinels match whatever Op and cause say.
+func (e *Error) Is(target error) bool {
+	other, ok := target.(*Error)
+	return ok && other.Code == e.Code
+}
+
+// HintFor gives the way out for err: its own hint, or the table's; empty if err is not ours.
+func HintFor(err error) string {
+	var e *Error
+	if !errors.As(err, &e) {
+		return ""
+	}
+	if e.Hint != "" {
+		return e.Hint
+	}
+	return e.Code.Info().Hint
+}
+
+// Retryable answers the one question of every retry loop: may the same call succeed later?
+func Retryable(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Retryable || e.Code.Info().Retryable)
+}
+
+// CodeOf gives the code of err, or CodeInternal where err is not ours.
+func CodeOf(err error) Code {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return CodeInternal
+}
+
+// Sentinels for errors.Is.
+var (
+	ErrConfigMismatch   = NewError(CodeConfigMismatch, "", nil)
+	ErrInvalidName      = NewError(CodeInvalidName, "", nil)
+	ErrTopicExists      = NewError(CodeTopicExists, "", nil)
+	ErrTopicNotFound    = NewError(CodeTopicNotFound, "", nil)
+	ErrRecordTooLarge   = NewError(CodeRecordTooLarge, "", nil)
+	ErrInvalidRecord    = NewError(CodeInvalidRecord, "", nil)
+	ErrMixedPartitions  = NewError(CodeMixedPartitions, "", nil)
+	ErrFull             = NewError(CodeFull, "", nil)
+	ErrClosed           = NewError(CodeClosed, "", nil)
+	ErrLevelUnavailable = NewError(CodeLevelUnavailable, "", nil)
+	ErrStorageFull      = NewError(CodeStorageFull, "", nil)
+	ErrLogFenced        = NewError(CodeLogFenced, "", nil)
+	ErrCorrupt          = NewError(CodeCorrupt, "", nil)
+	ErrLocked           = NewError(CodeLocked, "", nil)
+	ErrVersionTooNew    = NewError(CodeVersionTooNew, "", nil)
+	ErrFenced           = NewError(CodeFenced, "", nil)
+	ErrOffsetOutOfRange = NewError(CodeOffsetOutOfRange, "", nil)
+)

@@ -1,0 +1,63 @@
+package core
+
+import "fmt"
+
+// TopicConfig is what a topic is created with. The zero value is valid: one partition, level
+// disk, everything kept.
+type TopicConfig struct {
+	Partitions     int   // 1 to 16,384; 0 means 1. Fixed at creation
+	Ack            Ack   // the least a publish gets, and what makes a record visible; default disk
+	RetentionBytes int64 // per partition: oldest whole segments beyond it are deleted; 0 keeps everything
+	SegmentBytes   int64 // size of a full segment, a power of two from 256 KiB to 64 MiB; 0 means 64 MiB
+	MaxRecordBytes int   // largest encoded record, at most 16 MiB; 0 means 1 MiB
+}
+
+// WithDefaults fills what is zero.
+func (c TopicConfig) WithDefaults() TopicConfig {
+	if c.Partitions == 0 {
+		c.Partitions = 1
+	}
+	c.Ack = c.Ack.Or(AckDisk)
+	if c.SegmentBytes == 0 {
+		c.SegmentBytes = MaxSegmentBytes
+	}
+	if c.MaxRecordBytes == 0 {
+		c.MaxRecordBytes = DefaultRecordBytes
+	}
+	return c
+}
+
+// Validate checks every field of a configuration without defaults; the error names field and bound.
+func (c TopicConfig) Validate(name string) error {
+	op := "topic " + Quote(name)
+	switch {
+	case c.Partitions < 1 || c.Partitions > MaxPartitions:
+		return Errorf(CodeInvalidConfig, op, "Partitions %d: want 1 to %d", c.Partitions, MaxPartitions)
+	case c.RetentionBytes < 0:
+		return Errorf(CodeInvalidConfig, op, "RetentionBytes %d: want 0 or more", c.RetentionBytes)
+	case c.SegmentBytes < MinSegmentBytes || c.SegmentBytes > MaxSegmentBytes ||
+		c.SegmentBytes&(c.SegmentBytes-1) != 0:
+		return Errorf(CodeInvalidConfig, op, "SegmentBytes %d: want a power of two from %d to %d",
+			c.SegmentBytes, MinSegmentBytes, MaxSegmentBytes)
+	case c.MaxRecordBytes < 1 || c.MaxRecordBytes > MaxRecordBytes:
+		return Errorf(CodeInvalidConfig, op, "MaxRecordBytes %d: want 1 to %d", c.MaxRecordBytes, MaxRecordBytes)
+	}
+	return c.Ack.Available()
+}
+
+// Differs names the first field in which want differs from what is stored, or is empty.
+func (c TopicConfig) Differs(want TopicConfig) string {
+	switch {
+	case c.Partitions != want.Partitions:
+		return fmt.Sprintf("Partitions: stored %d, asked %d", c.Partitions, want.Partitions)
+	case c.Ack != want.Ack:
+		return fmt.Sprintf("Ack: stored %v, asked %v", c.Ack, want.Ack)
+	case c.RetentionBytes != want.RetentionBytes:
+		return fmt.Sprintf("RetentionBytes: stored %d, asked %d", c.RetentionBytes, want.RetentionBytes)
+	case c.SegmentBytes != want.SegmentBytes:
+		return fmt.Sprintf("SegmentBytes: stored %d, asked %d", c.SegmentBytes, want.SegmentBytes)
+	case c.MaxRecordBytes != want.MaxRecordBytes:
+		return fmt.Sprintf("MaxRecordBytes: stored %d, asked %d", c.MaxRecordBytes, want.MaxRecordBytes)
+	}
+	return ""
+}

@@ -1,0 +1,84 @@
+package leat
+
+import (
+	"context"
+	"errors"
+)
+
+// Bus is one event bus, whatever carries it: node.Open gives one that lives in this process. It is
+// safe for any number of goroutines. Close it once.
+type Bus struct {
+	backend Backend
+}
+
+// NewBus makes a Bus of a backend. It is the seam for packages that implement the bus; programs
+// call node.Open.
+func NewBus(backend Backend) *Bus { return &Bus{backend: backend} }
+
+// Backend gives what carries the bus, for package actors.
+func (b *Bus) Backend() Backend { return b.backend }
+
+// Done is closed when the bus has been closed.
+func (b *Bus) Done() <-chan struct{} { return b.backend.Done() }
+
+// Close drains publishes in flight for at most 10 s, fails the rest with ErrClosed, commits what
+// was acked, and releases the data folder. Further calls return nil.
+func (b *Bus) Close() error { return b.backend.Close() }
+
+// CreateTopic creates a topic durably. ErrTopicExists if the name is taken, whatever its
+// configuration.
+func (b *Bus) CreateTopic(ctx context.Context, name string, cfg TopicConfig) error {
+	return b.backend.CreateTopic(ctx, name, cfg)
+}
+
+// DeleteTopic deletes a topic, its records and the commits of its groups. Its producers and
+// subscriptions fail with ErrTopicNotFound.
+func (b *Bus) DeleteTopic(ctx context.Context, name string) error {
+	return b.backend.DeleteTopic(ctx, name)
+}
+
+// Topics lists the topics by name, internal ones left out.
+func (b *Bus) Topics(ctx context.Context) ([]TopicInfo, error) { return b.backend.Topics(ctx) }
+
+// Groups lists the consumer groups by name and topic, with their lag.
+func (b *Bus) Groups(ctx context.Context) ([]GroupInfo, error) { return b.backend.Groups(ctx) }
+
+// Producer opens a producer on a topic that exists. Close it, or close the bus.
+func (b *Bus) Producer(topic string, options ...ProducerOption) (*Producer, error) {
+	var o ProducerOptions
+	for _, option := range options {
+		option(&o)
+	}
+	if err := o.Ack.Available(); err != nil {
+		return nil, err
+	}
+	backend, err := b.backend.OpenProducer(topic, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Producer{backend: backend}, nil
+}
+
+// Subscribe opens a subscription on a topic that exists. Without Group it reads every partition
+// from the latest record on and nothing is remembered; with Group the members of the group share
+// the partitions and acks are kept.
+func (b *Bus) Subscribe(topic string, options ...SubscribeOption) (*Subscription, error) {
+	var o SubscribeOptions
+	for _, option := range options {
+		option(&o)
+	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	backend, err := b.backend.OpenSubscription(topic, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Subscription{backend: backend, autoAck: o.AutoAck}, nil
+}
+
+// ended reports whether err only says that a loop is over: its context or the bus was closed.
+func ended(err error) bool {
+	return errors.Is(err, ErrClosed) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, context.DeadlineExceeded)
+}

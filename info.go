@@ -1,0 +1,37 @@
+package leat
+
+// TopicInfo describes a topic at one moment.
+type TopicInfo struct {
+	Name       string
+	ID         uint64
+	Config     TopicConfig
+	Partitions []PartitionInfo
+}
+
+// PartitionInfo describes one partition. Records in [Start, HighWater) can be read.
+type PartitionInfo struct {
+	Partition  int32
+	Start      int64 // first record kept
+	End        int64 // next offset to be written
+	HighWater  int64 // first offset consumers may not see
+	DurableEnd int64 // first offset not known to be synced
+	Bytes      int64 // on disk, records only
+	Err        error // why it takes no records, nil if it does
+}
+
+// GroupInfo describes a consumer group on one topic at one moment.
+type GroupInfo struct {
+	Group      string
+	Topic      string
+	Generation int32
+	Members    []string
+	Partitions []GroupPartition
+}
+
+// GroupPartition is one partition of a group.
+type GroupPartition struct {
+	Partition  int32
+	Member     string // empty if nobody owns it now
+	Committed  int64  // -1 where nothing was committed
+	LagRecords int64  // high-water mark − committed offset
+}

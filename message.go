@@ -1,0 +1,65 @@
+package leat
+
+import (
+	"slices"
+	"time"
+
+	"github.com/leatbus/leat/core"
+)
+
+// Message is what is published and what is delivered. A publisher sets Key, Value and Headers, and
+// Partition under the Manual partitioner; the other fields are set on delivery.
+//
+// A nil Key is a null key and a nil Value a tombstone; both differ from empty ones and keep that
+// difference on disk.
+type Message struct {
+	Key     []byte
+	Value   []byte
+	Headers []Header
+
+	Topic     string
+	Partition int32
+	Offset    int64     // record number within the partition, from 0
+	Time      time.Time // when the bus appended it, never falling within a partition
+
+	sub *Subscription
+}
+
+// Ack acknowledges this message and all before it in its partition. It does not block: acks are
+// folded into a commit every 50 ms, and Subscription.Commit waits for them. ErrFenced says that the
+// partition belongs to another member by now. Without a group it does nothing.
+func (m *Message) Ack() error {
+	if m.sub == nil {
+		return core.Errorf(core.CodeInvalidRecord, "ack", "this message was not delivered by a subscription")
+	}
+	return m.sub.backend.Ack(m.Partition, m.Offset)
+}
+
+// Clone copies the message and everything it points to, so that it may be kept.
+func (m *Message) Clone() *Message {
+	c := *m
+	c.Key = cloneBytes(m.Key)
+	c.Value = cloneBytes(m.Value)
+	c.Headers = slices.Clone(m.Headers)
+	for i := range c.Headers {
+		c.Headers[i].Value = cloneBytes(c.Headers[i].Value)
+	}
+	return &c
+}
+
+// cloneBytes keeps nil nil and empty empty: the difference is data.
+func cloneBytes(b []byte) []byte {
+	if b == nil {
+		return nil
+	}
+	return append(make([]byte, 0, len(b)), b...)
+}
+
+// Receipt tells where a published message is.
+type Receipt struct {
+	Topic     string
+	Partition int32
+	Offset    int64     // -1 at level none
+	Time      time.Time // the append time; zero at level none
+	Duplicate bool      // the bus had it already; Offset is the original
+}

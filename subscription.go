@@ -1,0 +1,99 @@
+package leat
+
+import (
+	"context"
+	"iter"
+
+	"github.com/leatbus/leat/core"
+)
+
+// Subscription reads one topic at its own pace. Its loop belongs to one goroutine at a time; Ack,
+// Commit and Close may be called from any.
+type Subscription struct {
+	backend SubscriptionBackend
+	autoAck bool
+}
+
+// SubscribeOptions is the sum of the options of a subscription.
+type SubscribeOptions struct {
+	Group   string
+	From    Position
+	AutoAck bool
+	ReadAt  Ack
+	Spin    bool
+}
+
+// SubscribeOption is one option of Bus.Subscribe.
+type SubscribeOption func(*SubscribeOptions)
+
+// Group joins a stream group: each partition is read by one member, in order, at least once.
+func Group(name string) SubscribeOption { return func(o *SubscribeOptions) { o.Group = name } }
+
+// From sets where to start; with a group it counts only where no commit exists. The default is
+// Latest without a group and Earliest with one.
+func From(p Position) SubscribeOption { return func(o *SubscribeOptions) { o.From = p } }
+
+// AutoAck acks each message when the next one is asked for.
+func AutoAck() SubscribeOption { return func(o *SubscribeOptions) { o.AutoAck = true } }
+
+// ReadAt reads at a weaker level than the topic's: at AckPage what is in the page cache but not yet
+// synced is delivered too, and a power cut may take it back.
+func ReadAt(level Ack) SubscribeOption { return func(o *SubscribeOptions) { o.ReadAt = level } }
+
+// Spin makes the loop poll instead of sleeping when there is nothing to read. It is the lowest
+// latency and keeps a core busy.
+func Spin() SubscribeOption { return func(o *SubscribeOptions) { o.Spin = true } }
+
+func (o *SubscribeOptions) validate() error {
+	if o.Group != "" {
+		if err := core.ValidateName("group", o.Group); err != nil {
+			return err
+		}
+	}
+	if o.ReadAt != AckDefault && o.ReadAt != AckPage && o.ReadAt != AckDisk {
+		return core.Errorf(core.CodeLevelUnavailable, "subscribe", "ReadAt(%v): want page or disk", o.ReadAt)
+	}
+	if o.AutoAck && o.Group == "" {
+		return core.Errorf(core.CodeInvalidConfig, "subscribe", "AutoAck needs a Group: nothing else keeps acks")
+	}
+	return nil
+}
+
+// Messages delivers messages until ctx ends or the subscription is closed, which end the loop
+// without an error. The message is reused by the next step: Clone keeps one. ErrCorrupt and
+// ErrFenced are delivered once and end the loop; any other error too.
+//
+// Leaving the loop with break neither acks nor leaves the group: a later loop goes on behind the
+// last message delivered.
+func (s *Subscription) Messages(ctx context.Context) iter.Seq2[*Message, error] {
+	return func(yield func(*Message, error) bool) {
+		m := &Message{sub: s}
+		for {
+			if err := s.backend.Next(ctx, m); err != nil {
+				if !ended(err) {
+					yield(nil, err)
+				}
+				return
+			}
+			if !yield(m, nil) {
+				return
+			}
+			if s.autoAck {
+				if err := m.Ack(); err != nil {
+					yield(nil, err)
+					return
+				}
+			}
+		}
+	}
+}
+
+// Commit waits until everything acked so far is stored, so that it survives what the level of the
+// topic survives.
+func (s *Subscription) Commit(ctx context.Context) error { return s.backend.Commit(ctx) }
+
+// Close commits what was acked, leaves the group and ends the loop. It acks nothing.
+func (s *Subscription) Close() error { return s.backend.Close() }
+
+// Backend gives what carries the subscription, for package actors.
+func (s *Subscription) Backend() SubscriptionBackend { return s.backend }

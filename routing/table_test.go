@@ -77,7 +77,8 @@ func TestNewTableBounds(t *testing.T) {
 	}
 	var zero Table
 	if zero.Partitions() != 1 || zero.Partition(Slots-1) != 0 {
-		t.Errorf("zero Table: %d partitions, last slot in %d; want 1, 0", zero.Partitions(), zero.Partition(Slots-1))
+		t.Errorf("zero Table: %d partitions, last slot in %d; want 1, 0",
+			zero.Partitions(), zero.Partition(Slots-1))
 	}
 }
 

@@ -1,0 +1,160 @@
+package core
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Topic is one topic of the catalogue.
+type Topic struct {
+	ID      uint64 // names the topic's folder; never reused
+	Name    string
+	Config  TopicConfig // without defaults
+	Created int64       // nanoseconds since 1970, 0 for internal topics
+}
+
+// Internal reports whether the topic is one of Leat's own.
+func (t *Topic) Internal() bool { return t.ID < FirstTopicID }
+
+// internalSegmentBytes keeps the internal topics small: their owners write a snapshot at each roll.
+const internalSegmentBytes = 1 << 20
+
+func internalTopic(id uint64, name string, partitions int) *Topic {
+	config := TopicConfig{Partitions: partitions, Ack: AckDisk, SegmentBytes: internalSegmentBytes}
+	return &Topic{ID: id, Name: name, Config: config.WithDefaults()}
+}
+
+// Catalogue is the state machine of topics. Create and Delete only plan: they check and give the
+// record of the change. The change happens in Apply, which the shell calls once the record is
+// stored in __meta, one change after the other, and for every stored record when it opens.
+//
+// Invariant: names and ids are unique; an id is never given to a second topic, because the next id
+// survives deletions and snapshots. The internal topics are always there, with fixed ids.
+type Catalogue struct {
+	byID   map[uint64]*Topic
+	byName map[string]*Topic
+	nextID uint64
+}
+
+// NewCatalogue holds the internal topics only.
+func NewCatalogue() *Catalogue {
+	c := &Catalogue{byID: make(map[uint64]*Topic), byName: make(map[string]*Topic), nextID: FirstTopicID}
+	c.put(internalTopic(MetaTopicID, MetaTopic, 1))
+	c.put(internalTopic(GroupTopicID, GroupsTopic, GroupsPartitions))
+	return c
+}
+
+func (c *Catalogue) put(t *Topic) { c.byID[t.ID], c.byName[t.Name] = t, t }
+
+// Create plans a topic; what is zero in cfg gets its default. It changes nothing: store the record,
+// then Apply it. Errors: CodeInvalidName, CodeInvalidConfig, CodeLevelUnavailable and, whatever the
+// configuration, CodeTopicExists.
+func (c *Catalogue) Create(name string, cfg TopicConfig, now int64) (CatalogueRecord, error) {
+	cfg = cfg.WithDefaults()
+	if err := ValidateName("topic", name); err != nil {
+		return CatalogueRecord{}, err
+	}
+	if err := cfg.Validate(name); err != nil {
+		return CatalogueRecord{}, err
+	}
+	if known, ok := c.byName[name]; ok {
+		return CatalogueRecord{}, Errorf(CodeTopicExists, "create topic "+Quote(name), "its id is %d", known.ID)
+	}
+	return CatalogueRecord{Kind: CatalogueCreated, ID: c.nextID, Name: name, Config: cfg, Time: now}, nil
+}
+
+// Delete plans the end of a topic. It changes nothing: store the record, then Apply it. Errors:
+// CodeInvalidName for internal topics, CodeTopicNotFound.
+func (c *Catalogue) Delete(name string) (CatalogueRecord, error) {
+	if err := ValidateName("topic", name); err != nil {
+		return CatalogueRecord{}, err
+	}
+	known, ok := c.byName[name]
+	if !ok {
+		return CatalogueRecord{}, NewError(CodeTopicNotFound, "delete topic "+Quote(name), nil)
+	}
+	return CatalogueRecord{Kind: CatalogueDeleted, ID: known.ID}, nil
+}
+
+// Apply makes a stored change. Applying a record again changes nothing, so that a log whose older
+// part was replaced by a snapshot replays to the same catalogue. An error, CodeCorrupt, means that
+// the records contradict each other; nothing was changed then.
+func (c *Catalogue) Apply(r CatalogueRecord) error {
+	if err := r.validate(); err != nil {
+		return err
+	}
+	switch r.Kind {
+	case CatalogueCreated:
+		if err := c.applyCreated(&r); err != nil {
+			return err
+		}
+	case CatalogueDeleted:
+		if t, ok := c.byID[r.ID]; ok {
+			delete(c.byID, t.ID)
+			delete(c.byName, t.Name)
+		}
+	case CatalogueMark:
+		c.nextID = max(c.nextID, r.ID)
+		return nil
+	}
+	c.nextID = max(c.nextID, r.ID+1)
+	return nil
+}
+
+func (c *Catalogue) applyCreated(r *CatalogueRecord) error {
+	t := Topic{ID: r.ID, Name: r.Name, Config: r.Config, Created: r.Time}
+	if known, ok := c.byID[r.ID]; ok {
+		if *known != t {
+			return corruptCatalogue("id %d is %s and again %s", r.ID, Quote(known.Name), Quote(r.Name))
+		}
+		return nil
+	}
+	if known, ok := c.byName[r.Name]; ok {
+		return corruptCatalogue("topic %s has id %d and again %d", Quote(r.Name), known.ID, r.ID)
+	}
+	c.put(&t)
+	return nil
+}
+
+// ByName finds a topic, internal ones too.
+func (c *Catalogue) ByName(name string) (Topic, bool) { return found(c.byName[name]) }
+
+// ByID finds a topic, internal ones too.
+func (c *Catalogue) ByID(id uint64) (Topic, bool) { return found(c.byID[id]) }
+
+func found(t *Topic) (Topic, bool) {
+	if t == nil {
+		return Topic{}, false
+	}
+	return *t, true
+}
+
+// List gives all topics, internal ones too, sorted by name.
+func (c *Catalogue) List() []Topic {
+	return c.sorted(func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
+}
+
+func (c *Catalogue) sorted(order func(a, b Topic) int) []Topic {
+	list := make([]Topic, 0, len(c.byID))
+	for t := range maps.Values(c.byID) {
+		list = append(list, *t)
+	}
+	slices.SortFunc(list, order)
+	return list
+}
+
+// Snapshot gives the records from which an empty catalogue becomes this one: the topics by id,
+// then the mark that keeps the ids of deleted topics from being given again. Internal topics are
+// not in it.
+func (c *Catalogue) Snapshot() []CatalogueRecord {
+	var records []CatalogueRecord
+	for _, t := range c.sorted(func(a, b Topic) int { return cmp.Compare(a.ID, b.ID) }) {
+		if !t.Internal() {
+			records = append(records, CatalogueRecord{Kind: CatalogueCreated, ID: t.ID, Name: t.Name,
+				Config: t.Config, Time: t.Created})
+		}
+	}
+	return append(records, CatalogueRecord{Kind: CatalogueMark, ID: c.nextID})
+}

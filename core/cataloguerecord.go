@@ -1,0 +1,113 @@
+package core
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// CatalogueKind is the kind of a catalogue record. Its numbers are stored.
+type CatalogueKind uint8
+
+// The kinds of catalogue records.
+const (
+	CatalogueCreated CatalogueKind = 1 // topic ID exists from here on
+	CatalogueDeleted CatalogueKind = 2 // topic ID is gone; only ID counts
+	CatalogueMark    CatalogueKind = 3 // ids below ID have been given; only ID counts
+)
+
+// CatalogueRecordVersion is the version byte this build writes and the newest it reads.
+const CatalogueRecordVersion = 1
+
+// catalogueFixedBytes is a catalogue record without the name.
+const catalogueFixedBytes = 48
+
+// CatalogueRecord is one change of the catalogue, the value of one record of __meta. The layout is
+// in docs/format.md.
+type CatalogueRecord struct {
+	Kind   CatalogueKind
+	ID     uint64
+	Time   int64       // of the creation, nanoseconds since 1970
+	Config TopicConfig // without defaults
+	Name   string
+}
+
+// Encode appends the record to dst.
+func (r *CatalogueRecord) Encode(dst []byte) []byte {
+	le := binary.LittleEndian
+	dst = append(dst, CatalogueRecordVersion, uint8(r.Kind))
+	dst = le.AppendUint16(dst, uint16(len(r.Name)))
+	dst = le.AppendUint32(dst, uint32(r.Config.Partitions))
+	dst = le.AppendUint64(dst, r.ID)
+	dst = le.AppendUint64(dst, uint64(r.Time))
+	dst = le.AppendUint64(dst, uint64(r.Config.RetentionBytes))
+	dst = le.AppendUint64(dst, uint64(r.Config.SegmentBytes))
+	dst = le.AppendUint32(dst, uint32(r.Config.MaxRecordBytes))
+	dst = append(dst, uint8(r.Config.Ack), 0, 0, 0)
+	return append(dst, r.Name...)
+}
+
+// DecodeCatalogueRecord reads what Encode wrote, all of src. A record of a newer version is
+// CodeVersionTooNew, everything else wrong is CodeCorrupt. It does not keep src.
+func DecodeCatalogueRecord(src []byte) (CatalogueRecord, error) {
+	if len(src) > 0 && src[0] > CatalogueRecordVersion {
+		return CatalogueRecord{}, Errorf(CodeVersionTooNew, "read catalogue",
+			"version %d, this build reads up to %d", src[0], CatalogueRecordVersion)
+	}
+	if len(src) < catalogueFixedBytes {
+		return CatalogueRecord{}, corruptCatalogue("%d bytes, a record has at least %d",
+			len(src), catalogueFixedBytes)
+	}
+	le := binary.LittleEndian
+	name := src[catalogueFixedBytes:]
+	if src[0] == 0 || int(le.Uint16(src[2:])) != len(name) || src[45]|src[46]|src[47] != 0 {
+		return CatalogueRecord{}, corruptCatalogue("version %d, %d bytes, name of %d",
+			src[0], len(src), le.Uint16(src[2:]))
+	}
+	partitions, recordBytes := le.Uint32(src[4:]), le.Uint32(src[40:])
+	if partitions > MaxPartitions || recordBytes > MaxRecordBytes {
+		return CatalogueRecord{}, corruptCatalogue("%d partitions, records of %d bytes",
+			partitions, recordBytes)
+	}
+	r := CatalogueRecord{
+		Kind: CatalogueKind(src[1]),
+		ID:   le.Uint64(src[8:]),
+		Time: int64(le.Uint64(src[16:])),
+		Config: TopicConfig{
+			Partitions:     int(partitions),
+			Ack:            Ack(src[44]),
+			RetentionBytes: int64(le.Uint64(src[24:])),
+			SegmentBytes:   int64(le.Uint64(src[32:])),
+			MaxRecordBytes: int(recordBytes),
+		},
+		Name: string(name),
+	}
+	return r, r.validate()
+}
+
+// validate checks what the catalogue relies on. A level that this build cannot give is no damage.
+func (r *CatalogueRecord) validate() error {
+	switch {
+	case r.ID < FirstTopicID || r.ID == ^uint64(0):
+		return corruptCatalogue("topic id %d", r.ID)
+	case r.Kind == CatalogueDeleted || r.Kind == CatalogueMark:
+		if *r != (CatalogueRecord{Kind: r.Kind, ID: r.ID}) {
+			return corruptCatalogue("kind %d with more than an id", r.Kind)
+		}
+		return nil
+	case r.Kind != CatalogueCreated:
+		return corruptCatalogue("kind %d", r.Kind)
+	case r.Config.Ack == AckDefault || r.Config.Ack >= ackEnd:
+		return corruptCatalogue("ack level %d", uint8(r.Config.Ack))
+	}
+	if err := ValidateName("topic", r.Name); err != nil {
+		return NewError(CodeCorrupt, "read catalogue", err)
+	}
+	if err := r.Config.Validate(r.Name); err != nil && CodeOf(err) != CodeLevelUnavailable {
+		return NewError(CodeCorrupt, "read catalogue", err)
+	}
+	return nil
+}
+
+func corruptCatalogue(format string, args ...any) error {
+	return NewError(CodeCorrupt, "read catalogue", fmt.Errorf(format, args...))
+}

@@ -66,12 +66,11 @@ func TestModulesBite(t *testing.T) {
 }
 
 func TestModulesNeedExactVersions(t *testing.T) {
-	for _, version := range []string{"main", "latest", "v1", ">=v1.0.0"} {
+	for _, version := range []string{"main", "latest", "^v1.0.0", ">=v1.0.0"} {
 		root := writeTree(t, map[string]string{
 			"go.mod": "module " + ModulePath + "\n\nrequire example.com/a " + version + "\n",
 		})
-		findings, err := checkModules(t.Context(), root)
-		if err == nil && len(findings) == 0 {
+		if _, err := checkModules(t.Context(), root); err == nil {
 			t.Errorf("a requirement of %q passed", version)
 		}
 	}

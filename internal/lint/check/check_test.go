@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// fakeGo answers for the go command: outputs by first argument, failures by a part of the call.
+type fakeGo struct {
+	outputs map[string]string
+	failing string
+	calls   []string
+}
+
+func (f *fakeGo) checker() *checker {
+	return &checker{fuzzTime: time.Second, run: f.run, output: f.output}
+}
+
+func (f *fakeGo) run(_ context.Context, args ...string) error {
+	call := strings.Join(args, " ")
+	f.calls = append(f.calls, call)
+	if f.failing != "" && strings.Contains(call, f.failing) {
+		return errors.New("exit status 1")
+	}
+	return nil
+}
+
+func (f *fakeGo) output(_ context.Context, args ...string) (string, error) {
+	return f.outputs[args[0]], nil
+}
+
+func TestFuzzTargets(t *testing.T) {
+	listed := "?   \tm/a\t[no test files]\nok  \tm/b\t0.1s\nFuzzOne\nFuzzTwo\nok  \tm/c\t0.2s\n" +
+		"some words of TestMain\nFuzzThree\nok  \tm\t(cached)\n"
+	want := []fuzzTarget{{"m/c", "FuzzOne"}, {"m/c", "FuzzTwo"}, {"m", "FuzzThree"}}
+	if got := fuzzTargets(listed); !slices.Equal(got, want) {
+		t.Errorf("fuzzTargets = %v, want %v", got, want)
+	}
+}
+
+func TestFuzzRunsEveryTargetAndNamesTheFailing(t *testing.T) {
+	fake := &fakeGo{
+		outputs: map[string]string{"test": "FuzzOne\nFuzzTwo\nok  \tm/c\t0.2s\n"},
+		failing: "FuzzOne",
+	}
+	err := fuzz(t.Context(), fake.checker())
+	if err == nil || !strings.Contains(err.Error(), "FuzzOne in m/c") {
+		t.Errorf("fuzz = %v, want an error that names FuzzOne in m/c", err)
+	}
+	want := []string{
+		"test -run=^$ -fuzz=^FuzzOne$ -fuzztime=1s m/c",
+		"test -run=^$ -fuzz=^FuzzTwo$ -fuzztime=1s m/c",
+	}
+	if !slices.Equal(fake.calls, want) {
+		t.Errorf("ran %q, want %q", fake.calls, want)
+	}
+	if err := fuzz(t.Context(), (&fakeGo{}).checker()); err == nil {
+		t.Error("fuzz without a target = nil, want an error")
+	}
+}
+
+func TestRaceTakesWhatExists(t *testing.T) {
+	fake := &fakeGo{outputs: map[string]string{
+		"env":  "1\ngo\n", // any program that is surely there
+		"list": modulePath + "\n" + modulePath + "/core\n" + modulePath + "/routing\n",
+	}}
+	if err := race(t.Context(), fake.checker()); err != nil {
+		t.Fatal(err)
+	}
+	want := "test -race -short -count=1 -timeout=10m " + modulePath + "/core " + modulePath
+	if len(fake.calls) != 1 || fake.calls[0] != want {
+		t.Errorf("ran %q, want %q", fake.calls, want)
+	}
+}
+
+func TestRaceSkipsWithAReason(t *testing.T) {
+	tests := []struct{ name, env, want string }{
+		{"cgo off", "0\ngcc\n", "cgo"},
+		{"no compiler", "1\n\n", "CC names none"},
+		{"a compiler that is not there", "1\nno-such-compiler -m64\n", "no-such-compiler"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			fake := &fakeGo{outputs: map[string]string{"env": tt.env}}
+			err := race(t.Context(), fake.checker())
+			if !errors.Is(err, errSkipped) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("race = %v, want it skipped because of %q", err, tt.want)
+			}
+			if len(fake.calls) > 0 {
+				t.Errorf("ran %q although skipped", fake.calls)
+			}
+		})
+	}
+}
+
+func TestStepsRunOnAfterAFailure(t *testing.T) {
+	result := func(err error) func(context.Context, *checker) error {
+		return func(context.Context, *checker) error { return err }
+	}
+	tests := []struct {
+		name   string
+		first  error
+		ok     bool
+		inLine []string
+	}{
+		{"all well", nil, true, []string{"check: ok", "first ok", "second ok"}},
+		{"a failure", errors.New("broken"), false, []string{"check: FAILED", "first FAILED", "second ok"}},
+		{"a skip", errSkipped, true, []string{"check: ok", "first SKIPPED", "second ok"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			summary, ok := (&checker{}).runSteps(t.Context(),
+				[]step{{"first", result(tt.first)}, {"second", result(nil)}})
+			if ok != tt.ok {
+				t.Errorf("ok = %t, want %t", ok, tt.ok)
+			}
+			for _, part := range tt.inLine {
+				if !strings.Contains(summary, part) {
+					t.Errorf("summary %q, want it to contain %q", summary, part)
+				}
+			}
+			if strings.Contains(summary, "\n") {
+				t.Errorf("summary %q has more than one line", summary)
+			}
+		})
+	}
+}
+
+func TestRunRefusesUnknownCommands(t *testing.T) {
+	for _, args := range [][]string{nil, {"tset"}, {"test", "-no-such-flag"}} {
+		if got := run(t.Context(), args); got != 2 {
+			t.Errorf("run(%q) = %d, want 2", args, got)
+		}
+	}
+}
+
+// TestCheckTestRunsEverything: what CI runs contains the steps of all other commands.
+func TestCheckTestRunsEverything(t *testing.T) {
+	var all []string
+	for _, step := range steps["test"] {
+		all = append(all, step.name)
+	}
+	for command := range steps {
+		for _, step := range steps[command] {
+			if !slices.Contains(all, step.name) {
+				t.Errorf("step %s of check %s is not part of check test", step.name, command)
+			}
+		}
+	}
+	if last := all[len(all)-1]; last != "test" {
+		t.Errorf("the last step is %s, want test: its lines end the log", last)
+	}
+}

@@ -5,14 +5,14 @@
 // One block of memory is used round and round. Three positions, all of them byte counts that only
 // grow, say whose a byte is; a byte's place in memory is its position modulo the capacity.
 //
-//	          released        read              claim        released + capacity
-//	              │             │                 │                  │
-//	 …  free zero │ returned by │ committed, or   │ free: all bytes  │ …
-//	    bytes     │ Next        │ being written   │ are zero         │
-//	              └─────────────┴─────────────────┴──────────────────┘
-//	                                 ▲
-//	         entry:  length word (8 bytes) │ payload │ up to 7 bytes to a multiple of 8
-//	                 0 = not committed yet
+//	         released        read              claim        released + capacity
+//	             │             │                 │                  │
+//	…  free zero │ returned by │ committed, or   │ free: all bytes  │ …
+//	   bytes     │ Next        │ being written   │ are zero         │
+//	             └─────────────┴─────────────────┴──────────────────┘
+//	                                ▲
+//	        entry:  length word (8 bytes) │ payload │ up to 7 bytes to a multiple of 8
+//	                0 = not committed yet
 //
 // A producer claims by moving claim forward with a compare-and-swap, fills its bytes, and commits with
 // one atomic store of the length word. The consumer reads length words in order of claims and stops at

@@ -39,17 +39,20 @@ type parked struct {
 	listed     bool // guarded by parkingLot.mu
 }
 
-// await returns nil once ready reports true, or ctx.Err() if ctx ends first. It climbs the ladder of
-// w between looks. ready must be cheap, and whoever makes it true must call wake afterwards.
+// await returns nil once ready reports true, or ctx.Err() if ctx ends first. The caller has just seen
+// that it is not ready, so the first look comes after the first step of w's ladder. ready must be
+// cheap, and whoever makes it true must call wake afterwards.
 func (l *parkingLot) await(ctx context.Context, w waiting, ready func() bool) error {
 	done := ctx.Done()
-	for step := 0; !ready(); step++ {
+	for step := 0; ; step++ {
 		if !w.pause(step) {
 			if err := l.park(ctx, ready); err != nil {
 				return err
 			}
 			step = 0
-			continue
+		}
+		if ready() {
+			return nil
 		}
 		select {
 		case <-done:
@@ -57,7 +60,6 @@ func (l *parkingLot) await(ctx context.Context, w waiting, ready func() bool) er
 		default:
 		}
 	}
-	return nil
 }
 
 // park blocks until the next wake-up, unless ready already holds once waiting is visible to wakers.

@@ -487,8 +487,12 @@ func TestSlabLostWakeup(t *testing.T) {
 	})
 	parked := 0
 	for range cycles {
-		until(func() bool { return s.Pending() >= 7*entrySizeInt(s.MaxEntry()) })
-		relax(random.IntN(1 + random.IntN(600))*random.IntN(2))
+		for i := 1; s.Pending() < 7*entrySizeInt(s.MaxEntry()); i++ {
+			if i%200 == 0 { // look often, to be here before the producer is parked
+				runtime.Gosched()
+			}
+		}
+		relax(random.IntN(1+random.IntN(600)) * random.IntN(2))
 		parked += int(s.room.waiting.Load())
 		for got := 0; got < 7; {
 			if _, ok := s.Next(); ok {
@@ -630,6 +634,8 @@ func TestSlabCloseUnderLoad(t *testing.T) {
 		for consumed < 500 {
 			if _, ok := s.Next(); ok {
 				consumed++
+			} else {
+				runtime.Gosched()
 			}
 			s.Release()
 		}

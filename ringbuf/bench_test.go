@@ -1,0 +1,148 @@
+package ringbuf
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+type words8 [8]uint64 // 64 bytes
+
+func BenchmarkRelax(b *testing.B) {
+	for b.Loop() {
+		relax(relaxCycles)
+	}
+}
+
+// perSecond reports records handled per second of the benchmark.
+func perSecond(b *testing.B, perOp int) {
+	b.ReportMetric(float64(b.N*perOp)/b.Elapsed().Seconds(), "records/s")
+}
+
+func BenchmarkSlab96B(b *testing.B) {
+	s, err := NewSlab(1 << 20)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var consumer sync.WaitGroup
+	var got int
+	var closed atomic.Bool
+	consumer.Go(func() {
+		for !closed.Load() || !s.Empty() {
+			n := 0
+			for n < 256 {
+				if _, ok := s.Next(); !ok {
+					break
+				}
+				n++
+			}
+			if got += n; n > 0 {
+				s.Release()
+			} else {
+				relax(relaxCycles)
+			}
+		}
+	})
+	b.ReportAllocs()
+	ctx := context.Background()
+	for b.Loop() {
+		e, err := s.Claim(ctx, 96)
+		if err != nil {
+			b.Fatal(err)
+		}
+		e.Bytes[0] = 1
+		s.Commit(e)
+	}
+	perSecond(b, 1)
+	closed.Store(true)
+	consumer.Wait()
+	if got != b.N {
+		b.Fatalf("consumed %d of %d", got, b.N)
+	}
+}
+
+func benchmarkRing[T any](b *testing.B, o Options, batch int) {
+	r, err := New[T](1<<16, o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	p, _ := r.Producer()
+	c, _ := r.Consumer()
+	ctx := context.Background()
+	var consumer sync.WaitGroup
+	var got int
+	consumer.Go(func() {
+		for {
+			first, second, err := c.Next(ctx)
+			if err != nil {
+				return
+			}
+			got += len(first) + len(second)
+			c.Release()
+		}
+	})
+	var v T
+	b.ReportAllocs()
+	for b.Loop() {
+		if batch == 1 {
+			if err := p.Send(ctx, &v); err != nil {
+				b.Fatal(err)
+			}
+			continue
+		}
+		claimed, err := p.Claim(ctx, batch)
+		if err != nil {
+			b.Fatal(err)
+		}
+		first, second := claimed.Slots()
+		for i := range first {
+			first[i] = v
+		}
+		for i := range second {
+			second[i] = v
+		}
+		p.Publish(claimed)
+	}
+	perSecond(b, batch)
+	r.Close()
+	consumer.Wait()
+	if got != b.N*batch {
+		b.Fatalf("consumed %d of %d", got, b.N*batch)
+	}
+}
+
+func benchmarkChannel[T any](b *testing.B) {
+	ch := make(chan T, 1<<16)
+	var consumer sync.WaitGroup
+	var got int
+	consumer.Go(func() {
+		for range ch {
+			got++
+		}
+	})
+	var v T
+	b.ReportAllocs()
+	for b.Loop() {
+		ch <- v
+	}
+	perSecond(b, 1)
+	close(ch)
+	consumer.Wait()
+	if got != b.N {
+		b.Fatalf("consumed %d of %d", got, b.N)
+	}
+}
+
+// One producer and one consumer, each on its own processor if there are two.
+func BenchmarkOneToOne(b *testing.B) {
+	two := Options{Producers: 2, MaxBatch: 64}
+	b.Run("ring/8B", func(b *testing.B) { benchmarkRing[uint64](b, Options{}, 1) })
+	b.Run("ring/8B/batch16", func(b *testing.B) { benchmarkRing[uint64](b, Options{}, 16) })
+	b.Run("ring/64B", func(b *testing.B) { benchmarkRing[words8](b, Options{}, 1) })
+	b.Run("ring/64B/batch16", func(b *testing.B) { benchmarkRing[words8](b, Options{}, 16) })
+	b.Run("shared/64B", func(b *testing.B) { benchmarkRing[words8](b, two, 1) })
+	b.Run("shared/64B/batch16", func(b *testing.B) { benchmarkRing[words8](b, two, 16) })
+	b.Run("channel/8B", func(b *testing.B) { benchmarkChannel[uint64](b) })
+	b.Run("channel/64B", func(b *testing.B) { benchmarkChannel[words8](b) })
+}

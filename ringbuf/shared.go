@@ -1,0 +1,45 @@
+package ringbuf
+
+// This file is what several producers of a Ring share: how they claim without a compare-and-swap loop
+// and yet never too much, and how a consumer finds what is published.
+//
+// Claiming. A producer first waits until
+//
+//	claimed + n + headroom <= slowest + size,   headroom = (Producers-1) × MaxBatch
+//
+// and then adds n to the claim word unconditionally. The add cannot overtake the slowest consumer,
+// whatever other producers do in between. Proof: look at an add, and at all adds since the check that
+// led to it; among their checks take the last, made by producer j. After that check every producer,
+// j included, adds at most once up to the add in question: a second add would need a later check. So
+// the claim word is at most what j saw, plus j's n, plus MaxBatch for each of the others, which is
+// what j found room for; and the slowest consumer only moves forward. It needs one claim at a time
+// per handle and no more handles than Options.Producers.
+//
+// Because waiting comes before the add, a wait that ends in an error has nothing to undo.
+//
+// Availability. A claim is published with one store, however many slots it has, to the word that
+// belongs to its first slot:
+//
+//	 63                 tagShift                1        0
+//	┌──────────────────────────┬────────────────┬────────┐
+//	│ lap + 1 of the sequence  │ slots in claim │ aborted│
+//	└──────────────────────────┴────────────────┴────────┘
+//
+// The consumer hops from claim to claim. A word never has to be cleared: it counts only if its lap is
+// that of the sequence looked at, so what was left by an earlier lap, or the initial 0, does not.
+
+const abortedBit = 1
+
+// word is the content of the availability word of a claim of n slots at sequence from.
+func (r *Ring[T]) word(from, n int64) uint64 {
+	return (uint64(from>>r.lapShift)+1)<<r.tagShift | uint64(n)<<1
+}
+
+// claimAt returns the number of slots of the claim published or aborted at sequence from, 0 if none.
+func (r *Ring[T]) claimAt(from int64) (n int64, aborted bool) {
+	word := r.words[from&r.mask].Load()
+	if word>>r.tagShift != uint64(from>>r.lapShift)+1 {
+		return 0, false
+	}
+	return int64(word&(1<<r.tagShift-1)) >> 1, word&abortedBit != 0
+}

@@ -1,0 +1,78 @@
+package benchkit
+
+import "github.com/HdrHistogram/hdrhistogram-go"
+
+// Bounds of every histogram: what lies outside counts as the bound.
+const (
+	latencyMin    = int64(1)
+	latencyMax    = int64(60e9)
+	latencyDigits = 3
+)
+
+// Histogram collects latencies in nanoseconds, from 1 ns to 60 s with three digits. It belongs to one
+// goroutine.
+type Histogram struct {
+	hdr *hdrhistogram.Histogram
+}
+
+// NewHistogram makes an empty histogram of about 200 KiB.
+func NewHistogram() *Histogram {
+	return &Histogram{hdr: hdrhistogram.New(latencyMin, latencyMax, latencyDigits)}
+}
+
+// Record adds one latency. It does not allocate or block.
+func (h *Histogram) Record(nanos int64) {
+	// In bounds, so there is no error.
+	_ = h.hdr.RecordValue(min(max(nanos, latencyMin), latencyMax))
+}
+
+// Merge adds everything in other.
+func (h *Histogram) Merge(other *Histogram) { h.hdr.Merge(other.hdr) }
+
+// Reset empties the histogram.
+func (h *Histogram) Reset() { h.hdr.Reset() }
+
+// Latency is a histogram in five numbers, in microseconds.
+type Latency struct {
+	Count int64   `json:"count"`
+	P50   float64 `json:"p50"`
+	P99   float64 `json:"p99"`
+	P999  float64 `json:"p999"`
+	Max   float64 `json:"max"`
+}
+
+// Summary reads the histogram; an empty one is all zeros.
+func (h *Histogram) Summary() Latency {
+	if h.hdr.TotalCount() == 0 {
+		return Latency{}
+	}
+	micros := func(percentile float64) float64 { return float64(h.hdr.ValueAtPercentile(percentile)) / 1e3 }
+	return Latency{
+		Count: h.hdr.TotalCount(),
+		P50:   micros(50),
+		P99:   micros(99),
+		P999:  micros(99.9),
+		Max:   float64(h.hdr.Max()) / 1e3,
+	}
+}
+
+// medianLatency takes each number's median over rounds, and the highest maximum: a stall is never
+// voted away.
+func medianLatency(rounds []Latency) Latency {
+	pick := func(of func(Latency) float64) float64 {
+		values := make([]float64, len(rounds))
+		for i, r := range rounds {
+			values[i] = of(r)
+		}
+		return median(values)
+	}
+	var l Latency
+	for _, r := range rounds {
+		l.Count += r.Count
+		l.Max = max(l.Max, r.Max)
+	}
+	l.P50 = pick(func(l Latency) float64 { return l.P50 })
+	l.P99 = pick(func(l Latency) float64 { return l.P99 })
+	l.P999 = pick(func(l Latency) float64 { return l.P999 })
+	return l
+}

@@ -1,0 +1,21 @@
+//go:build !linux
+
+package benchkit
+
+import (
+	"errors"
+	"os"
+	"runtime"
+)
+
+func fileSystemOf(string) string { return "" }
+
+func kernelRelease() string { return "" }
+
+func syncData(file *os.File) error { return file.Sync() }
+
+// processUse is read from /proc, which only Linux has.
+func processUse() (cpuNanos, residentBytes int64, err error) {
+	return 0, 0, errors.New("benchkit: processor time and memory of a process are read on Linux only, not on " +
+		runtime.GOOS)
+}

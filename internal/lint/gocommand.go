@@ -121,6 +121,8 @@ func holdsGo(root, dir string) bool {
 
 // goMod is what the rules read of go mod edit -json.
 type goMod struct {
+	Require []struct{ Path, Version string }
+	Go      string
 	Replace []struct {
 		Old, New struct{ Path, Version string }
 	}

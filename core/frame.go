@@ -46,7 +46,9 @@ type FrameHeader struct {
 }
 
 // Type is the frame's kind.
-func (h *FrameHeader) Type() FrameType { return FrameType(h.Attrs & 0x0f) }
+func (h *FrameHeader) Type() FrameType { return FrameType(h.Attrs & attrsTypeMask) }
+
+const attrsTypeMask = 0x0f
 
 // PayloadBytes is the length of the payload without padding.
 func (h *FrameHeader) PayloadBytes() int { return int(h.Length) - FrameHeaderSize }
@@ -134,14 +136,20 @@ func DecodeFrameHeader(src []byte, seed uint32) (FrameHeader, error) {
 		return FrameHeader{}, corruptFrame("%d bytes, a header has %d", len(src), FrameHeaderSize)
 	}
 	h := ParseFrameHeader(src)
+	longest := uint32(FrameHeaderSize + MaxBatchBytes + MaxRecordBytes)
+	if h.Type() == FrameFiller {
+		longest = MaxSegmentBytes
+	}
 	switch {
-	case h.Length < FrameHeaderSize || h.Length > FrameHeaderSize+MaxBatchBytes+MaxRecordBytes:
+	case h.Length < FrameHeaderSize || h.Length > longest:
 		return h, corruptFrame("length %d", h.Length)
 	case headerChecksum(src, seed) != h.HeaderCRC:
 		return h, corruptFrame("header checksum %08x, computed %08x", h.HeaderCRC, headerChecksum(src, seed))
 	case h.Version > FrameVersion:
 		return h, Errorf(CodeVersionTooNew, "read frame", "version %d, this build reads up to %d",
 			h.Version, FrameVersion)
+	case h.Version != 0 && h.Attrs&^attrsTypeMask != 0:
+		return h, Errorf(CodeVersionTooNew, "read frame", "attrs %#02x: this build reads no compression", h.Attrs)
 	case h.Version == 0 || h.Type() >= frameTypes:
 		return h, corruptFrame("version %d, type %d", h.Version, h.Type())
 	case h.BaseOffset < 0 || h.BaseOffset > h.NextOffset() || h.Records > MaxBatchRecords:

@@ -56,14 +56,22 @@ func EncodedRecordSize(key, value []byte, headers []Header) (int, error) {
 	if len(headers) > MaxHeaders {
 		return 0, Errorf(CodeInvalidRecord, "publish", "%d headers, at most %d", len(headers), MaxHeaders)
 	}
-	h := EncodedHeadersSize(headers)
-	if h > MaxHeaderBytes {
-		return 0, Errorf(CodeInvalidRecord, "publish", "headers of %d bytes, at most %d", h, MaxHeaderBytes)
+	h := 0
+	for i := range headers {
+		// Each addend is bounded before it is added, so that the sum cannot overflow.
+		k, v := len(headers[i].Key), len(headers[i].Value)
+		if h += 6 + min(k, MaxHeaderBytes) + min(v, MaxHeaderBytes); h > MaxHeaderBytes {
+			return 0, Errorf(CodeInvalidRecord, "publish", "headers of more than %d bytes", MaxHeaderBytes)
+		}
 	}
 	if len(value) > MaxRecordBytes {
 		return 0, Errorf(CodeRecordTooLarge, "publish", "value of %d bytes, at most %d", len(value), MaxRecordBytes)
 	}
-	return Align8(RecordHeaderSize + len(key) + h + len(value)), nil
+	size := Align8(RecordHeaderSize + len(key) + h + len(value))
+	if size > MaxRecordBytes {
+		return 0, Errorf(CodeRecordTooLarge, "publish", "record of %d bytes, at most %d", size, MaxRecordBytes)
+	}
+	return size, nil
 }
 
 // PutRecord encodes a record into dst, which has exactly the size EncodedRecordSize gave, pad
@@ -126,6 +134,9 @@ func DecodeRecord(src []byte) (Record, int, error) {
 		return Record{}, 0, corruptRecord("key of %d and headers of %d bytes in a record of %d",
 			keyLen, headersLen, length)
 	}
+	if r.Flags&FlagNullKey != 0 && keyLen > 0 || r.Flags&FlagNullValue != 0 && valueAt < length {
+		return Record{}, 0, corruptRecord("null key of %d or null value of %d bytes", keyLen, length-valueAt)
+	}
 	if r.Flags&FlagNullKey == 0 {
 		r.Key = src[keyAt : keyAt+keyLen : keyAt+keyLen]
 	}
@@ -144,9 +155,17 @@ type HeaderDecoder struct {
 
 const headerNamesKept = 256
 
-// Decode appends the headers in raw to dst; values point into raw.
+// Decode appends the headers in raw to dst; values point into raw. More than MaxHeaders, or more
+// than MaxHeaderBytes of them, are CodeCorrupt like everything else wrong.
 func (d *HeaderDecoder) Decode(raw []byte, dst []Header) ([]Header, error) {
+	if len(raw) > MaxHeaderBytes {
+		return dst, corruptRecord("headers of %d bytes, at most %d", len(raw), MaxHeaderBytes)
+	}
+	most := len(dst) + MaxHeaders
 	for len(raw) > 0 {
+		if len(dst) == most {
+			return dst, corruptRecord("more than %d headers", MaxHeaders)
+		}
 		if len(raw) < 6 {
 			return dst, corruptRecord("%d bytes left in headers", len(raw))
 		}

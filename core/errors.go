@@ -77,7 +77,8 @@ var Codes = []CodeInfo{
 	{CodeClosed, "CLOSED", "closed",
 		"open the bus, producer or subscription again", false, 1},
 	{CodeLevelUnavailable, "LEVEL_UNAVAILABLE", "this build cannot give the durability level",
-		"use none, page or disk: a single node has no quorum, and a weaker level is never given silently", false, 2},
+		"use none, page or disk: a single node has no quorum, and a weaker level is never given silently",
+		false, 2},
 	{CodeOutOfSequence, "OUT_OF_SEQUENCE", "a producer sequence is missing before this one",
 		"a record was lost between producer and bus: open a new producer and publish again from the last receipt",
 		false, 1},
@@ -88,7 +89,8 @@ var Codes = []CodeInfo{
 	{CodeStorageFull, "STORAGE_FULL", "the disk is full",
 		"free space or lower RetentionBytes; reading goes on, and publishing resumes when there is room", true, 1},
 	{CodeLogFenced, "LOG_FENCED", "a write or sync failed, so the partition takes no more appends",
-		"check the disk (dmesg), then open the bus again: what was acknowledged is re-read from the disk", false, 1},
+		"check the disk (dmesg), then open the bus again: what was acknowledged is re-read from the disk",
+		false, 1},
 	{CodeCorrupt, "CORRUPT", "stored data is damaged",
 		"nothing was cut: restore the named segment from a copy; other partitions and topics go on", false, 1},
 	{CodeLocked, "LOCKED", "another process has the data folder open",
@@ -201,8 +203,9 @@ func CodeOf(err error) Code {
 	return CodeInternal
 }
 
-// Sentinels for errors.Is.
+// Sentinels for errors.Is, one per code.
 var (
+	ErrInvalidConfig    = NewError(CodeInvalidConfig, "", nil)
 	ErrConfigMismatch   = NewError(CodeConfigMismatch, "", nil)
 	ErrInvalidName      = NewError(CodeInvalidName, "", nil)
 	ErrTopicExists      = NewError(CodeTopicExists, "", nil)
@@ -213,11 +216,20 @@ var (
 	ErrFull             = NewError(CodeFull, "", nil)
 	ErrClosed           = NewError(CodeClosed, "", nil)
 	ErrLevelUnavailable = NewError(CodeLevelUnavailable, "", nil)
+	ErrOutOfSequence    = NewError(CodeOutOfSequence, "", nil)
+	ErrProducerFenced   = NewError(CodeProducerFenced, "", nil)
+	ErrPartitionUnknown = NewError(CodePartitionUnknown, "", nil)
 	ErrStorageFull      = NewError(CodeStorageFull, "", nil)
 	ErrLogFenced        = NewError(CodeLogFenced, "", nil)
 	ErrCorrupt          = NewError(CodeCorrupt, "", nil)
 	ErrLocked           = NewError(CodeLocked, "", nil)
 	ErrVersionTooNew    = NewError(CodeVersionTooNew, "", nil)
-	ErrFenced           = NewError(CodeFenced, "", nil)
+	ErrPermission       = NewError(CodePermission, "", nil)
+	ErrIO               = NewError(CodeIO, "", nil)
 	ErrOffsetOutOfRange = NewError(CodeOffsetOutOfRange, "", nil)
+	ErrFenced           = NewError(CodeFenced, "", nil)
+	ErrGroupNotFound    = NewError(CodeGroupNotFound, "", nil)
+	ErrUnknownMember    = NewError(CodeUnknownMember, "", nil)
+	ErrHandlerFailed    = NewError(CodeHandlerFailed, "", nil)
+	ErrInternal         = NewError(CodeInternal, "", nil)
 )

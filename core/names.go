@@ -3,6 +3,7 @@ package core
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // ValidateName checks the name a user gives to a topic or group: 1 to 249 bytes of
@@ -32,7 +33,8 @@ func validateSpelling(kind, name string) error {
 	}
 	for i := range len(name) {
 		if !nameByte(name[i]) {
-			return Errorf(CodeInvalidName, op, "byte %d is %q", i, rune(name[i]))
+			_, size := utf8.DecodeRuneInString(name[i:])
+			return Errorf(CodeInvalidName, op, "byte %d is %+q", i, name[i:i+size])
 		}
 	}
 	return nil

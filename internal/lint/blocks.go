@@ -111,22 +111,31 @@ func (b block) commands() []string {
 // trailingComment matches what a reader is told beside a command.
 var trailingComment = regexp.MustCompile(`\s+#\s.*$`)
 
-// appendArgs puts args behind a command, before a comment that follows it.
+// appendArgs puts args behind a command, before a comment that follows it. The Makefile takes them as
+// ARGS.
 func appendArgs(command, args string) string {
-	return trailingComment.ReplaceAllString(command, "") + " " + args
+	command = trailingComment.ReplaceAllString(command, "")
+	if _, isMake := makeTargets(command); isMake {
+		return command + " ARGS='" + args + "'"
+	}
+	return command + " " + args
 }
 
 // targetsNotRun are those that would run this test again, or take minutes. That they exist is checked.
 var targetsNotRun = []string{"test", "race", "bench", "fuzz", "lint"}
 
-// makeTargets returns the targets that a command asks make for, and whether it is such a command.
+// makeTargets returns the targets that a command asks make for, and whether it is such a command. What
+// follows the first variable is taken for its value.
 func makeTargets(command string) (targets []string, isMake bool) {
 	fields := strings.Fields(trailingComment.ReplaceAllString(command, ""))
 	if len(fields) == 0 || fields[0] != "make" {
 		return nil, false
 	}
 	for _, field := range fields[1:] {
-		if !strings.Contains(field, "=") && !strings.HasPrefix(field, "-") {
+		if strings.Contains(field, "=") {
+			break
+		}
+		if !strings.HasPrefix(field, "-") {
 			targets = append(targets, field)
 		}
 	}

@@ -134,6 +134,8 @@ func TestBlockCommands(t *testing.T) {
 		{"after prompts", block{text: "$ a b\noutput\n$ c\n"}, []string{"a b", "c"}},
 		{"joined", block{text: "a \\\n  b\nc\n"}, []string{"a    b", "c"}},
 		{"with arguments", block{text: "$ a # all of it\nout\n", args: "--for 2s"}, []string{"a --for 2s"}},
+		{"with arguments of make", block{text: "a\nmake b\n", args: "--for 2s"},
+			[]string{"a --for 2s", "make b ARGS='--for 2s'"}},
 	}
 	for _, tt := range tests {
 		if got := tt.b.commands(); !slices.Equal(got, tt.want) {
@@ -175,6 +177,7 @@ func TestRunCommand(t *testing.T) {
 		{"echo reason >&2; exit 3", true, "reason"},
 		{"make test", false, ""},
 		{"make test # everything", false, ""},
+		{"make -s test ARGS='--for 2s'", false, ""},
 		{"make tset", false, `no target "tset"`},
 	}
 	for _, tt := range tests {

@@ -206,3 +206,25 @@ func TestRulesBite(t *testing.T) {
 		}
 	}
 }
+
+// TestExceptions: a row lets its folder, and no other, import its package, and no other.
+func TestExceptions(t *testing.T) {
+	for _, e := range exceptions {
+		if e.reason == "" {
+			t.Errorf("%s may import %s without a reason", e.folder, e.path)
+		}
+	}
+	saved := exceptions
+	t.Cleanup(func() { exceptions = saved })
+	exceptions = []exception{{"node", "crypto/rand", "ids must not be guessed"}}
+	tree, err := Load(fstest.MapFS{
+		"core/a.go":   {Data: []byte("package core\nimport _ \"crypto/rand\"\n")},
+		"node/a.go":   {Data: []byte("package node\nimport _ \"crypto/rand\"\n")},
+		"node/b.go":   {Data: []byte("package node\nimport _ \"math/rand\"\n")},
+		"node/x/a.go": {Data: []byte("package x\nimport _ \"crypto/rand\"\n")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, checkImports(tree), "core/a.go:2: imports crypto/rand", "node/b.go:2: imports math/rand")
+}

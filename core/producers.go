@@ -116,6 +116,10 @@ func (t *producerTable) check(id int64, epoch int16, baseSeq, records int32) (in
 // known ones replaces them.
 func (t *producerTable) remember(id int64, epoch int16, b producedBatch) {
 	slot, known := t.index[id]
+	if known && t.expired(&t.slots[slot]) { // dropped now or a step ago must be the same
+		t.drop(slot)
+		known = false
+	}
 	if known {
 		t.unlink(slot)
 	} else {

@@ -1,0 +1,155 @@
+package core
+
+import (
+	"fmt"
+	"math/rand"
+	"testing"
+)
+
+// modelProducer is the oracle's memory of one producer: every batch ever written, in order.
+type modelProducer struct {
+	epoch    int16
+	lastSeen int64
+	batches  []PartitionInput // Offset is that of the first record
+}
+
+// partitionModel is the oracle: it keeps whole histories and judges by the plain words of the rule.
+type partitionModel struct {
+	logEnd, durableEnd int64
+	producers          map[int64]*modelProducer
+}
+
+func (m *partitionModel) judge(in PartitionInput, now int64) Effect {
+	next := appended(m.logEnd, m.logEnd+int64(in.Records))
+	p := m.producers[in.ProducerID]
+	if in.ProducerID == 0 || p == nil || now-p.lastSeen >= ProducerIdleNanos {
+		return next
+	}
+	if in.ProducerEpoch != p.epoch {
+		switch {
+		case in.ProducerEpoch < p.epoch:
+			return rejected(CodeProducerFenced)
+		case in.BaseSeq != 0:
+			return rejected(CodeOutOfSequence)
+		}
+		return next
+	}
+	last := p.batches[len(p.batches)-1]
+	if int64(in.BaseSeq) == (int64(last.BaseSeq)+int64(last.Records))%(1<<31) {
+		return next
+	}
+	for _, known := range p.batches[max(0, len(p.batches)-5):] {
+		for i := range int64(known.Records) {
+			same := (int64(known.BaseSeq)+i)%(1<<31) == int64(in.BaseSeq)
+			if same && i+int64(in.Records) <= int64(known.Records) {
+				return duplicate(known.Offset+i, known.Offset+i+int64(in.Records))
+			}
+		}
+	}
+	return rejected(CodeOutOfSequence)
+}
+
+func (m *partitionModel) written(in PartitionInput, now int64) {
+	if in.ProducerID != 0 {
+		p := m.producers[in.ProducerID]
+		follows := p != nil && p.epoch == in.ProducerEpoch && now-p.lastSeen < ProducerIdleNanos &&
+			m.judge(in, now) == appended(m.logEnd, m.logEnd+int64(in.Records))
+		if !follows {
+			p = &modelProducer{epoch: in.ProducerEpoch}
+			m.producers[in.ProducerID] = p
+		}
+		in.Offset = m.logEnd
+		p.batches, p.lastSeen = append(p.batches, in), now
+	}
+	m.logEnd += int64(in.Records)
+}
+
+// randomBatch is mostly the next one, sometimes a retry, a gap, another epoch or a part.
+func (m *partitionModel) randomBatch(random *rand.Rand) PartitionInput {
+	in := batch(int64(random.Intn(4)), 0, 0, int32(1+random.Intn(3)))
+	p := m.producers[in.ProducerID]
+	if p == nil {
+		in.BaseSeq = sequenceMask - int32(random.Intn(20)) // so that sequences wrap
+		return in
+	}
+	last := p.batches[len(p.batches)-1]
+	in.ProducerEpoch, in.BaseSeq = p.epoch, int32((int64(last.BaseSeq)+int64(last.Records))%(1<<31))
+	switch random.Intn(8) {
+	case 0, 1:
+		old := p.batches[max(0, len(p.batches)-1-random.Intn(8))]
+		in.BaseSeq, in.Records = old.BaseSeq, old.Records
+	case 2:
+		in.BaseSeq = (in.BaseSeq + int32(1+random.Intn(50))) & sequenceMask
+	case 3:
+		in.ProducerEpoch += int16(random.Intn(3) - 1)
+		in.BaseSeq *= int32(random.Intn(2))
+	}
+	return in
+}
+
+// TestPartitionModel compares verdicts with the oracle's, over random producers, failed writes,
+// late syncs, expiry and restarts from the stored frames.
+func TestPartitionModel(t *testing.T) {
+	for seed := range int64(500) {
+		if !t.Run(fmt.Sprint("LEAT_SEED=", seed), func(t *testing.T) { runPartitionModel(t, seed) }) {
+			return
+		}
+	}
+}
+
+func runPartitionModel(t *testing.T, seed int64) {
+	random := rand.New(rand.NewSource(seed))
+	r := newPartitionRig(t, []Ack{AckPage, AckDisk}[random.Intn(2)])
+	m := &partitionModel{producers: map[int64]*modelProducer{}}
+	var frames []FrameHeader
+	for range 200 {
+		r.now += random.Int63n(ProducerIdleNanos / 40)
+		switch random.Intn(40) {
+		case 0:
+			r.now += ProducerIdleNanos / 2
+		case 1:
+			r.restart(m, frames)
+		case 2, 3, 4, 5:
+			m.durableEnd += random.Int63n(m.logEnd - m.durableEnd + 1)
+			r.step(PartitionInput{Kind: InputSynced, Offset: m.durableEnd})
+		}
+		in := m.randomBatch(random)
+		want := m.judge(in, r.now)
+		got := r.step(in)
+		if r.want(fmt.Sprintf("append %+v", in), got, want); t.Failed() {
+			return
+		}
+		if want.Kind == EffectAppend && random.Intn(5) > 0 { // else the write failed
+			frames = append(frames, FrameHeader{ProducerID: in.ProducerID, ProducerEpoch: in.ProducerEpoch,
+				BaseSeq: in.BaseSeq, Records: uint16(in.Records), BaseOffset: m.logEnd})
+			m.written(in, r.now)
+			in.Kind, in.Offset = InputWritten, m.logEnd
+			r.step(in)
+		}
+		r.checkEnds(m)
+	}
+	checkProducerTable(t, &r.p.producers)
+}
+
+// restart rebuilds the partition from its frames, and the oracle from the same.
+func (r *partitionRig) restart(m *partitionModel, frames []FrameHeader) {
+	r.p = NewPartition(r.p.level, m.logEnd, m.durableEnd)
+	*m = partitionModel{durableEnd: m.durableEnd, producers: map[int64]*modelProducer{}}
+	for i := range frames {
+		h := &frames[i]
+		r.p.Restore(h, r.now)
+		m.written(batch(h.ProducerID, h.ProducerEpoch, h.BaseSeq, int32(h.Records)), r.now)
+	}
+}
+
+func (r *partitionRig) checkEnds(m *partitionModel) {
+	r.t.Helper()
+	visible := m.durableEnd
+	if r.p.level == AckPage {
+		visible = m.logEnd
+	}
+	if r.p.LogEnd() != m.logEnd || r.p.DurableEnd() != m.durableEnd || r.p.HighWater() != visible {
+		r.t.Fatalf("ends at %d, %d, %d; want %d, %d, %d", r.p.LogEnd(), r.p.DurableEnd(), r.p.HighWater(),
+			m.logEnd, m.durableEnd, visible)
+	}
+}

@@ -1,4 +1,6 @@
-// Package ringbuf has bounded lock-free queues in memory: [Slab] for bytes of any length.
+// Package ringbuf has bounded lock-free queues in memory, after the LMAX Disruptor: [Slab] is a ring
+// of bytes for records of any length, [Ring] a ring of slots of one type. Both hand out the memory
+// itself, in runs, allocate nothing after they are made, and can be cancelled and closed at any time.
 //
 // # Slab
 //
@@ -18,14 +20,49 @@
 // one atomic store of the length word. The consumer reads length words in order of claims and stops at
 // the first that is still 0; Release zeroes what was read and moves released forward. An entry never
 // wraps around: where it does not fit before the end of memory, the claim covers a padding entry too.
+// Source: the framing follows Agrona's ManyToOneRingBuffer.
+//
+// # Ring
+//
+// Slots are numbered by a sequence that only grows. Consumers are independent, each sees everything,
+// and producers wait for the slowest of them.
+//
+//	slowest consumer   other consumer     published        claimed     slowest + capacity
+//	       │                 │                │               │                │
+//	 free  │  still needed by the slowest     │ being written │ free           │
+//	       └─────────────────┴────────────────┴───────────────┴────────────────┘
+//
+// One producer publishes by storing the new end in the cursor. Several claim by adding to a shared
+// word once there is room for themselves and for one more batch of every other producer, and publish
+// one availability word per claim; shared.go has the proof and the layout.
+//
+// # Invariants
+//
+//   - A position or sequence never moves back, so a limit that was seen once may be used again later.
+//   - Claims never pass what the slowest consumer has not released.
+//   - Consumers see claims in order, each published one once, an aborted one never.
+//   - Words that different cores write are at least 128 bytes apart.
+//   - Whoever changes what others wait for looks for sleepers afterwards; whoever goes to sleep first
+//     counts itself as a sleeper and then looks again. So no wake-up is lost (see parkingLot).
 //
 // # Ownership
 //
-// A claimed stretch belongs to its producer until Commit or Abort, then to the consumer until Release.
+// What is claimed belongs to its producer until Commit, Publish or Abort, then to the consumers until
+// they release it. A [Producer] or [Consumer] handle belongs to one goroutine at a time. A Slab's
+// consumer side is whoever holds the caller's lock. The package starts no goroutine.
+//
+// # Waiting
+//
+// Claim and Next spin for about two microseconds, yield for about fifty, then sleep in a channel
+// select with the context: waking a sleeper costs tens of microseconds, so it is put off. Looking less
+// often makes a ring faster: each look at a word that the other side writes takes its cache line away,
+// so a consumer that polls without a pause gets runs of one and slows its producer down.
 //
 // # Failure
 //
-// A full slab is false from TryClaim and a wait in Claim; the wait ends with room, the context, or
-// Close. A producer that never commits stops the consumer at its entry, so the stretch between claim
-// and commit must not fail: on an error, Abort. Nothing in this package starts a goroutine.
+// A full ring is false from the Try calls and a wait from the others; the wait ends with room, the
+// context's error, or ErrClosed, and has claimed nothing unless it succeeds. A producer that claims
+// and never finishes stops the consumers at its claim, so nothing that can fail belongs between claim
+// and commit; on an error, Abort. Handing in what was not claimed, finishing twice or releasing more
+// than was returned is a bug of the caller and panics where it can be seen.
 package ringbuf

@@ -46,7 +46,7 @@ func (p *Producer[T]) TryClaim(n int) (Batch[T], bool) {
 	}
 	var ok bool
 	if r.shared() {
-		ok = p.claimShared(int64(n))
+		ok = p.roomShared(int64(n)) && p.takeShared(int64(n))
 	} else {
 		ok = p.claimAlone(int64(n))
 	}
@@ -72,8 +72,8 @@ func (p *Producer[T]) claimAlone(n int64) bool {
 	return true
 }
 
-// claimShared checks for room, then adds; shared.go says why the check still holds at the add.
-func (p *Producer[T]) claimShared(n int64) bool {
+// roomShared tells whether n slots may be taken; shared.go says why that is still so at the add.
+func (p *Producer[T]) roomShared(n int64) bool {
 	r := p.ring
 	needed := n + r.headroom - r.size
 	claimed := r.cursor.value.Load()
@@ -81,13 +81,16 @@ func (p *Producer[T]) claimShared(n int64) bool {
 		return false
 	}
 	if claimed+needed > p.gate {
-		if p.gate = r.slowest(); claimed+needed > p.gate {
-			return false
-		}
+		p.gate = r.slowest()
 	}
-	end := r.cursor.value.Add(n)
+	return claimed+needed <= p.gate
+}
+
+// takeShared claims n slots that roomShared found, unless the ring was closed in between.
+func (p *Producer[T]) takeShared(n int64) bool {
+	end := p.ring.cursor.value.Add(n)
 	if end&ringClosedBit != 0 {
-		return false // Close came first: the slots are beyond Ring.end, where nobody looks
+		return false // the slots are beyond Ring.end, where nobody looks
 	}
 	p.from = end - n
 	return true

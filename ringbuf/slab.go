@@ -210,7 +210,8 @@ func (s *Slab) publish(e Entry, kind uint64) {
 
 // Next returns the payload of the next committed entry in the order of claims, and reports false if
 // the next entry is not committed yet or there is none. The bytes are the consumer's until Release.
-// Only the consumer may call it; it never blocks.
+// Only the consumer may call it; it never blocks. A consumer that found nothing should let some
+// microseconds pass before it looks again: each look slows the producer whose entry it waits for.
 func (s *Slab) Next() ([]byte, bool) {
 	// A full slab read to its end without Release has its oldest length word at the read position.
 	for s.read-s.released.value.Load() < s.capacity {

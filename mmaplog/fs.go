@@ -1,0 +1,91 @@
+package mmaplog
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"syscall"
+
+	"github.com/leatbus/leat/core"
+)
+
+// FS is the file seam: everything this package does to a disk goes through it. There are three
+// implementations: OS (the real one), Heap (memory, for the race detector) and Heap with Crash (a
+// disk that loses what was not synced). Names are paths as package filepath makes them. Methods may
+// be called by any goroutine and block for as long as the disk does.
+type FS interface {
+	// MkdirAll creates dir and its parents with mode 0700; a folder that exists is no error.
+	MkdirAll(dir string) error
+	// Open opens or creates a file, see OpenMode.
+	Open(name string, mode OpenMode) (File, error)
+	// ReadDir lists the names in dir in ascending order; fs.ErrNotExist if there is no dir.
+	ReadDir(dir string) ([]string, error)
+	// Rename moves a file within one folder, replacing what was there.
+	Rename(from, to string) error
+	// Remove deletes a file or an empty folder.
+	Remove(name string) error
+	// SyncDir makes the entries of dir durable.
+	SyncDir(dir string) error
+	// Lock takes the exclusive lock of a file, creating it, or answers errLocked at once.
+	Lock(name string) (io.Closer, error)
+	// Mappable reports whether files under dir may be written through a map: false where the file
+	// system copies on write or the system has no map support here.
+	Mappable(dir string) bool
+}
+
+// OpenMode says how FS.Open opens a file.
+type OpenMode uint8
+
+// The modes.
+const (
+	ReadOnly  OpenMode = iota
+	ReadWrite          // the file exists
+	Create             // the file must not exist; mode 0600
+)
+
+// File is one open file. ReadAt and WriteAt may be called concurrently.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	// Size is the file's length in bytes.
+	Size() (int64, error)
+	// Allocate reserves blocks for [0, size) and extends the file to size; what is there stays. A
+	// full disk is an error here, never a signal later.
+	Allocate(size int64) error
+	// Sync makes content and length durable. After an error nothing is known about what is.
+	Sync() error
+	// Map maps [0, size) for reading and writing, or answers errors.ErrUnsupported.
+	Map(size int64) (Region, error)
+}
+
+// Region is a mapped file. Bytes stays valid until Close.
+type Region interface {
+	Bytes() []byte
+	// Populate makes the pages of [lo, hi) writable without a fault. It does not change content.
+	Populate(lo, hi int64) error
+	// Sync makes the bytes in [lo, hi) and what is needed to read them durable.
+	Sync(lo, hi int64) error
+	// Close unmaps; nobody may touch Bytes any more.
+	Close() error
+}
+
+// errLocked is answered by FS.Lock when another holder has the file.
+var errLocked = errors.New("lock is held")
+
+// ioError turns an error of the seam into one of the error table: a full disk, a refused permission
+// or any other failure. Errors that are ours already pass unchanged.
+func ioError(op string, err error) error {
+	var ours *core.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &ours):
+		return err
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return core.NewError(core.CodeStorageFull, op, err)
+	case errors.Is(err, fs.ErrPermission):
+		return core.NewError(core.CodePermission, op, err)
+	}
+	return core.NewError(core.CodeIO, op, err)
+}

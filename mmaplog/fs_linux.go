@@ -1,0 +1,95 @@
+package mmaplog
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func lockFile(f *os.File) error {
+	err := retryInterrupted(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return errLocked
+	}
+	return err
+}
+
+// Mappable is true where a store into a pre-written block of a map needs no new block. XFS may share
+// blocks between files (reflink) and statfs does not tell, so it is left out.
+func (osFS) Mappable(dir string) bool {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return false
+	}
+	return st.Type == unix.EXT4_SUPER_MAGIC || st.Type == unix.TMPFS_MAGIC
+}
+
+func (osFS) SyncDir(dir string) error {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	err = retryInterrupted(func() error { return unix.Fsync(fd) })
+	return errors.Join(err, unix.Close(fd))
+}
+
+func (f *osFile) Sync() error {
+	return retryInterrupted(func() error { return unix.Fdatasync(int(f.f.Fd())) })
+}
+
+func (f *osFile) Allocate(size int64) error {
+	err := retryInterrupted(func() error { return unix.Fallocate(int(f.f.Fd()), 0, 0, size) })
+	if !errors.Is(err, unix.EOPNOTSUPP) {
+		return err
+	}
+	// The zeros that are written next reserve the blocks instead.
+	have, err := f.Size()
+	if err != nil || have >= size {
+		return err
+	}
+	return f.f.Truncate(size)
+}
+
+func (f *osFile) Map(size int64) (Region, error) {
+	b, err := unix.Mmap(int(f.f.Fd()), 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, &os.PathError{Op: "mmap", Path: f.f.Name(), Err: err}
+	}
+	// Readahead would fill the page cache with large folios, and a store would then dirty whole ones.
+	_ = unix.Madvise(b, unix.MADV_RANDOM)
+	return &mapRegion{b}, nil
+}
+
+type mapRegion struct{ b []byte }
+
+func (r *mapRegion) Bytes() []byte { return r.b }
+func (r *mapRegion) Close() error  { return unix.Munmap(r.b) }
+
+func (r *mapRegion) Populate(lo, hi int64) error {
+	lo, hi = pageBounds(lo, hi, int64(len(r.b)))
+	err := unix.Madvise(r.b[lo:hi], unix.MADV_POPULATE_WRITE)
+	if errors.Is(err, unix.EINVAL) {
+		return nil // kernels before 5.14: the writer takes the faults
+	}
+	return err
+}
+
+func (r *mapRegion) Sync(lo, hi int64) error {
+	lo, hi = pageBounds(lo, hi, int64(len(r.b)))
+	return retryInterrupted(func() error { return unix.Msync(r.b[lo:hi], unix.MS_SYNC) })
+}
+
+// pageBounds widens [lo, hi) to whole pages within size.
+func pageBounds(lo, hi, size int64) (int64, int64) {
+	page := int64(os.Getpagesize())
+	return lo &^ (page - 1), min((hi+page-1)&^(page-1), size)
+}
+
+func retryInterrupted(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,22 @@
+//go:build !linux
+
+package mmaplog
+
+import "errors"
+
+// Mappable is false outside Linux: this build writes and reads by system calls there.
+func (osFS) Mappable(string) bool { return false }
+
+func (f *osFile) Map(int64) (Region, error) { return nil, errors.ErrUnsupported }
+
+func (f *osFile) Sync() error { return f.f.Sync() }
+
+// Allocate only extends: the zeros that are written next reserve the blocks, and a full disk shows
+// there, as an error.
+func (f *osFile) Allocate(size int64) error {
+	have, err := f.Size()
+	if err != nil || have >= size {
+		return err
+	}
+	return f.f.Truncate(size)
+}

@@ -1,0 +1,155 @@
+package mmaplog
+
+import (
+	"io"
+	"io/fs"
+	"syscall"
+)
+
+// memFile is an open file of a MemFS.
+type memFile struct {
+	fs       *MemFS
+	node     *memNode
+	name     string
+	readOnly bool
+}
+
+func (f *memFile) Close() error { return nil }
+
+func (f *memFile) Size() (int64, error) { return f.node.size(), nil }
+
+func (f *memFile) ReadAt(p []byte, at int64) (int, error) {
+	if err := f.fs.faults.read(f.name); err != nil {
+		return 0, err
+	}
+	f.node.mu.Lock()
+	defer f.node.mu.Unlock()
+	if at >= int64(len(f.node.data)) {
+		return 0, io.EOF
+	}
+	n := copy(p, f.node.data[at:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (f *memFile) WriteAt(p []byte, at int64) (int, error) {
+	if f.readOnly {
+		return 0, &fs.PathError{Op: "write", Path: f.name, Err: syscall.EBADF}
+	}
+	n, fault := f.fs.faults.write(f.name, len(p))
+	f.node.mu.Lock()
+	defer f.node.mu.Unlock()
+	end := at + int64(n)
+	if end > int64(len(f.node.data)) {
+		if err := f.extendLocked(end); err != nil {
+			return 0, err
+		}
+	}
+	copy(f.node.data[at:end], p[:n])
+	f.node.touchLocked(at, end)
+	return n, fault
+}
+
+func (n *memNode) touchLocked(lo, hi int64) {
+	if n.dirtyLo == n.dirtyHi {
+		n.dirtyLo, n.dirtyHi = lo, hi
+		return
+	}
+	n.dirtyLo, n.dirtyHi = min(n.dirtyLo, lo), max(n.dirtyHi, hi)
+}
+
+func (f *memFile) extendLocked(size int64) error {
+	if f.node.mapped > 0 {
+		return &fs.PathError{Op: "extend", Path: f.name, Err: syscall.EBUSY}
+	}
+	if err := f.fs.faults.take(size - int64(len(f.node.data))); err != nil {
+		return &fs.PathError{Op: "extend", Path: f.name, Err: err}
+	}
+	grown := make([]byte, size)
+	copy(grown, f.node.data)
+	f.node.data = grown
+	return nil
+}
+
+func (f *memFile) Allocate(size int64) error {
+	if err := f.fs.faults.step("allocate", f.name); err != nil {
+		return err
+	}
+	f.node.mu.Lock()
+	defer f.node.mu.Unlock()
+	if size <= int64(len(f.node.data)) {
+		return nil
+	}
+	return f.extendLocked(size)
+}
+
+// Sync makes durable what WriteAt wrote. What was stored through a map is left to Region.Sync: less
+// than a real sync does, so a test that passes here does not lean on more.
+func (f *memFile) Sync() error {
+	if err := f.fs.faults.sync("sync", f.name); err != nil {
+		return err
+	}
+	if f.fs.faults.ignoreSync.Load() {
+		return nil
+	}
+	f.node.mu.Lock()
+	defer f.node.mu.Unlock()
+	f.node.persistLocked(f.node.dirtyLo, f.node.dirtyHi)
+	f.node.dirtyLo, f.node.dirtyHi = 0, 0
+	return nil
+}
+
+// persistLocked copies [lo, hi) from the page cache to the disk and makes the length durable.
+func (n *memNode) persistLocked(lo, hi int64) {
+	if len(n.disk) < len(n.data) {
+		grown := make([]byte, len(n.data))
+		copy(grown, n.disk)
+		n.disk = grown
+	}
+	copy(n.disk[lo:hi], n.data[lo:hi])
+}
+
+func (f *memFile) Map(size int64) (Region, error) {
+	f.node.mu.Lock()
+	defer f.node.mu.Unlock()
+	if size > int64(len(f.node.data)) {
+		return nil, &fs.PathError{Op: "map", Path: f.name, Err: syscall.ENXIO}
+	}
+	f.node.mapped++
+	return &memRegion{file: f, b: f.node.data[:size:size]}, nil
+}
+
+// memRegion is a map of a memFile: the file's memory itself.
+type memRegion struct {
+	file *memFile
+	b    []byte
+}
+
+func (r *memRegion) Bytes() []byte { return r.b }
+func (r *memRegion) Populate(lo, hi int64) error {
+	return r.file.fs.faults.step("populate", r.file.name)
+}
+
+func (r *memRegion) Sync(lo, hi int64) error {
+	f := &r.file.fs.faults
+	if err := f.sync("msync", r.file.name); err != nil {
+		return err
+	}
+	if f.ignoreSync.Load() || f.ignoreMapSync.Load() {
+		return nil
+	}
+	r.file.node.mu.Lock()
+	defer r.file.node.mu.Unlock()
+	r.file.node.persistLocked(lo, hi)
+	return nil
+}
+
+func (r *memRegion) Close() error {
+	r.file.node.mu.Lock()
+	defer r.file.node.mu.Unlock()
+	r.file.node.mapped--
+	r.b = nil
+	return nil
+}

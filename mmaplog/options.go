@@ -1,0 +1,90 @@
+package mmaplog
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/clock"
+)
+
+// Options are the settings of a Store. The zero value is valid.
+type Options struct {
+	Clock       clock.Clock   // default clock.System
+	FlushEvery  time.Duration // a sync starts at most this long after the first unsynced byte; 50 ms
+	FlushBytes  int64         // or when a log has this many unsynced bytes; 8 MiB
+	UnsyncedMax int64         // where Log.Saturated turns true; 256 MiB per log
+	HotBytes    int64         // mapped window behind the end of each log; 64 MiB
+	NoMap       bool          // write and read by system calls only
+	Logger      *slog.Logger  // nil is silent
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Clock == nil {
+		o.Clock = clock.System
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.FlushEvery == 0 {
+		o.FlushEvery = 50 * time.Millisecond
+	}
+	const op = "open data folder"
+	if o.FlushEvery < 2*time.Millisecond {
+		return o, core.Errorf(core.CodeInvalidConfig, op, "FlushEvery %v: want at least 2ms", o.FlushEvery)
+	}
+	for _, f := range []struct {
+		name  string
+		value *int64
+		def   int64
+	}{
+		{"FlushBytes", &o.FlushBytes, 8 << 20},
+		{"UnsyncedMax", &o.UnsyncedMax, 256 << 20},
+		{"HotBytes", &o.HotBytes, 64 << 20},
+	} {
+		if *f.value == 0 {
+			*f.value = f.def
+		}
+		if *f.value < 0 {
+			return o, core.Errorf(core.CodeInvalidConfig, op, "%s %d: want 0 or more", f.name, *f.value)
+		}
+	}
+	return o, nil
+}
+
+// LogOptions are the settings of one Log.
+type LogOptions struct {
+	// Level up to page writes through a map where the file system allows it; disk, the default,
+	// writes by system call. The bytes are the same.
+	Level core.Ack
+	// SegmentBytes is the size of a full segment, a power of two from 256 KiB to 64 MiB; default 64
+	// MiB. The first segment has 256 KiB, each next one twice the size until SegmentBytes.
+	SegmentBytes int64
+	// RetentionBytes lets whole segments go when the younger ones alone hold this much; 0 keeps all.
+	RetentionBytes int64
+	// Durable is called by a Syncer goroutine after DurableEnd moved, and once with the error that
+	// fenced the log. Calls of one log do not overlap. It must not block.
+	Durable func(end int64, err error)
+}
+
+func (o LogOptions) withDefaults() (LogOptions, error) {
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = core.MaxSegmentBytes
+	}
+	if o.Durable == nil {
+		o.Durable = func(int64, error) {}
+	}
+	o.Level = o.Level.Or(core.AckDisk)
+	n := o.SegmentBytes
+	if n < core.MinSegmentBytes || n > core.MaxSegmentBytes || n&(n-1) != 0 {
+		return o, core.Errorf(core.CodeInvalidConfig, "open log", "SegmentBytes %d: want a power of two from %d to %d",
+			n, core.MinSegmentBytes, core.MaxSegmentBytes)
+	}
+	if o.RetentionBytes < 0 {
+		return o, core.Errorf(core.CodeInvalidConfig, "open log", "RetentionBytes %d: want 0 or more", o.RetentionBytes)
+	}
+	return o, nil
+}
+
+// mapped reports whether the level allows the map sink.
+func (o *LogOptions) mapped() bool { return o.Level <= core.AckPage }

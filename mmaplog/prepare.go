@@ -1,0 +1,86 @@
+package mmaplog
+
+import (
+	"errors"
+	"path/filepath"
+)
+
+// prepared is a segment file with all its blocks reserved and written, not yet part of a log.
+type prepared struct {
+	id        uint64
+	path      string
+	size      int64
+	populated int64
+	res       *resource
+}
+
+const (
+	// preWrite is the unit in which files are filled with zeros. It decides how large the page cache's
+	// folios get, and on recent kernels a synced store through a map writes a whole folio.
+	preWrite  = 4 << 10
+	paceEvery = 1 << 20 // bytes between two calls of pace
+	syncEvery = 4 << 20 // bytes between two syncs of a file prepared for the disk level
+)
+
+// prepareFile creates a segment file of size bytes: reserved first, so that a full disk is an error
+// and not a signal, then filled with zeros, so that a later sync has no block to convert, then mapped
+// and prefaulted. pace is called now and then, to leave the disk to others; nil means hurry, and
+// then nothing is synced either.
+func (l *Log) prepareFile(size int64, pace func()) (*prepared, error) {
+	if err := l.store.fs.MkdirAll(l.dir); err != nil {
+		return nil, ioError(l.name(), err)
+	}
+	id := l.store.newID()
+	p := &prepared{id: id, path: filepath.Join(l.dir, spareName(id)), size: size}
+	f, err := l.store.fs.Open(p.path, Create)
+	if err != nil {
+		return nil, ioError(l.name(), err)
+	}
+	p.res = newResource(f, nil, l.store.janitor.close)
+	if err := l.fill(p, pace); err != nil {
+		l.store.janitor.discard(p)
+		return nil, ioError(l.name(), err)
+	}
+	return p, nil
+}
+
+func (l *Log) fill(p *prepared, pace func()) error {
+	f := p.res.file
+	if err := f.Allocate(p.size); err != nil {
+		return err
+	}
+	synced := l.opts.mapped() || pace == nil // the first sync round takes care of it
+	for at := int64(0); at < p.size; at += preWrite {
+		if _, err := f.WriteAt(zeros[:preWrite], at); err != nil {
+			return err
+		}
+		if pace != nil && (at+preWrite)%paceEvery == 0 {
+			pace()
+		}
+		if !synced && (at+preWrite)%syncEvery == 0 {
+			if err := f.Sync(); err != nil {
+				return err
+			}
+		}
+	}
+	if !synced {
+		if err := f.Sync(); err != nil {
+			return err
+		}
+	}
+	region, err := l.mapFile(f, p.size)
+	if err != nil || region == nil {
+		return err
+	}
+	p.res.region = region
+	p.populated = headerSize + firstWindow
+	return region.Populate(0, p.populated)
+}
+
+// removeFile deletes a file that is no longer needed; a failure is only worth a line, for the file is
+// removed or found again when the log is opened.
+func (s *Store) removeFile(path string) {
+	if err := s.fs.Remove(path); err != nil && !errors.Is(err, errNotExist) {
+		s.opts.Logger.Warn("cannot remove file", "path", path, "err", err)
+	}
+}

@@ -1,0 +1,330 @@
+package mmaplog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"runtime/debug"
+
+	"github.com/leatbus/leat/core"
+)
+
+// Reader is a cursor over the frames of a log. It belongs to one goroutine and never blocks a
+// writer. What this process wrote lately is copied from the map; everything else is read by system
+// calls and checked, because a page fault would stall the processor and the garbage collector.
+type Reader struct {
+	log    *Log
+	offset int64 // of the next record wanted
+
+	seg *segment // holds offset; nil if unknown
+	pos int64    // of a frame at or before offset in seg
+
+	file     File // of fileSeg, for cold reads
+	fileSeg  *segment
+	buf      []byte
+	wanted   int64 // size of the frame at pos, if it is known not to fit a usual read
+	closed   bool
+	verified bool // check even hot frames; for benchmarks
+}
+
+// Offset is a record number within a partition, from 0. (With a name of its own in the signature of
+// Seek, vet does not take that method for io.Seeker's.)
+type Offset = int64
+
+// runBytes is how many bytes of frames Next gives at most, unless one frame is larger.
+const runBytes = 64 << 10
+
+// Reader returns a cursor at offset from. It holds a file only while it reads cold data; Close it.
+func (l *Log) Reader(from int64) *Reader { return &Reader{log: l, offset: from} }
+
+// Offset is the offset of the next record wanted.
+func (r *Reader) Offset() int64 { return r.offset }
+
+// Seek moves the cursor; the next Next looks the offset up, which may scan a segment.
+func (r *Reader) Seek(offset Offset) {
+	if r.offset != offset {
+		r.offset, r.seg, r.wanted = offset, nil, 0
+	}
+}
+
+// Close gives up the reader's file.
+func (r *Reader) Close() error {
+	r.closed, r.seg = true, nil
+	return r.closeFile()
+}
+
+func (r *Reader) closeFile() error {
+	if r.file == nil {
+		return nil
+	}
+	err := r.file.Close()
+	r.file, r.fileSeg = nil, nil
+	return err
+}
+
+// Next gives a run of whole frames, verbatim and padded, fillers left out: it starts with the frame
+// that holds the cursor's offset, which is not always the frame's first, and all of it lies below
+// limit and End. The cursor moves behind the run. The slice is valid until the next call. It is
+// nil, nil when there is nothing below limit. Errors: CodeOffsetOutOfRange if the offset was trimmed
+// away, CodeCorrupt with segment and position if a checksum fails, CodeIO, CodeClosed. It does not
+// block but for the disk.
+func (r *Reader) Next(limit int64) (run []byte, err error) {
+	l := r.log
+	if r.closed || l.closed.Load() {
+		return nil, core.NewError(core.CodeClosed, "read "+l.name(), nil)
+	}
+	if r.offset < l.Start() {
+		return nil, r.outOfRange()
+	}
+	limit = min(limit, l.End())
+	defer l.endFault(debug.SetPanicOnFault(true), &err)
+	for r.offset < limit {
+		if r.seg == nil && !r.locate() {
+			return nil, r.outOfRange()
+		}
+		run, more, err := r.step(limit)
+		if err != nil || len(run) > 0 || !more {
+			return run, err
+		}
+	}
+	return nil, nil
+}
+
+func (r *Reader) outOfRange() error {
+	r.seg = nil
+	return core.Errorf(core.CodeOffsetOutOfRange, "read "+r.log.name(), "offset %d is not in [%d, %d)",
+		r.offset, r.log.Start(), r.log.End())
+}
+
+// locate finds the segment that holds the cursor's offset: the last one that starts at or before it.
+func (r *Reader) locate() bool {
+	list := *r.log.segs.Load()
+	i := findSegment(list, r.offset)
+	if i < 0 {
+		return false
+	}
+	r.seg, r.pos, r.wanted = list[i], headerSize, 0
+	return true
+}
+
+// findSegment is the index of the last segment with a base offset up to offset, or -1.
+func findSegment(list []*segment, offset int64) int {
+	lo, hi := 0, len(list)
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		if list[mid].header.base.offset <= offset {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo - 1
+}
+
+// step reads once. Without a run, more says whether another step may find one.
+func (r *Reader) step(limit int64) (run []byte, more bool, err error) {
+	seg := r.seg
+	hi := seg.published.Load()
+	if r.pos >= hi {
+		return r.nextSegment()
+	}
+	var w frameWalk
+	if res := r.hot(); res != nil {
+		defer res.unpin()
+		w = frameWalk{src: res.region.Bytes()[r.pos:hi], check: r.verified}
+		w.walk(r.offset, limit, seg.seed)
+		if len(w.run) > 0 {
+			r.buf = grow(r.buf, len(w.run))
+			w.run = r.buf[:copy(r.buf, w.run)]
+		}
+	} else {
+		src, err := r.load(hi)
+		if err != nil {
+			return nil, false, err
+		}
+		w = frameWalk{src: src, check: true}
+		w.walk(r.offset, limit, seg.seed)
+	}
+	return r.take(&w, hi)
+}
+
+// take moves the cursor behind what was walked and decides what to do if that gave no run.
+func (r *Reader) take(w *frameWalk, hi int64) (run []byte, more bool, err error) {
+	at := r.pos
+	r.pos += int64(w.used)
+	r.wanted = 0
+	switch {
+	case len(w.run) > 0:
+		r.offset = w.next
+		return w.run, false, nil
+	case w.used > 0:
+		return nil, true, nil
+	case w.limited:
+		return nil, false, nil
+	case w.short > 0 && at+int64(w.short) <= hi:
+		r.wanted = int64(w.short)
+		return nil, true, nil
+	case w.empty:
+		return r.nextSegment()
+	case w.err == nil:
+		w.err = fmt.Errorf("frame of %d bytes, %d left", w.short, hi-at)
+	}
+	if errors.Is(w.err, core.ErrVersionTooNew) {
+		return nil, false, w.err
+	}
+	return nil, false, core.NewError(core.CodeCorrupt, "read "+r.log.name(),
+		fmt.Errorf("segment %s, position %d, offset %d: %w", r.seg.path, at, r.offset, w.err))
+}
+
+// nextSegment moves on when a segment has no frame at the cursor any more.
+func (r *Reader) nextSegment() (run []byte, more bool, err error) {
+	before, at := r.seg, r.pos
+	if r.offset < r.log.Start() || !r.locate() {
+		return nil, false, r.outOfRange()
+	}
+	if r.seg == before {
+		return nil, false, core.Errorf(core.CodeCorrupt, "read "+r.log.name(),
+			"segment %s ends at position %d before offset %d", before.path, at, r.offset)
+	}
+	return nil, true, nil
+}
+
+// hot gives the pinned map if the bytes at the cursor were written by this process and are recent.
+func (r *Reader) hot() *resource {
+	s := r.seg
+	if r.pos < s.hotFrom || r.log.writtenBytes()-(s.cum+r.pos) > r.log.store.opts.HotBytes {
+		return nil
+	}
+	res := s.pinned()
+	if res != nil && res.region == nil {
+		res.unpin()
+		return nil
+	}
+	return res
+}
+
+// load reads from the cursor on by system call into the reader's buffer: a usual run, or as much as
+// one large frame needs.
+func (r *Reader) load(hi int64) ([]byte, error) {
+	if r.fileSeg != r.seg {
+		_ = r.closeFile()
+		f, err := r.log.store.fs.Open(r.seg.path, ReadOnly)
+		if errors.Is(err, errNotExist) && r.offset < r.log.Start() {
+			return nil, r.outOfRange()
+		}
+		if err != nil {
+			return nil, ioError("read "+r.log.name(), err)
+		}
+		r.file, r.fileSeg = f, r.seg
+	}
+	size := min(max(runBytes, r.wanted), hi-r.pos)
+	r.buf = grow(r.buf, int(size))
+	n, err := r.file.ReadAt(r.buf[:size], r.pos)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, ioError("read "+r.log.name(), err)
+	}
+	clear(r.buf[n:size]) // a file cut short by a power cut reads as if zeros followed
+	return r.buf[:size], nil
+}
+
+// grow gives a buffer of at least n bytes, p itself if it is large enough. Sizes are powers of two, so
+// that a reader of small runs stays small and soon stops allocating.
+func grow(p []byte, n int) []byte {
+	if n <= len(p) {
+		return p
+	}
+	return make([]byte, 1<<bits.Len(uint(max(n, 4096)-1)))
+}
+
+// frameWalk walks the frames in src.
+type frameWalk struct {
+	src   []byte
+	check bool // compare checksums: src comes from a disk
+
+	run     []byte // whole frames from the wanted offset on, a part of src
+	next    int64  // offset behind the run
+	used    int    // bytes of src that are done with
+	limited bool   // the frame at used reaches beyond the limit
+	short   int    // the frame at used has this size and does not fit src
+	empty   bool   // no frame at used
+	err     error  // the frame at used is damaged
+}
+
+// walk skips frames before offset and fillers, and gathers frames up to limit and runBytes.
+func (w *frameWalk) walk(offset, limit int64, seed uint32) {
+	start := 0
+	for {
+		h, ok := w.frame(seed)
+		if !ok || w.refuse(&h, limit, w.used-start) {
+			break
+		}
+		size := int(h.Size())
+		if h.Type() == core.FrameFiller || h.NextOffset() <= offset {
+			if w.used > start {
+				break // a filler ends a run
+			}
+			w.used += size
+			start = w.used
+			continue
+		}
+		if w.check && !w.payload(&h, offset) {
+			break
+		}
+		w.used += size
+		w.next = h.NextOffset()
+	}
+	w.run = w.src[start:w.used:w.used]
+}
+
+// frame reads the header at used.
+func (w *frameWalk) frame(seed uint32) (h core.FrameHeader, ok bool) {
+	rest := w.src[w.used:]
+	if len(rest) < core.FrameHeaderSize {
+		w.short = core.FrameHeaderSize
+		w.empty = allZero(rest)
+		return h, false
+	}
+	length := binary.LittleEndian.Uint32(rest)
+	switch {
+	case length == 0:
+		w.empty = true
+		return h, false
+	case w.check:
+		h, w.err = core.DecodeFrameHeader(rest, seed)
+		if w.err != nil {
+			return h, false
+		}
+	default:
+		h = core.ParseFrameHeader(rest)
+	}
+	if h.Length < core.FrameHeaderSize {
+		w.err = fmt.Errorf("length %d", h.Length)
+		return h, false
+	}
+	if h.Size() > int64(len(rest)) {
+		w.short = int(h.Size())
+		return h, false
+	}
+	return h, true
+}
+
+// refuse reports whether the frame must not join a run of gathered bytes.
+func (w *frameWalk) refuse(h *core.FrameHeader, limit int64, gathered int) bool {
+	if h.NextOffset() > limit {
+		w.limited = true
+		return true
+	}
+	return gathered > 0 && int64(gathered)+h.Size() > runBytes
+}
+
+// payload checks content and offset of the frame at used.
+func (w *frameWalk) payload(h *core.FrameHeader, offset int64) bool {
+	frame := w.src[w.used:][:h.Length]
+	w.err = h.CheckPayload(frame[core.FrameHeaderSize:])
+	if expected := max(offset, w.next); w.err == nil && h.BaseOffset > expected {
+		w.err = fmt.Errorf("frame of offset %d where %d is expected", h.BaseOffset, expected)
+	}
+	return w.err == nil
+}

@@ -1,0 +1,422 @@
+package mmaplog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/leatbus/leat/core"
+)
+
+// recovery is the state of opening one log. Reading comes first and decides; only then is anything
+// changed on disk, and only if no durable data is damaged.
+type recovery struct {
+	log     *Log
+	buf     *scanBuf
+	found   []*segmentFile // with valid headers, ascending by ordinal
+	broken  []brokenFile   // named like segments, but without a valid header
+	spares  []string       // paths of files that were prepared and never used
+	durable mark           // the highest any header tells
+
+	chain []*segmentFile // the accepted segments, ascending
+	state logState       // behind the last accepted frame
+	stop  stopReason
+}
+
+// segmentFile is one file found.
+type segmentFile struct {
+	header segmentHeader
+	path   string
+	end    int64 // position behind the last accepted frame; dataEnd if it was not scanned
+	zeroTo int64 // cut: [end, zeroTo) is to be zeroed
+}
+
+type brokenFile struct {
+	base  int64
+	id    uint64
+	path  string
+	blank bool // the header page is all zeros
+}
+
+// stopReason is why a scan ended where it did.
+type stopReason struct {
+	at   int64
+	text string // empty: everything behind is zero
+}
+
+// recover reads what is on disk and makes the log continue it.
+func (l *Log) recover() error {
+	started := l.store.opts.Clock.Mono()
+	buf := l.store.scanBufs.Get().(*scanBuf)
+	defer l.store.scanBufs.Put(buf)
+	r := &recovery{log: l, buf: buf}
+	defer func() { l.recovery.Took = time.Duration(l.store.opts.Clock.Mono() - started) }()
+	for _, step := range []func() error{r.list, r.scan, r.judge, r.cut, r.sync} {
+		if err := step(); err != nil {
+			return ioError("open "+l.name(), err)
+		}
+	}
+	r.install()
+	if l.recovery.CutBytes > 0 {
+		l.store.opts.Logger.Warn("cut a torn tail", "topic", l.topic, "partition", l.partition,
+			"bytes", l.recovery.CutBytes, "reason", l.recovery.CutReason)
+	}
+	return nil
+}
+
+// list finds the log's files. What it does not know it leaves alone.
+func (r *recovery) list() error {
+	names, err := r.log.store.fs.ReadDir(r.log.dir)
+	if errors.Is(err, errNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		path := filepath.Join(r.log.dir, name)
+		if isSpareName(name) {
+			r.spares = append(r.spares, path)
+		} else if base, id, ok := parseSegmentName(name); ok {
+			if err := r.inspect(path, base, id); err != nil {
+				return err
+			}
+		}
+	}
+	slices.SortFunc(r.found, func(a, b *segmentFile) int {
+		if a.header.ordinal < b.header.ordinal {
+			return -1
+		}
+		return 1
+	})
+	return nil
+}
+
+// inspect reads the header of one segment file.
+func (r *recovery) inspect(path string, base int64, id uint64) error {
+	f, err := r.log.store.fs.Open(path, ReadOnly)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var page [headerSize]byte
+	if _, err := f.ReadAt(page[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	h, err := decodeSegmentHeader(page[:])
+	if errors.Is(err, core.ErrVersionTooNew) {
+		return fmt.Errorf("segment %s: %w", path, err)
+	}
+	if err == nil && (h.id != id || h.base.offset != base ||
+		h.topic != r.log.topic || h.partition != r.log.partition) {
+		return core.Errorf(core.CodeCorrupt, "open "+r.log.name(),
+			"segment %s belongs to log %d/%d at offset %d: it was moved or renamed", path, h.topic, h.partition,
+			h.base.offset)
+	}
+	if err != nil {
+		r.broken = append(r.broken, brokenFile{base, id, path, allZero(page[:])})
+		return nil
+	}
+	r.found = append(r.found, &segmentFile{header: h, path: path, end: h.dataEnd})
+	r.durable.end = max(r.durable.end, h.durable.end)
+	r.durable.index = max(r.durable.index, h.durable.index)
+	return nil
+}
+
+// scan accepts segments from the oldest one on. Frames are read from the last segment that starts at
+// or before the known durable end on: what lies before was synced before a header said so.
+func (r *recovery) scan() error {
+	if len(r.found) == 0 {
+		r.state.index = 1
+		return nil
+	}
+	first := 0
+	for i, s := range r.found {
+		if s.header.base.offset <= r.durable.end {
+			first = i
+		}
+	}
+	r.chain = append(r.chain, r.found[:first]...)
+	next := r.found[first]
+	for next != nil {
+		r.chain = append(r.chain, next)
+		r.state = logState{
+			offset: next.header.base.offset, index: next.header.base.index,
+			prevCRC: next.header.base.prevCRC, time: max(r.state.time, next.header.created),
+		}
+		if err := r.scanSegment(next); err != nil {
+			return err
+		}
+		next = r.successor(next)
+	}
+	return nil
+}
+
+// scanSegment accepts frames as long as each continues the one before.
+func (r *recovery) scanSegment(s *segmentFile) error {
+	f, err := r.log.store.fs.Open(s.path, ReadOnly)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	seed := core.HeaderSeed(s.header.id)
+	r.buf.reset(f, s.header.dataEnd)
+	pos := int64(headerSize)
+	for {
+		h, err := r.buf.frameAt(pos, seed)
+		if unreadable(err) || errors.Is(err, core.ErrVersionTooNew) {
+			return err
+		}
+		if err == nil {
+			err = r.state.accept(&h)
+		}
+		if err != nil {
+			s.end = pos
+			return r.explain(pos, err)
+		}
+		pos += h.Size()
+		if h.Type() != core.FrameFiller {
+			r.log.recovery.Frames++
+		}
+		r.log.recovery.Bytes += h.Size()
+	}
+}
+
+// accept checks that h continues the log and moves the state behind it.
+func (s *logState) accept(h *core.FrameHeader) error {
+	if h.Type() == core.FrameFiller {
+		return nil
+	}
+	switch {
+	case h.Index != s.index:
+		return fmt.Errorf("frame index %d, want %d", h.Index, s.index)
+	case h.BaseOffset != s.offset:
+		return fmt.Errorf("frame offset %d, want %d", h.BaseOffset, s.offset)
+	case h.PrevCRC != s.prevCRC:
+		return fmt.Errorf("frame follows checksum %08x, want %08x", h.PrevCRC, s.prevCRC)
+	case h.Time < s.time:
+		return fmt.Errorf("frame time %d before %d", h.Time, s.time)
+	}
+	*s = logState{offset: h.NextOffset(), index: h.Index + 1, prevCRC: h.PayloadCRC, time: h.Time}
+	return nil
+}
+
+// explain notes why the scan of the segment in buf ended at pos.
+func (r *recovery) explain(pos int64, err error) error {
+	r.stop = stopReason{at: pos}
+	last, scanErr := r.buf.lastNonZero(pos)
+	if scanErr != nil {
+		return scanErr
+	}
+	s := r.chain[len(r.chain)-1]
+	s.zeroTo = last
+	if last > pos {
+		r.stop.text = err.Error()
+	}
+	return nil
+}
+
+// successor finds the segment that continues the chain where the scan ended, if there is one.
+func (r *recovery) successor(s *segmentFile) *segmentFile {
+	for i := len(r.found) - 1; i >= 0; i-- {
+		h := &r.found[i].header
+		if h.previousID == s.header.id && h.ordinal > s.header.ordinal && h.base.offset == r.state.offset &&
+			h.base.index == r.state.index && h.base.prevCRC == r.state.prevCRC {
+			return r.found[i]
+		}
+	}
+	return nil
+}
+
+// judge decides whether what was not accepted is a torn tail or damage of durable data, which is
+// never cut. Durable is what a header or a younger frame says was durable when it was written.
+func (r *recovery) judge() error {
+	if err := r.judgeBroken(); err != nil || len(r.chain) == 0 {
+		return err
+	}
+	last := r.chain[len(r.chain)-1]
+	durable := r.durable.index
+	if last.zeroTo > last.end {
+		known, err := r.evidence(last.path, last.header.id, last.end, last.header.dataEnd)
+		if err != nil {
+			return err
+		}
+		durable = max(durable, known)
+	}
+	for _, s := range r.rejected() {
+		known, err := r.evidence(s.path, s.header.id, headerSize, s.header.dataEnd)
+		if err != nil {
+			return err
+		}
+		durable = max(durable, known)
+	}
+	if r.durable.end <= r.state.offset && durable < r.state.index {
+		return nil
+	}
+	found := r.stop.text
+	if found == "" {
+		found = "nothing there"
+	}
+	return core.Errorf(core.CodeCorrupt, "open "+r.log.name(),
+		"segment %s, position %d: %s, but offset %d was durable", last.path, r.stop.at, found, r.state.offset)
+}
+
+// rejected lists the segments with valid headers that do not continue the chain.
+func (r *recovery) rejected() []*segmentFile {
+	var rest []*segmentFile
+	for _, s := range r.found {
+		if !slices.Contains(r.chain, s) {
+			rest = append(rest, s)
+		}
+	}
+	return rest
+}
+
+// evidence searches part of a segment for younger frames that tell what was durable.
+func (r *recovery) evidence(path string, id uint64, from, to int64) (uint64, error) {
+	f, err := r.log.store.fs.Open(path, ReadOnly)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	r.buf.reset(f, to)
+	return r.buf.durableAfter(from, core.HeaderSeed(id), &r.state)
+}
+
+// judgeBroken looks at files whose header is damaged or was never written. A power cut leaves a blank
+// header, or one without frames; they are ignored where the rest of the log continues without them.
+// Frames under a header that was written and is damaged now may have been durable.
+func (r *recovery) judgeBroken() error {
+	for _, b := range r.broken {
+		if b.base < r.state.offset {
+			continue // replaced long ago
+		}
+		frames, durable, err := r.framesIn(&b)
+		if err != nil {
+			return err
+		}
+		missing := b.base > r.state.offset && len(r.found) == 0
+		if missing || frames && (!b.blank || durable >= r.state.index) {
+			return core.Errorf(core.CodeCorrupt, "open "+r.log.name(),
+				"segment %s, position 0: the header is damaged and offset %d may have been durable", b.path, b.base)
+		}
+	}
+	return nil
+}
+
+// framesIn tells whether a file without a header holds frames that continue the log.
+func (r *recovery) framesIn(b *brokenFile) (found bool, durable uint64, err error) {
+	f, err := r.log.store.fs.Open(b.path, ReadOnly)
+	if err != nil {
+		return false, 0, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return false, 0, err
+	}
+	seed := core.HeaderSeed(b.id)
+	r.buf.reset(f, min(size, maxSegmentFile)&^7)
+	if size > headerSize {
+		_, err = r.buf.frameAt(headerSize, seed)
+		found = err == nil
+		if unreadable(err) {
+			return false, 0, err
+		}
+	}
+	durable, err = r.buf.durableAfter(headerSize, seed, &r.state)
+	return found || durable > 0, durable, err
+}
+
+// cut removes what was not accepted, so that it never comes back: bytes are zeroed, segments deleted.
+func (r *recovery) cut() error {
+	s := r.log.store
+	for _, path := range r.spares {
+		s.removeFile(path)
+	}
+	if len(r.chain) == 0 {
+		return nil
+	}
+	last := r.chain[len(r.chain)-1]
+	if n := last.zeroTo - last.end; n > 0 {
+		if err := r.zero(last); err != nil {
+			return err
+		}
+		r.log.recovery.CutBytes += n
+		r.log.recovery.CutReason = fmt.Sprintf("segment %s, position %d: %s", last.path, last.end, r.stop.text)
+	}
+	for _, seg := range r.rejected() {
+		s.removeFile(seg.path)
+		r.log.recovery.CutBytes += seg.header.size
+		if r.log.recovery.CutReason == "" {
+			r.log.recovery.CutReason = fmt.Sprintf("segment %s does not continue the log at offset %d",
+				seg.path, r.state.offset)
+		}
+	}
+	return nil
+}
+
+func (r *recovery) zero(s *segmentFile) error {
+	f, err := r.log.store.fs.Open(s.path, ReadWrite)
+	if err != nil {
+		return err
+	}
+	return errors.Join(writeZeros(f, s.end, s.zeroTo), f.Close())
+}
+
+// sync makes durable what was accepted before anybody may read it: the page cache may hold frames
+// the disk does not.
+func (r *recovery) sync() error {
+	if len(r.chain) == 0 {
+		return nil
+	}
+	for _, s := range r.chain {
+		if s.header.base.offset < r.durable.end && s.end == s.header.dataEnd && s != r.chain[len(r.chain)-1] {
+			continue // it was not scanned because it is durable
+		}
+		f, err := r.log.store.fs.Open(s.path, ReadWrite)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	if err := r.log.store.fs.SyncDir(r.log.dir); err != nil {
+		return err
+	}
+	return r.log.store.syncParents(r.log.topic)
+}
+
+// install hands the accepted segments to the log.
+func (r *recovery) install() {
+	l := r.log
+	list := make([]*segment, 0, len(r.chain))
+	for i, f := range r.chain {
+		s := newSegment(f.header, f.path)
+		s.published.Store(f.end)
+		s.synced.Store(f.end)
+		s.hotFrom = f.header.size
+		s.cum = -f.end
+		s.entrySynced.Store(true)
+		s.sealed.Store(i+1 < len(r.chain))
+		if i+1 == len(r.chain) {
+			s.hotFrom = f.end
+		}
+		list = append(list, s)
+		l.w.ordinal = f.header.ordinal
+	}
+	if len(list) > 0 {
+		l.marks.start.Store(list[0].header.base.offset)
+	}
+	l.segs.Store(&list)
+	l.w.next, l.w.published = r.state, r.state
+	l.w.now = r.state.time
+	l.marks.end.Store(r.state.offset)
+	l.marks.durableEnd.Store(r.state.offset)
+	l.marks.endIndex.Store(r.state.index - 1)
+	l.marks.durableIndex.Store(r.state.index - 1)
+}

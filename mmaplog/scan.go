@@ -1,0 +1,165 @@
+package mmaplog
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+
+	"github.com/leatbus/leat/core"
+)
+
+// scanBuf is a window onto a file, read by system calls: recovery never touches a map. The bytes
+// behind the file's end read as zero.
+type scanBuf struct {
+	f   File
+	end int64 // nothing is read from here on
+	buf []byte
+	at  int64 // buf holds [at, at+n)
+	n   int64
+}
+
+const scanChunk = 1 << 20
+
+// reset starts at a file whose interesting part ends at end.
+func (b *scanBuf) reset(f File, end int64) { b.f, b.end, b.at, b.n = f, end, 0, 0 }
+
+// view gives the bytes [pos, pos+size), which lie before b.end, until the next call.
+func (b *scanBuf) view(pos, size int64) ([]byte, error) {
+	if pos < b.at || pos+size > b.at+b.n {
+		if err := b.load(pos, size); err != nil {
+			return nil, err
+		}
+	}
+	return b.buf[pos-b.at:][:size:size], nil
+}
+
+func (b *scanBuf) load(pos, size int64) error {
+	want := min(max(size, scanChunk), b.end-pos)
+	if int64(len(b.buf)) < want {
+		b.buf = make([]byte, max(want, scanChunk))
+	}
+	n, err := b.f.ReadAt(b.buf[:want], pos)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	clear(b.buf[n:want])
+	b.at, b.n = pos, want
+	return nil
+}
+
+// frameAt gives the frame at pos if it is whole and undamaged: the header decoded, the payload
+// compared with its checksum. The error is CodeCorrupt, CodeVersionTooNew or one of reading.
+func (b *scanBuf) frameAt(pos int64, seed uint32) (core.FrameHeader, error) {
+	if pos+core.FrameHeaderSize > b.end {
+		return core.FrameHeader{}, errNoFrame
+	}
+	head, err := b.view(pos, core.FrameHeaderSize)
+	if err != nil {
+		return core.FrameHeader{}, err
+	}
+	if binary.LittleEndian.Uint32(head) == 0 {
+		return core.FrameHeader{}, errNoFrame
+	}
+	h, err := core.DecodeFrameHeader(head, seed)
+	if err != nil {
+		return h, err
+	}
+	if pos+h.Size() > b.end {
+		return h, core.Errorf(core.CodeCorrupt, "read frame", "%d bytes, %d left", h.Length, b.end-pos)
+	}
+	whole, err := b.view(pos, h.Size())
+	if err != nil {
+		return h, err
+	}
+	if err := h.CheckPayload(whole[core.FrameHeaderSize:h.Length]); err != nil {
+		return h, err
+	}
+	if !allZero(whole[h.Length:]) {
+		return h, core.Errorf(core.CodeCorrupt, "read frame", "pad bytes are not zero")
+	}
+	return h, nil
+}
+
+// errNoFrame is answered where the length word is 0: the end, or a hole.
+var errNoFrame = errors.New("no frame here")
+
+// unreadable reports whether err says that the disk, not the content, is the problem.
+func unreadable(err error) bool {
+	return err != nil && !errors.Is(err, errNoFrame) && !errors.Is(err, core.ErrCorrupt) &&
+		!errors.Is(err, core.ErrVersionTooNew)
+}
+
+func allZero(p []byte) bool {
+	for len(p) >= 8 {
+		if binary.LittleEndian.Uint64(p) != 0 {
+			return false
+		}
+		p = p[8:]
+	}
+	for _, c := range p {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// lastNonZero is the position behind the last byte of [from, b.end) that is not zero, or from.
+func (b *scanBuf) lastNonZero(from int64) (int64, error) {
+	last := from
+	for pos := from; pos < b.end; {
+		p, err := b.view(pos, min(64<<10, b.end-pos))
+		if err != nil {
+			return 0, err
+		}
+		if !allZero(p) {
+			i := len(p)
+			for p[i-1] == 0 {
+				i--
+			}
+			last = pos + int64(i)
+		}
+		pos += int64(len(p))
+	}
+	return last, nil
+}
+
+// durableAfter searches [from, b.end) for frames of this segment younger than next and gives the
+// highest frame index one of them says was durable when it was written; 0 if none says so. Frames
+// that were copied into a payload are older than next and do not count.
+func (b *scanBuf) durableAfter(from int64, seed uint32, next *logState) (uint64, error) {
+	durable := uint64(0)
+	for pos := from; pos+core.FrameHeaderSize <= b.end; {
+		head, err := b.view(pos, core.FrameHeaderSize)
+		if err != nil {
+			return 0, err
+		}
+		h := core.ParseFrameHeader(head)
+		if h.Length < core.FrameHeaderSize || h.Index < next.index || h.BaseOffset < next.offset {
+			pos += 8
+			continue
+		}
+		h, err = b.frameAt(pos, seed)
+		if unreadable(err) {
+			return 0, err
+		}
+		if err != nil {
+			pos += 8
+			continue
+		}
+		if known := knownDurable(&h); known > durable {
+			durable = known
+		}
+		pos += h.Size()
+	}
+	return durable, nil
+}
+
+// knownDurable is the index of the last frame that was durable when h was written, 0 if h does not
+// tell because the distance did not fit.
+func knownDurable(h *core.FrameHeader) uint64 {
+	if h.DurableLag == 1<<16-1 || h.Index < 1+uint64(h.DurableLag) {
+		return 0
+	}
+	return h.Index - 1 - uint64(h.DurableLag)
+}

@@ -1,0 +1,102 @@
+package mmaplog
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"github.com/leatbus/leat/core"
+)
+
+// segment is one file of a log. It is made by the writer or by recovery; readers see it once it is in
+// the log's list.
+// Invariant: headerSize <= synced <= published <= header.dataEnd.
+type segment struct {
+	header segmentHeader // immutable
+	path   string
+	seed   uint32 // core.HeaderSeed of the segment id
+	// cum + position is the number of bytes written to the log, counted from when it was opened.
+	cum     int64
+	hotFrom int64 // from this position on the bytes were written by this process
+
+	published   atomic.Int64 // position behind the last frame readers may see
+	synced      atomic.Int64 // position behind the last byte known durable; moved by the sync round
+	entrySynced atomic.Bool  // header and folder entry are durable
+	sealed      atomic.Bool  // a later segment exists and published is final
+	live        atomic.Pointer[resource]
+	nudges      nudges
+}
+
+// resource is the open file of a segment and its map, kept alive by pins: one of the segment itself
+// while it is hot, and one of everyone who is inside a copy or sync. The janitor closes it when the
+// last pin goes.
+type resource struct {
+	file   File
+	region Region // nil for the pwrite sink
+	pins   atomic.Int64
+	last   func(*resource) // hands the resource to the janitor; must not block
+}
+
+func newResource(f File, r Region, last func(*resource)) *resource {
+	res := &resource{file: f, region: r, last: last}
+	res.pins.Store(1)
+	return res
+}
+
+// pin keeps the resource from being closed; false if it is closed already.
+func (r *resource) pin() bool {
+	for {
+		n := r.pins.Load()
+		if n == 0 {
+			return false
+		}
+		if r.pins.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (r *resource) unpin() {
+	if r.pins.Add(-1) == 0 {
+		r.last(r)
+	}
+}
+
+// close unmaps and closes; only the janitor calls it, after the last pin.
+func (r *resource) close() error {
+	var err error
+	if r.region != nil {
+		err = r.region.Close()
+	}
+	return errors.Join(err, r.file.Close())
+}
+
+// pinned gives the segment's open file and map, pinned, or nil if the segment is cold.
+func (s *segment) pinned() *resource {
+	if res := s.live.Load(); res != nil && res.pin() {
+		return res
+	}
+	return nil
+}
+
+// cool gives up the segment's own pin.
+func (s *segment) cool() {
+	if res := s.live.Swap(nil); res != nil {
+		res.unpin()
+	}
+}
+
+func newSegment(h segmentHeader, path string) *segment {
+	s := &segment{header: h, path: path, seed: core.HeaderSeed(h.id), hotFrom: headerSize}
+	s.published.Store(headerSize)
+	s.synced.Store(headerSize)
+	return s
+}
+
+// nudges are the positions at which the writer asks the preparer for something. They are owned by
+// the writer, but for populated.
+type nudges struct {
+	next      int64        // the lower one of the two below
+	spareAt   int64        // ask for the next segment
+	windowAt  int64        // ask for a longer prefaulted window
+	populated atomic.Int64 // position up to which pages are prefaulted; moved by the preparer
+}

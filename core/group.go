@@ -9,23 +9,30 @@ import (
 // GroupInputKind says what happened to a group.
 type GroupInputKind uint8
 
-// The inputs of Group.Step, with the fields each uses beside Kind.
+// The inputs of Group.Step.
 const (
-	GroupJoin       GroupInputKind = iota + 1 // Member is there, or there again as a new incarnation
-	GroupLeave                                // Member goes, its work is committed; Generation
-	GroupHeartbeat                            // Member is alive; Generation
-	GroupRevoked                              // Member released Partition, its work there is committed; Generation
-	GroupCommit                               // Member is done with Partition below Offset; Generation
-	GroupTick                                 // time passed
-	GroupPartitions                           // the topic now has Partitions partitions
+	// GroupJoin: Member is there, or there again as a new incarnation.
+	GroupJoin GroupInputKind = iota + 1
+	// GroupLeave: Member goes, its work is committed. Uses Generation.
+	GroupLeave
+	// GroupHeartbeat: Member is alive. Uses Generation.
+	GroupHeartbeat
+	// GroupRevoked: Member released Partition, its work there is committed. Uses Generation.
+	GroupRevoked
+	// GroupCommit: Member is done with Partition below Offset. Uses Generation.
+	GroupCommit
+	// GroupTick: time passed.
+	GroupTick
+	// GroupPartitions: the topic now has Partitions partitions.
+	GroupPartitions
 )
 
 // GroupInput is one step's input.
 //
-// Generation is that of the assignment for GroupCommit, where it must match exactly. For the other
-// kinds it tells the incarnations of a member apart: any generation the member saw since it joined
-// is right (Group.Generation after its join, or that of an assignment), an older one is fenced,
-// and 0 skips the check.
+// Generation is that of the assignment for GroupCommit, where it must match exactly, and for
+// GroupRevoked. For the other kinds it tells the incarnations of a member apart: any generation the
+// member saw since it joined is right (Group.Generation after its join, or that of an assignment).
+// An older one is fenced; but for GroupCommit, 0 skips the check.
 type GroupInput struct {
 	Kind       GroupInputKind
 	Member     string
@@ -38,13 +45,18 @@ type GroupInput struct {
 // GroupEffectKind says what the shell has to do for a group.
 type GroupEffectKind uint8
 
-// The effects of Group.Step, with the fields each uses beside Kind.
+// The effects of Group.Step.
 const (
-	GroupAssign  GroupEffectKind = iota + 1 // Member owns Partition from Generation on; starts at Offset, −1: no commit
-	GroupRevoke                             // ask Member to commit and release Partition; Generation of its assignment
-	GroupFence                              // Member, as it was before this step, is out; Generation that began without it
-	GroupPersist                            // store Offset and Generation as the commit of Partition, then answer Member
-	GroupReject                             // answer Code; Member, Partition, Offset and Generation are the input's
+	// GroupAssign: Member owns Partition from Generation on and starts at Offset, −1 for no commit.
+	GroupAssign GroupEffectKind = iota + 1
+	// GroupRevoke: ask Member to commit and release Partition, which it has under Generation.
+	GroupRevoke
+	// GroupFence: Member, as it was before this step, is out; Generation is the first without it.
+	GroupFence
+	// GroupPersist: store Offset and Generation as the commit of Partition, then answer Member.
+	GroupPersist
+	// GroupReject: answer Code; Member, Partition, Offset and Generation are the input's.
+	GroupReject
 )
 
 // GroupEffect is one thing the shell has to do after a step.
@@ -247,14 +259,15 @@ func (g *Group) join(in *GroupInput, out *GroupEffects) {
 	g.rebalance(out)
 }
 
-// revoked ignores a release that was not asked for: it repeats one that was answered already.
+// revoked ignores a release that was not asked for, and refuses one of an earlier assignment to the
+// same member: both repeat one that was answered already.
 func (g *Group) revoked(m *groupMember, in *GroupInput, out *GroupEffects) {
 	if !g.has(in.Partition) {
 		reject(in, CodePartitionUnknown, out)
 		return
 	}
 	p := &g.parts[in.Partition]
-	if p.owner != m {
+	if p.owner != m || in.Generation != 0 && in.Generation < p.generation {
 		reject(in, CodeFenced, out)
 		return
 	}

@@ -1,0 +1,287 @@
+package node
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/actors"
+	"github.com/leatbus/leat/core"
+)
+
+const (
+	answerRing   = core.MaxInFlightRecords // slots of a producer's mailbox: it never overflows
+	answerRun    = 512                     // completions per claim of the mailbox
+	quietRecords = 32                      // in flight up to which a publisher journals at once
+	roomYields   = 50                      // how often a publisher lets others run before it sleeps
+)
+
+// answers is the asynchronous half of a producer: what is in flight, and the callbacks. A ticket
+// numbers the publishes, modulo 2³²; slot ticket mod 65,536 keeps the callback until it is answered.
+//
+//	reserve ──▶ slab ──▶ journal ──▶ lane of the producer's actor ──▶ callback
+//
+// issued and done pack bytes/8 in the high and records in the low half, so that one add moves both;
+// their difference modulo 2⁶⁴ is what is in flight, carries included.
+//
+// Invariant: done moves in ticket order, so a ticket below done + 65,536 finds its slot free.
+type answers struct {
+	issued  atomic.Uint64 // written by publishers
+	_       [120]byte
+	done    atomic.Uint64 // written by the producer's actor
+	_       [120]byte
+	blocked atomic.Int32 // publishers waiting for room
+	op      string
+	closing <-chan struct{}
+
+	start func() error // makes lanes and actor
+	once  sync.Once
+	fail1 error
+	slots []answerSlot
+	pid   *actors.PID
+	sys   *actors.System
+	lanes []*actors.Sender[actors.Completion] // one per shard, used under the shard's lock
+
+	selfMu sync.Mutex // guards the following
+	self   *actors.Sender[actors.Completion]
+
+	roomMu sync.Mutex // guards the following
+	room   chan struct{}
+
+	// The following belongs to the producer's actor.
+	head    uint32 // lowest ticket not answered
+	batch   []answered
+	topic   string
+	onPanic func(any)
+}
+
+type answerSlot struct {
+	call     func(leat.Receipt, error)
+	err      error
+	bytes    uint32
+	answered bool // owned by the actor
+}
+
+// answered is a completion with what its slot held, ready to be called.
+type answered struct {
+	call    func(leat.Receipt, error)
+	err     error
+	receipt leat.Receipt
+}
+
+func inFlight(issued, done uint64) (records uint32, bytes uint64) {
+	d := issued - done
+	return uint32(d), d >> 32 * 8
+}
+
+func full(issued, done uint64) bool {
+	records, bytes := inFlight(issued, done)
+	return records >= core.MaxInFlightRecords || bytes >= core.MaxInFlightBytes
+}
+
+// quiet reports whether so little is in flight that latency counts more than batches.
+func (a *answers) quiet() bool {
+	records, _ := inFlight(a.issued.Load(), a.done.Load())
+	return records <= quietRecords
+}
+
+// reserve takes a ticket, waiting for room if the policy says so.
+func (a *answers) reserve(call func(leat.Receipt, error), size int, policy leat.FullPolicy) (uint32, error) {
+	if err := a.ensure(); err != nil {
+		return 0, err
+	}
+	for {
+		issued := a.issued.Load()
+		if full(issued, a.done.Load()) {
+			if policy != leat.Block {
+				return 0, core.NewError(core.CodeFull, a.op, nil)
+			}
+			if err := a.awaitRoom(); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		if a.issued.CompareAndSwap(issued, issued+uint64(size/8)<<32+1) {
+			ticket := uint32(issued)
+			slot := &a.slots[ticket%answerRing]
+			slot.call, slot.bytes = call, uint32(size)
+			return ticket, nil
+		}
+	}
+}
+
+func (a *answers) ensure() error {
+	a.once.Do(func() { a.fail1 = a.start() })
+	return a.fail1
+}
+
+// awaitRoom returns when the producer's actor has answered something.
+func (a *answers) awaitRoom() error {
+	for range roomYields {
+		runtime.Gosched()
+		if !full(a.issued.Load(), a.done.Load()) {
+			return nil
+		}
+	}
+	a.roomMu.Lock()
+	room := a.room
+	a.roomMu.Unlock()
+	a.blocked.Add(1)
+	defer a.blocked.Add(-1)
+	// The actor moves done and then looks at blocked, so one of the two sees the other.
+	if !full(a.issued.Load(), a.done.Load()) {
+		return nil
+	}
+	select {
+	case <-room:
+		return nil
+	case <-a.closing:
+		return core.NewError(core.CodeClosed, a.op, nil)
+	}
+}
+
+// complete sends a run of outcomes to the actor. Called under the lock of the lane's shard.
+func (a *answers) complete(shard int, run []outcome) {
+	lane := a.lanes[shard]
+	for len(run) > 0 {
+		n := min(len(run), answerRun)
+		claimed, ok := lane.TryClaim(n)
+		if !ok {
+			a.overflow()
+			return
+		}
+		first, second := claimed.Slots()
+		a.fill(first, run)
+		a.fill(second, run[len(first):])
+		lane.Publish(claimed)
+		run = run[n:]
+	}
+}
+
+func (a *answers) fill(slots []actors.Completion, run []outcome) {
+	for i := range slots {
+		o := &run[i]
+		slots[i] = actors.Completion{
+			Ticket: o.ticket, Partition: o.part.number, Offset: o.offset, Time: o.time, Failed: o.err != nil,
+		}
+		if o.err != nil {
+			a.slots[o.ticket%answerRing].err = o.err
+		}
+	}
+}
+
+// fail answers a ticket whose message never reached the ring.
+func (a *answers) fail(ticket uint32, err error) {
+	a.slots[ticket%answerRing].err = err
+	a.selfMu.Lock()
+	defer a.selfMu.Unlock()
+	c := actors.Completion{Ticket: ticket, Failed: true}
+	if !a.self.TrySend(&c) {
+		a.overflow()
+	}
+}
+
+// overflow is reached only while the bus closes: before, there is room for all that is in flight.
+func (a *answers) overflow() {
+	select {
+	case <-a.closing:
+	default:
+		panic("node: more completions than publishes in flight")
+	}
+}
+
+// refuse calls back with an error about the message itself, in its turn among the answers.
+func (a *answers) refuse(call func(leat.Receipt, error), err error) {
+	a.answerNow(call, leat.Receipt{}, err)
+}
+
+// answerNow calls back with an outcome that is known already.
+func (a *answers) answerNow(call func(leat.Receipt, error), r leat.Receipt, err error) {
+	if call == nil {
+		return
+	}
+	ticket, failed := a.reserve(func(_ leat.Receipt, e error) { call(r, e) }, 0, leat.Block)
+	if failed != nil {
+		call(leat.Receipt{}, failed) // the actor is gone: there is no other goroutine to call on
+		return
+	}
+	a.fail(ticket, err)
+}
+
+// Answer implements actors.ProducerShell: it frees the room of the run, then calls back.
+func (a *answers) Answer(run *actors.Batch[actors.Completion]) {
+	done := a.done.Load()
+	for i := range run.Len() {
+		c := run.At(i)
+		slot := &a.slots[c.Ticket%answerRing]
+		if slot.call != nil {
+			a.batch = append(a.batch, a.answered(c, slot))
+		}
+		slot.call, slot.err, slot.answered = nil, nil, true
+	}
+	for slot := &a.slots[a.head%answerRing]; slot.answered; slot = &a.slots[a.head%answerRing] {
+		slot.answered = false
+		done += uint64(slot.bytes/8)<<32 + 1
+		a.head++
+	}
+	a.done.Store(done)
+	if a.blocked.Load() > 0 {
+		a.roomMu.Lock()
+		close(a.room)
+		a.room = make(chan struct{})
+		a.roomMu.Unlock()
+	}
+	for i := range a.batch {
+		a.callBack(&a.batch[i])
+	}
+	clear(a.batch)
+	a.batch = a.batch[:0]
+}
+
+func (a *answers) answered(c *actors.Completion, slot *answerSlot) answered {
+	r := answered{call: slot.call, err: slot.err}
+	if !c.Failed {
+		r.receipt = leat.Receipt{
+			Topic: a.topic, Partition: c.Partition, Offset: c.Offset, Time: time.Unix(0, c.Time),
+		}
+	}
+	return r
+}
+
+// callBack runs one callback. A panic in it is the user's; it is reported and costs no other answer.
+func (a *answers) callBack(r *answered) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.onPanic(p)
+		}
+	}()
+	r.call(r.receipt, r.err)
+}
+
+// Answered implements actors.ProducerShell.
+func (a *answers) Answered() uint32 { return a.head }
+
+// flush waits until everything issued so far has been answered.
+func (a *answers) flush(ctx context.Context) error {
+	issued, done := a.issued.Load(), a.done.Load()
+	if records, _ := inFlight(issued, done); records == 0 && a.pid == nil {
+		return nil
+	}
+	_, err := actors.Call(ctx, a.sys, a.pid, func(r actors.Reply[struct{}]) any {
+		return actors.FlushProducer{Until: uint32(issued), Reply: r}
+	})
+	return err
+}
+
+// receipt is the outcome as its publisher sees it.
+func (o *outcome) receipt() leat.Receipt {
+	if o.err != nil {
+		return leat.Receipt{}
+	}
+	return leat.Receipt{
+		Topic: o.part.topic.name, Partition: o.part.number, Offset: o.offset, Time: time.Unix(0, o.time),
+	}
+}

@@ -1,0 +1,218 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/actors"
+	"github.com/leatbus/leat/core"
+)
+
+// CreateTopic implements leat.Backend.
+func (n *Node) CreateTopic(ctx context.Context, name string, cfg leat.TopicConfig) error {
+	if err := core.ValidateName("topic", name); err != nil {
+		return err
+	}
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(name); err != nil {
+		return err
+	}
+	_, err := actors.Call(ctx, n.system, n.self, func(r actors.Reply[struct{}]) any {
+		return actors.CreateTopic{Name: name, Config: cfg, Reply: r}
+	})
+	return err
+}
+
+// DeleteTopic implements leat.Backend.
+func (n *Node) DeleteTopic(ctx context.Context, name string) error {
+	if err := core.ValidateName("topic", name); err != nil {
+		return err
+	}
+	id, err := actors.Call(ctx, n.system, n.self, func(r actors.Reply[uint64]) any {
+		return actors.DeleteTopicNamed{Name: name, Reply: r}
+	})
+	if err != nil {
+		return err
+	}
+	return n.commits.forget(ctx, n.groups, id)
+}
+
+// Topics implements leat.Backend.
+func (n *Node) Topics(ctx context.Context) ([]leat.TopicInfo, error) {
+	return actors.Call(ctx, n.system, n.self, func(r actors.Reply[[]leat.TopicInfo]) any {
+		return actors.ListTopics{Reply: r}
+	})
+}
+
+// Groups implements leat.Backend.
+func (n *Node) Groups(ctx context.Context) ([]leat.GroupInfo, error) {
+	names := make(map[uint64]*topic)
+	n.mu.Lock()
+	for _, t := range n.topics {
+		names[t.id] = t
+	}
+	n.mu.Unlock()
+	var infos []leat.GroupInfo
+	for _, g := range n.groups.Describe() {
+		if t := names[g.Topic]; t != nil {
+			infos = append(infos, groupInfo(t, &g))
+		}
+	}
+	slices.SortFunc(infos, func(a, b leat.GroupInfo) int {
+		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic))
+	})
+	return infos, ctx.Err()
+}
+
+// Describe implements actors.PartitionShell.
+func (p *partition) Describe() leat.PartitionInfo {
+	return leat.PartitionInfo{
+		Partition: p.number, Start: p.log.Start(), End: p.log.End(), HighWater: p.highWater.Load(),
+		DurableEnd: p.log.DurableEnd(), Bytes: p.log.Bytes(), Err: p.refusal(),
+	}
+}
+
+// OpenProducer implements leat.Backend.
+func (n *Node) OpenProducer(name string, o leat.ProducerOptions) (leat.ProducerBackend, error) {
+	t, err := n.topicFor("open a producer on", name)
+	if err != nil {
+		return nil, err
+	}
+	return n.newProducer(t, o), nil
+}
+
+// newProducer registers a producer; its actor and answers are made at its first PublishAsync.
+func (n *Node) newProducer(t *topic, o leat.ProducerOptions) *producer {
+	id := n.nextID()
+	p := &producer{node: n, topic: t, options: o, level: o.Ack.Or(t.cfg.Ack)}
+	p.sticky.Store(id * core.MergeFrameBytes) // producers do not walk the partitions in step
+	p.answers = answers{
+		op: t.op("publish to"), topic: t.name, closing: n.closing, sys: n.system,
+		room: make(chan struct{}), start: func() error { return p.startAnswers(id) },
+		onPanic: func(cause any) {
+			n.logger.Error("publish callback panicked", "topic", t.name, "panic", fmt.Sprint(cause))
+		},
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := slices.Clone(*n.producers.Load())
+	if at := slices.Index(list[firstProducer:], nil); at >= 0 {
+		p.index = firstProducer + uint32(at)
+		list[p.index] = p
+	} else {
+		p.index = uint32(len(list))
+		list = append(list, p)
+	}
+	n.producers.Store(&list)
+	return p
+}
+
+// startAnswers makes the lanes and the actor that calls back.
+func (p *producer) startAnswers(id uint64) error {
+	n, a := p.node, &p.answers
+	mailbox, err := actors.NewMailbox[actors.Completion](actors.MailboxOptions{
+		DataCapacity: 2 * answerRing, Senders: len(n.shards) + 1, MaxBatch: answerRun, SendBatch: answerRun,
+	})
+	if err != nil {
+		return err
+	}
+	for range n.shards {
+		lane, err := mailbox.Sender()
+		if err != nil {
+			return err
+		}
+		a.lanes = append(a.lanes, lane)
+	}
+	if a.self, err = mailbox.Sender(); err != nil {
+		return err
+	}
+	a.slots = make([]answerSlot, answerRing)
+	props := mailbox.Props(func() actors.Actor { return actors.NewProducerActor(a) }, n.system.Goroutines())
+	a.pid, err = n.system.Spawn(props, fmt.Sprintf("producer/%d", id))
+	return err
+}
+
+// closeProducer flushes, stops the actor and frees the producer's index.
+func (n *Node) closeProducer(p *producer) error {
+	ctx, cancel := n.closeContext()
+	defer cancel()
+	err := p.Flush(ctx)
+	if records, _ := inFlight(p.answers.issued.Load(), p.answers.done.Load()); records > 0 {
+		return err // what hangs in the journal still answers to this index
+	}
+	if p.answers.pid != nil {
+		err = errors.Join(err, n.system.Stop(ctx, p.answers.pid))
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := slices.Clone(*n.producers.Load())
+	list[p.index] = nil
+	n.producers.Store(&list)
+	return err
+}
+
+// OpenSubscription implements leat.Backend.
+func (n *Node) OpenSubscription(name string, o leat.SubscribeOptions) (leat.SubscriptionBackend, error) {
+	t, err := n.topicFor("subscribe to", name)
+	if err != nil {
+		return nil, err
+	}
+	s := &subscription{node: n, topic: t, options: o, sleeper: newSleeper(), id: n.nextID()}
+	none := make([]*cursor, len(t.partitions))
+	s.byPart.Store(&none)
+	if o.Group == "" {
+		err = s.readAll()
+	} else {
+		s.member, err = n.groups.Join(o.Group, t.id, int32(len(t.partitions)), s)
+	}
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	n.subs[s.id] = s
+	n.mu.Unlock()
+	return s, nil
+}
+
+// readAll places a cursor in every partition. Latest is the end as of now, so that nothing
+// published after Subscribe returned is missed.
+func (s *subscription) readAll() error {
+	at := s.options.From
+	if at.Kind == core.PositionDefault {
+		at = core.Latest
+	}
+	for _, p := range s.topic.partitions {
+		if p.log == nil {
+			return p.refusal()
+		}
+		from, err := p.resolve(at)
+		if err != nil {
+			return err
+		}
+		c := &cursor{part: p}
+		c.start(from)
+		s.cursors = append(s.cursors, c)
+		p.readers.add(s.sleeper)
+	}
+	return nil
+}
+
+func groupInfo(t *topic, g *actors.GroupState) leat.GroupInfo {
+	info := leat.GroupInfo{Group: g.Group, Topic: t.name, Generation: g.Generation, Members: g.Members}
+	for _, owned := range g.Partitions {
+		if int(owned.Partition) >= len(t.partitions) {
+			continue
+		}
+		p := t.partitions[owned.Partition]
+		gp := leat.GroupPartition{Partition: owned.Partition, Member: owned.Member, Committed: owned.Committed}
+		if p.log != nil {
+			gp.LagRecords = p.highWater.Load() - max(owned.Committed, p.log.Start())
+		}
+		info.Partitions = append(info.Partitions, gp)
+	}
+	return info
+}

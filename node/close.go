@@ -1,0 +1,80 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"github.com/leatbus/leat/core"
+)
+
+// Close implements leat.Backend. The order is that of the data: users' actors and subscriptions
+// first, so that their acks are committed; then producers; then the rings, the logs and the rest.
+func (n *Node) Close() error {
+	n.closeOnce.Do(func() {
+		ctx, cancel := n.closeContext()
+		defer cancel()
+		n.closeErr = n.close(ctx)
+		close(n.done)
+	})
+	return n.closeErr
+}
+
+func (n *Node) close(ctx context.Context) error {
+	var errs []error
+	errs = append(errs, n.system.StopUserActors(ctx))
+	for _, s := range n.subscriptions(nil) {
+		errs = append(errs, s.Close())
+	}
+	if n.groups != nil {
+		errs = append(errs, n.groups.Close(ctx))
+	}
+	drained := n.drainProducers(ctx)
+	errs = append(errs, drained)
+	close(n.closing) // whoever still waits for room gives up
+	if drained != nil {
+		n.failWaiting() // a disk that hangs: their callbacks must come before the actors go
+	}
+	if n.commits != nil {
+		n.commits.close()
+	}
+	errs = append(errs, n.system.Close(ctx)) // before the shards, which run the partition actors
+	for _, s := range n.shards {
+		s.stop()
+	}
+	errs = append(errs, n.store.Close()) // syncs, which answers those that wait for the disk
+	n.failWaiting()
+	n.notifier.close()
+	return errors.Join(errs...)
+}
+
+// drainProducers refuses new publishes and waits until those in flight are answered.
+func (n *Node) drainProducers(ctx context.Context) error {
+	var errs []error
+	list := *n.producers.Load()
+	for _, p := range list {
+		if p != nil {
+			p.closed.Store(true)
+		}
+	}
+	for _, p := range list {
+		if p != nil {
+			errs = append(errs, p.Flush(ctx))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// failWaiting answers what no sync has covered: the log is fenced, or the drain took too long.
+func (n *Node) failWaiting() {
+	for _, p := range *n.partitions.Load() {
+		if p.log == nil {
+			continue
+		}
+		p.setFault(core.NewError(core.CodeClosed, p.op("publish to"), nil))
+		for !p.shard.tryLock() {
+			// The Syncer's last news is being settled; it takes microseconds.
+		}
+		p.shard.journal.answerWaiting(p)
+		p.shard.lock.Store(false)
+	}
+}

@@ -1,0 +1,149 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/actors"
+	"github.com/leatbus/leat/core"
+)
+
+// commitWriter stores commits in __groups. Each goes to the partition of its group, at the level of
+// its data topic, so that a commit is as safe as what it says was handled.
+type commitWriter struct {
+	node   *Node
+	topic  *topic
+	page   *producer
+	disk   *producer
+	groups *actors.Coordinator
+
+	mu      sync.Mutex // guards the following
+	cutting [core.GroupsPartitions]bool
+	cuts    sync.WaitGroup // snapshots under way
+}
+
+var _ actors.CommitLog = (*commitWriter)(nil)
+
+func newCommitWriter(n *Node, groups *topic) *commitWriter {
+	manual := leat.ProducerOptions{Partitioner: leat.Manual, Ack: core.AckPage}
+	w := &commitWriter{node: n, topic: groups, page: n.newProducer(groups, manual)}
+	manual.Ack = core.AckDisk
+	w.disk = n.newProducer(groups, manual)
+	return w
+}
+
+// restore replays __groups into the coordinator.
+func (w *commitWriter) restore(groups *actors.Coordinator) error {
+	w.groups = groups
+	for _, p := range w.topic.partitions {
+		if p.log == nil {
+			w.node.report("commits of some groups cannot be read", p, p.refusal())
+			continue
+		}
+		err := p.replay(func(r core.Record) error {
+			c, err := core.DecodeCommit(r.Key, r.Value)
+			if err == nil {
+				groups.Restore(c)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Append implements actors.CommitLog: done is called once, when all commits are stored or one failed.
+func (w *commitWriter) Append(commits []core.Commit, done func(error)) {
+	left := new(atomic.Int32)
+	left.Store(int32(len(commits)))
+	first := new(atomic.Pointer[error])
+	one := func(_ leat.Receipt, err error) {
+		if err != nil {
+			first.CompareAndSwap(nil, &err)
+		}
+		if left.Add(-1) > 0 {
+			return
+		}
+		if failed := first.Load(); failed != nil {
+			done(*failed)
+			return
+		}
+		done(nil)
+	}
+	for i := range commits {
+		w.writer(commits[i].TopicID).PublishAsync(commitMessage(&commits[i]), one)
+	}
+	for i := range commits {
+		w.cutIfRolled(core.GroupsPartition(commits[i].Group))
+	}
+}
+
+func (w *commitWriter) writer(topicID uint64) *producer {
+	for _, p := range *w.node.partitions.Load() {
+		if p.topic.id == topicID && p.topic.cfg.Ack <= core.AckPage {
+			return w.page
+		}
+	}
+	return w.disk
+}
+
+func commitMessage(c *core.Commit) leat.Message {
+	m := leat.Message{Key: core.EncodeCommitKey(nil, c), Partition: core.GroupsPartition(c.Group)}
+	if !c.Removed {
+		m.Value = core.EncodeCommitValue(nil, c)
+	}
+	return m
+}
+
+// cutIfRolled writes a snapshot behind a roll of one partition and cuts what it replaces.
+func (w *commitWriter) cutIfRolled(partition int32) {
+	p := w.topic.partitions[partition]
+	if p.log == nil || p.log.Segments() < 2 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cutting[partition] {
+		return
+	}
+	w.cutting[partition] = true
+	w.cuts.Go(func() {
+		if err := w.cut(p); err != nil {
+			w.node.report("snapshot of commits failed; the log grows until one succeeds", p, err)
+		}
+		w.mu.Lock()
+		w.cutting[partition] = false
+		w.mu.Unlock()
+	})
+}
+
+func (w *commitWriter) cut(p *partition) error {
+	from := p.log.End()
+	ctx, cancel := w.node.closeContext()
+	defer cancel()
+	for _, c := range w.groups.Snapshot(p.number) {
+		if _, err := w.disk.Publish(ctx, commitMessage(&c)); err != nil {
+			return err
+		}
+	}
+	return p.log.TrimTo(from)
+}
+
+// forget removes the commits of a deleted topic.
+func (w *commitWriter) forget(ctx context.Context, groups *actors.Coordinator, topicID uint64) error {
+	var errs []error
+	for _, c := range groups.ForgetTopic(topicID) {
+		c.Removed = true
+		_, err := w.disk.Publish(ctx, commitMessage(&c))
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// close waits for snapshots under way.
+func (w *commitWriter) close() { w.cuts.Wait() }

@@ -1,0 +1,141 @@
+package node
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/mmaplog"
+)
+
+// cursor is a subscription's place in one partition.
+type cursor struct {
+	part       *partition
+	generation int32 // of the assignment, with a group
+
+	// The following is owned by the subscription's loop.
+	reader  *mmaplog.Reader
+	run     []byte // frames not yet looked at, in the reader's memory
+	records []byte // rest of the frame under way
+	time    time.Time
+	next    int64 // offset of the next record to deliver
+	seen    int64 // offset after the last record of the frames read so far
+	paused  bool
+
+	// delivered moves before the loop looks at revoking, and whoever revokes looks at delivered
+	// after setting revoking: one of the two sees the other.
+	delivered atomic.Int64 // first offset not delivered
+	acked     atomic.Int64 // first offset not acked
+	reported  atomic.Int64 // acked as last told to the group
+	revoking  atomic.Bool
+}
+
+// start places the cursor at offset from.
+func (c *cursor) start(from int64) {
+	c.reader = c.part.log.Reader(from)
+	c.moveTo(from)
+}
+
+func (c *cursor) moveTo(offset int64) {
+	c.next, c.seen = offset, offset
+	c.run, c.records = nil, nil
+	c.delivered.Store(offset)
+	c.reported.Store(offset) // before acked: what nobody acked is not reported
+	c.acked.Store(offset)
+}
+
+// close gives back what the reader holds. Records of the frame under way stay readable: they are
+// in Go memory, and the loop may be looking at them.
+func (c *cursor) close() {
+	if c.reader != nil {
+		_ = c.reader.Close() // gives back a file handle; nothing was written through it
+		c.reader = nil
+	}
+}
+
+// resolve turns a position into an offset of the partition.
+func (p *partition) resolve(at core.Position) (int64, error) {
+	switch at.Kind {
+	case core.PositionLatest:
+		return p.highWater.Load(), nil
+	case core.PositionOffset:
+		if start, end := p.log.Start(), p.log.End(); at.Value < start || at.Value > end {
+			return 0, core.Errorf(core.CodeOffsetOutOfRange, p.op("read"),
+				"offset %d, the log has [%d, %d)", at.Value, start, end)
+		}
+		return at.Value, nil
+	case core.PositionTime:
+		return p.log.OffsetAt(at.Value)
+	}
+	return p.log.Start(), nil
+}
+
+// hasRecords reports whether a record of the frame under way is left.
+func (c *cursor) hasRecords() bool { return len(c.records) > 0 }
+
+// fetch makes the next frame with records current, reading the log below limit. It reports whether
+// there is one.
+func (c *cursor) fetch(limit int64) (bool, error) {
+	for {
+		if len(c.run) == 0 {
+			if c.seen >= limit {
+				return false, nil
+			}
+			run, err := c.reader.Next(limit)
+			if err != nil || len(run) == 0 {
+				return false, err
+			}
+			c.run = run
+		}
+		if err := c.nextFrame(); err != nil {
+			return false, err
+		}
+		if len(c.records) > 0 {
+			return true, nil
+		}
+	}
+}
+
+// nextFrame takes one frame off the run. Records below the cursor are skipped: a run starts with
+// the frame that contains it.
+func (c *cursor) nextFrame() error {
+	h := core.ParseFrameHeader(c.run)
+	size := int(h.Size())
+	if size < core.FrameHeaderSize || size > len(c.run) {
+		return core.Errorf(core.CodeInternal, c.part.op("read"), "frame of %d bytes in a run of %d", size, len(c.run))
+	}
+	c.records = c.run[core.FrameHeaderSize:h.Length]
+	c.run = c.run[size:]
+	c.seen = h.NextOffset()
+	c.time = time.Unix(0, h.Time)
+	for at := h.BaseOffset; at < c.next && len(c.records) > 0; at++ {
+		_, n, err := core.DecodeRecord(c.records)
+		if err != nil {
+			return err
+		}
+		c.records = c.records[n:]
+	}
+	c.next = max(c.next, h.BaseOffset)
+	return nil
+}
+
+// take fills m with the next record of the frame under way.
+func (c *cursor) take(m *leat.Message, headers *core.HeaderDecoder) error {
+	r, n, err := core.DecodeRecord(c.records)
+	if err != nil {
+		return err
+	}
+	c.records = c.records[n:]
+	m.Key, m.Value = r.Key, r.Value
+	m.Headers = m.Headers[:0]
+	if len(r.RawHeaders) > 0 {
+		if m.Headers, err = headers.Decode(r.RawHeaders, m.Headers); err != nil {
+			return err
+		}
+	}
+	m.Topic, m.Partition = c.part.topic.name, c.part.number
+	m.Offset, m.Time = c.next, c.time
+	c.next++
+	return nil
+}

@@ -1,0 +1,26 @@
+// Package node runs the whole bus inside one process: it composes rings, logs, policy and actors
+// into a leat.Bus.
+//
+//	publish ──▶ slab of the partition's shard ──▶ journal ──▶ log ──▶ high-water mark ──▶ subscriptions
+//	             (MPSC, one per core)              │  ▲                                    read the log at
+//	                                               ▼  │ durable end                        their own cursor
+//	                                        answers   Syncer (one per node, in mmaplog)
+//	                                        to producers
+//
+// Shards. There is one shard per core: a ring, the journal that drains it and an executor goroutine.
+// Whoever holds the shard's lock may journal: the executor, or a publisher that finds the lock free
+// and waits for its record. So a lone publisher at level page pays no hop, and a busy shard is
+// drained in large steps. Partition actors run on the executor under the same lock, so control and
+// data of a partition never race.
+//
+// Ownership. A partition's log and policy belong to whoever holds its shard's lock. A cursor belongs
+// to the loop of its subscription; assignments and Close reach it as changes that the loop takes over
+// between two messages. A producer's callbacks run on its actor.
+//
+// Invariants. Every record passes one claim of a shard ring. An outcome is told only when its level
+// holds. A subscription never reads beyond the mark of its level. A slow subscription holds nobody
+// back; only the journal gates the ring, and publishers wait while too much is not on the disk.
+//
+// Failure. A partition whose write or sync failed is fenced: its publishes fail with the reason, its
+// reads go on, other partitions do not notice. A partition that cannot be recovered fails alone.
+package node

@@ -1,0 +1,216 @@
+package node
+
+import (
+	"context"
+	"encoding/binary"
+	"sync"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/routing"
+)
+
+// An entry of the slab is a 16-byte head and then the encoded records, as they go to the log, or,
+// where these are larger than inlineBytes, a reference to a buffer that holds them:
+//
+//	0 partition u32 | 4 producer u32 | 8 ticket u32 | 12 records u16 | 14 level u8 | 15 by reference u8
+//	16 records …                      or 16 body u32 | 20 zero u32
+const (
+	entryHead   = 16
+	inlineBytes = 4 << 10
+)
+
+// Producers that are not in the table of producers.
+const (
+	nobody         uint32 = iota // one way: no answer
+	waiterProducer               // the ticket is a waiter's index
+	firstProducer
+)
+
+// entry is the decoded head.
+type entry struct {
+	part     *partition
+	producer uint32
+	ticket   uint32
+	records  int
+	level    core.Ack
+	body     uint32 // 1 + index of the buffer; 0 if the records are inline
+}
+
+func (n *Node) decodeEntry(raw []byte) (entry, []byte) {
+	le := binary.LittleEndian
+	e := entry{
+		part:     n.partitionAt(le.Uint32(raw[0:])),
+		producer: le.Uint32(raw[4:]),
+		ticket:   le.Uint32(raw[8:]),
+		records:  int(le.Uint16(raw[12:])),
+		level:    core.Ack(raw[14]),
+	}
+	if raw[15] == 0 {
+		return e, raw[entryHead:]
+	}
+	e.body = 1 + le.Uint32(raw[entryHead:])
+	return e, n.bodies.get(e.body)
+}
+
+func (e *entry) encode(dst []byte) {
+	le := binary.LittleEndian
+	le.PutUint32(dst[0:], e.part.id)
+	le.PutUint32(dst[4:], e.producer)
+	le.PutUint32(dst[8:], e.ticket)
+	le.PutUint16(dst[12:], uint16(e.records))
+	dst[14] = uint8(e.level)
+	if e.body != 0 {
+		dst[15] = 1
+		le.PutUint64(dst[entryHead:], uint64(e.body-1))
+	}
+}
+
+// commit puts one message into the partition's shard ring. size is the record's encoded size.
+// With wait it waits for room until ctx ends; without, a full ring or a closed gate is ErrFull.
+func (n *Node) commit(ctx context.Context, e *entry, m *leat.Message, size int, wait bool) error {
+	if err := n.admit(ctx, e.part, wait); err != nil {
+		return err
+	}
+	if size > inlineBytes {
+		return n.commitBody(ctx, e, []leat.Message{*m}, size, wait)
+	}
+	claimed, err := e.part.shard.claim(ctx, entryHead+size, wait)
+	if err != nil {
+		return err
+	}
+	e.encode(claimed.Bytes)
+	putRecord(claimed.Bytes[entryHead:], m)
+	e.part.shard.slab.Commit(claimed)
+	return nil
+}
+
+// commitBody is commit for records that are large, or several: they travel in a pooled buffer.
+func (n *Node) commitBody(ctx context.Context, e *entry, batch []leat.Message, size int, wait bool) error {
+	body, buffer, err := n.bodies.take(ctx, size, wait)
+	if err != nil {
+		return err
+	}
+	for i := range batch {
+		recordSize, err := core.EncodedRecordSize(batch[i].Key, batch[i].Value, batch[i].Headers)
+		if err != nil {
+			n.bodies.free(body)
+			return err
+		}
+		putRecord(buffer[:recordSize], &batch[i])
+		buffer = buffer[recordSize:]
+	}
+	e.body = body
+	claimed, err := e.part.shard.claim(ctx, entryHead+8, wait)
+	if err != nil {
+		n.bodies.free(body)
+		return err
+	}
+	e.encode(claimed.Bytes)
+	e.part.shard.slab.Commit(claimed)
+	return nil
+}
+
+func putRecord(dst []byte, m *leat.Message) {
+	var hash uint64
+	if m.Key != nil {
+		hash = routing.Hash(m.Key)
+	}
+	core.PutRecord(dst, m.Key, m.Value, m.Headers, hash, 0)
+}
+
+// admit refuses what cannot be stored now, and waits while too much is not yet on the disk.
+func (n *Node) admit(ctx context.Context, p *partition, wait bool) error {
+	if err := p.refusal(); err != nil {
+		return err
+	}
+	if !p.gate.closed.Load() {
+		return nil
+	}
+	if !wait {
+		return core.NewError(core.CodeFull, p.op("publish to"), nil)
+	}
+	if err := p.gate.await(ctx, n.closing); err != nil {
+		return err
+	}
+	return p.refusal()
+}
+
+// maxBodyBytes bounds the buffers in flight between publishers and the journal.
+const maxBodyBytes = 64 << 20
+
+// bodies holds records that are too large for the slab until the journal has appended them.
+type bodies struct {
+	closing <-chan struct{}
+
+	mu    sync.Mutex // guards the following
+	all   [][]byte
+	spare []uint32 // indexes not in use
+	bytes int
+	room  chan struct{} // closed and replaced when bytes falls
+}
+
+func newBodies(closing <-chan struct{}) *bodies {
+	return &bodies{closing: closing, room: make(chan struct{})}
+}
+
+// take gives a buffer of size bytes and 1 + its index.
+func (b *bodies) take(ctx context.Context, size int, wait bool) (uint32, []byte, error) {
+	for {
+		b.mu.Lock()
+		if b.bytes == 0 || b.bytes+size <= maxBodyBytes {
+			index, buffer := b.reserveLocked(size)
+			b.mu.Unlock()
+			return index + 1, buffer, nil
+		}
+		room := b.room
+		b.mu.Unlock()
+		if !wait {
+			return 0, nil, core.NewError(core.CodeFull, "publish", nil)
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return 0, nil, ctx.Err()
+		case <-b.closing:
+			return 0, nil, core.NewError(core.CodeClosed, "publish", nil)
+		}
+	}
+}
+
+func (b *bodies) reserveLocked(size int) (uint32, []byte) {
+	b.bytes += size
+	var index uint32
+	if n := len(b.spare); n > 0 {
+		index = b.spare[n-1]
+		b.spare = b.spare[:n-1]
+	} else {
+		index = uint32(len(b.all))
+		b.all = append(b.all, nil)
+	}
+	// A buffer is kept for the next record of about its size, so that steady use does not allocate.
+	if cap(b.all[index]) < size || cap(b.all[index]) > 4*size {
+		b.all[index] = make([]byte, size)
+	}
+	b.all[index] = b.all[index][:size]
+	return index, b.all[index]
+}
+
+func (b *bodies) get(body uint32) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all[body-1]
+}
+
+// free gives a buffer back; 0 is none.
+func (b *bodies) free(body uint32) {
+	if body == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bytes -= len(b.all[body-1])
+	b.spare = append(b.spare, body-1)
+	close(b.room)
+	b.room = make(chan struct{})
+}

@@ -1,0 +1,234 @@
+package node
+
+import (
+	"github.com/leatbus/leat/core"
+)
+
+// journal is the single writer of a shard's partitions. A step takes what is committed in the slab,
+// appends it to the logs, publishes it, and answers the publishers. It runs under the shard's lock.
+type journal struct {
+	node    *Node
+	shard   *shard
+	touched []*partition
+	done    []outcome // of this step, in publish order
+	input   core.PartitionInput
+	effects core.Effects
+}
+
+// outcome is what became of one entry, and whom to tell.
+type outcome struct {
+	part     *partition
+	producer uint32 // 0 nobody, 1 a waiter, else a producer's index
+	ticket   uint32
+	offset   int64 // of the first record
+	records  int32
+	disk     bool // answered only when synced
+	time     int64
+	err      error
+}
+
+// step journals at most stepBytes and reports whether it did anything.
+func (j *journal) step() bool {
+	news := j.shard.synced.take()
+	for _, p := range news {
+		j.settle(p)
+	}
+	taken := 0
+	var now int64
+	for taken < stepBytes {
+		entry, ok := j.shard.slab.Next()
+		if !ok {
+			break
+		}
+		if taken == 0 {
+			now = j.shard.clock.Now()
+		}
+		taken += len(entry)
+		j.append(entry, now)
+	}
+	if taken == 0 {
+		return len(news) > 0
+	}
+	j.shard.slab.Release()
+	for i, p := range j.touched {
+		j.publish(p, now)
+		j.touched[i] = nil
+	}
+	j.touched = j.touched[:0]
+	j.answer()
+	return true
+}
+
+// append adds one entry's records to its partition's open frame.
+func (j *journal) append(raw []byte, now int64) {
+	e, records := j.node.decodeEntry(raw)
+	p := e.part
+	if !p.touched {
+		j.touch(p, now)
+	}
+	o := outcome{part: p, producer: e.producer, ticket: e.ticket, records: int32(e.records), time: now,
+		disk: e.level == core.AckDisk, err: p.failed}
+	if o.err == nil {
+		o.offset, o.err = p.log.Add(records, int(e.records))
+	}
+	j.node.bodies.free(e.body)
+	if o.producer != nobody || o.err != nil {
+		j.done = append(j.done, o)
+	}
+	p.wantsSync = p.wantsSync || o.disk
+}
+
+// touch begins a partition's batch: policy first, which refuses what a fenced partition gets.
+func (j *journal) touch(p *partition, now int64) {
+	p.touched = true
+	p.failed = p.refusal()
+	j.touched = append(j.touched, p)
+	if p.failed != nil {
+		return
+	}
+	j.input = core.PartitionInput{Kind: core.InputAppend, Records: 1}
+	j.effects.Reset()
+	p.state.Step(&j.input, now, &j.effects)
+	if e := j.effects.List[0]; e.Kind == core.EffectReject {
+		p.failed = core.NewError(e.Code, p.op("append to"), nil)
+		return
+	}
+	p.log.Begin(now)
+}
+
+// publish makes a partition's batch visible. If the write fails, nothing of the batch is there.
+func (j *journal) publish(p *partition, now int64) {
+	p.touched = false
+	if p.failed != nil {
+		return
+	}
+	before := p.state.LogEnd()
+	end, err := p.log.Publish()
+	if err != nil {
+		j.failBatch(p, before, err)
+		return
+	}
+	if end == before {
+		return // every record of the batch was refused
+	}
+	j.input = core.PartitionInput{Kind: core.InputWritten, Offset: end}
+	j.apply(p, now)
+	if p.wantsSync {
+		p.wantsSync = false
+		p.log.RequestSync()
+	}
+	p.gate.set(p.log.UnsyncedBytes() > j.node.gateBytes)
+	p.readers.wake(&j.node.notifier)
+}
+
+// failBatch turns the outcomes of a batch that could not be written into errors.
+func (j *journal) failBatch(p *partition, from int64, err error) {
+	for i := range j.done {
+		if o := &j.done[i]; o.part == p && o.err == nil && o.offset >= from {
+			o.err = err
+		}
+	}
+	if p.log.Fenced() != nil {
+		j.fence(p, err)
+	}
+}
+
+func (j *journal) fence(p *partition, err error) {
+	p.setFault(err)
+	j.input = core.PartitionInput{Kind: core.InputFence, Code: core.CodeOf(err)}
+	j.apply(p, 0)
+	j.node.report("partition fenced", p, err)
+}
+
+// apply runs one step of the partition's policy and carries out its effects.
+func (j *journal) apply(p *partition, now int64) {
+	j.effects.Reset()
+	p.state.Step(&j.input, now, &j.effects)
+	for i := range j.effects.List {
+		if e := &j.effects.List[i]; e.Kind == core.EffectHighWater {
+			p.highWater.Store(e.Hi)
+		}
+	}
+}
+
+// settle takes over what the Syncer found: a new durable end, or the error that fenced the log.
+func (j *journal) settle(p *partition) {
+	p.inSynced.Store(false) // before reading, so that later news queues again
+	if err := p.log.Fenced(); err != nil {
+		if p.refusal() == nil {
+			j.fence(p, err)
+		}
+		p.gate.set(false) // publishers must learn of the fence
+	} else {
+		j.input = core.PartitionInput{Kind: core.InputSynced, Offset: p.log.DurableEnd()}
+		j.apply(p, 0)
+		p.gate.set(p.log.UnsyncedBytes() > j.node.gateBytes)
+		p.readers.wake(&j.node.notifier)
+	}
+	j.answerWaiting(p)
+}
+
+// answer tells the publishers of this step, those that wait for the disk excepted.
+func (j *journal) answer() {
+	for i := range j.done {
+		o := &j.done[i]
+		if o.disk && o.err == nil || o.ordered() && !o.part.waiting.empty() {
+			o.part.waiting.push(*o)
+			o.producer = nobody
+		}
+	}
+	j.tell(j.done)
+	clear(j.done)
+	j.done = j.done[:0]
+}
+
+// ordered: callbacks of a producer come in publish order per partition, so an answer must not
+// overtake one that waits for the disk.
+func (o *outcome) ordered() bool { return o.producer > waiterProducer }
+
+// settled reports whether the outcome can be told: it waits for nothing, or the disk has it.
+func (o *outcome) settled(durableEnd int64) bool {
+	return o.err != nil || !o.disk || o.offset+int64(o.records) <= durableEnd
+}
+
+// answerWaiting tells those whose records are on the disk by now, or never will be.
+func (j *journal) answerWaiting(p *partition) {
+	fault := p.refusal()
+	durable := p.log.DurableEnd()
+	answered := j.done[:0]
+	for !p.waiting.empty() {
+		o := p.waiting.front()
+		if !o.settled(durable) {
+			if fault == nil {
+				break
+			}
+			o.err = fault
+		}
+		answered = append(answered, *o)
+		p.waiting.pop()
+	}
+	j.tell(answered)
+	clear(answered)
+	j.done = answered[:0]
+}
+
+// tell hands outcomes to producers in runs, so that a run costs one claim of the producer's ring.
+func (j *journal) tell(list []outcome) {
+	for i := 0; i < len(list); {
+		o := &list[i]
+		switch o.producer {
+		case nobody:
+			i++
+		case waiterProducer:
+			j.node.waiters.complete(o)
+			i++
+		default:
+			end := i + 1
+			for end < len(list) && list[end].producer == o.producer {
+				end++
+			}
+			j.node.producerAt(o.producer).complete(j.shard, list[i:end])
+			i = end
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/actors"
+	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/clock"
+	"github.com/leatbus/leat/mmaplog"
+	"github.com/leatbus/leat/routing"
+)
+
+// Node is an embedded node: the whole bus inside this process. It implements leat.Backend; programs
+// hold the leat.Bus that Open returns.
+type Node struct {
+	clock  clock.Clock
+	logger *slog.Logger
+	store  *mmaplog.Store
+	system *actors.System
+	self   *actors.PID // the node's actor
+	groups *actors.Coordinator
+
+	shards   []*shard
+	notifier notifier
+	bodies   *bodies
+	waiters  waiters
+
+	gateBytes int64         // unsynced bytes of a partition from which publishers wait
+	closing   chan struct{} // closed when Close begins
+	done      chan struct{} // closed when Close ends
+	closeOnce sync.Once
+	closeErr  error
+
+	// Tables by index, copied on write: the journal reads them without a lock.
+	partitions atomic.Pointer[[]*partition]
+	producers  atomic.Pointer[[]*producer]
+
+	meta       *topic
+	metaWriter *producer
+	commits    *commitWriter
+
+	mu      sync.Mutex // guards the following and writes to the tables
+	topics  map[string]*topic
+	subs    map[uint64]*subscription
+	counter uint64 // names producers, subscriptions and their actors
+}
+
+var (
+	_ leat.Backend     = (*Node)(nil)
+	_ actors.NodeShell = (*Node)(nil)
+)
+
+func newNode(o options) (*Node, error) {
+	if o.logger == nil {
+		o.logger = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{
+		clock:   o.clock,
+		logger:  o.logger,
+		closing: make(chan struct{}),
+		done:    make(chan struct{}),
+		topics:  make(map[string]*topic),
+		subs:    make(map[uint64]*subscription),
+	}
+	n.gateBytes = max(o.log.UnsyncedMax-slabBytes-core.MaxBatchBytes, o.log.UnsyncedMax/2)
+	n.bodies = newBodies(n.closing)
+	n.partitions.Store(&[]*partition{})
+	n.producers.Store(new(make([]*producer, firstProducer)))
+	for i := range max(runtime.GOMAXPROCS(0), 1) {
+		s, err := newShard(n, i)
+		if err != nil {
+			return nil, err
+		}
+		n.shards = append(n.shards, s)
+	}
+	return n, nil
+}
+
+// ActorSystem gives user actors the node's actor system.
+func (n *Node) ActorSystem() *actors.System { return n.system }
+
+// Done implements leat.Backend.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+// Now implements actors.NodeShell.
+func (n *Node) Now() int64 { return n.clock.Now() }
+
+func (n *Node) partitionAt(id uint32) *partition { return (*n.partitions.Load())[id] }
+
+func (n *Node) producerAt(index uint32) *producer { return (*n.producers.Load())[index] }
+
+// AddTopic implements actors.NodeShell: it makes the data plane of a topic, with no file yet.
+func (n *Node) AddTopic(id uint64, name string, cfg core.TopicConfig) actors.TopicShell {
+	table, err := routing.NewTable(int32(cfg.Partitions))
+	if err != nil {
+		panic("node: topic with partitions that the catalogue must refuse: " + err.Error())
+	}
+	t := &topic{id: id, name: name, cfg: cfg, table: table}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := *n.partitions.Load()
+	grown := append(make([]*partition, 0, len(all)+cfg.Partitions), all...)
+	for number := range int32(cfg.Partitions) {
+		p := &partition{
+			topic: t, number: number, id: uint32(len(grown)), store: n.store,
+			shard: n.shards[(int(id)+int(number))%len(n.shards)],
+		}
+		t.partitions = append(t.partitions, p)
+		grown = append(grown, p)
+	}
+	n.partitions.Store(&grown)
+	n.topics[name] = t
+	return t
+}
+
+// RemoveTopic implements actors.NodeShell.
+func (n *Node) RemoveTopic(shell actors.TopicShell) error {
+	t := n.topicNamed(shell.Name())
+	if t == nil {
+		return nil
+	}
+	t.deleted.Store(true)
+	n.mu.Lock()
+	delete(n.topics, t.name)
+	n.mu.Unlock()
+	for _, s := range n.subscriptions(t) {
+		s.Fenced(core.NewError(core.CodeTopicNotFound, t.op("read"), nil))
+	}
+	return n.store.RemoveTopic(t.id)
+}
+
+func (n *Node) topicNamed(name string) *topic {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.topics[name]
+}
+
+// topicFor finds a user's topic, or says that there is none.
+func (n *Node) topicFor(op, name string) (*topic, error) {
+	if err := core.ValidateName("topic", name); err != nil {
+		return nil, err
+	}
+	select {
+	case <-n.closing:
+		return nil, core.NewError(core.CodeClosed, op, nil)
+	default:
+	}
+	if t := n.topicNamed(name); t != nil {
+		return t, nil
+	}
+	return nil, core.NewError(core.CodeTopicNotFound, op+" topic "+core.Quote(name), nil)
+}
+
+func (n *Node) subscriptions(of *topic) []*subscription {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var list []*subscription
+	for _, s := range n.subs {
+		if of == nil || s.topic == of {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func (n *Node) forgetSubscription(s *subscription) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.subs, s.id)
+}
+
+// nextID numbers producers and subscriptions.
+func (n *Node) nextID() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.counter++
+	return n.counter
+}
+
+// report logs a change of state of a partition.
+func (n *Node) report(text string, p *partition, err error) {
+	n.logger.Error(text, "topic", p.topic.name, "partition", p.number, "err", err)
+}
+
+// closeContext bounds the waits of closing something.
+func (n *Node) closeContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), closeWait)
+}

@@ -1,0 +1,94 @@
+package node
+
+import (
+	"context"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/actors"
+	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/clock"
+	"github.com/leatbus/leat/mmaplog"
+)
+
+// Open opens the bus in a folder, which it creates if absent, and recovers what is there. ctx
+// bounds opening only. A partition that cannot be recovered refuses publishes and reads with its
+// own error; the others work.
+//
+// Errors: ErrLocked if another process has the folder, ErrVersionTooNew if a newer version wrote it,
+// ErrConfigMismatch if a topic differs from its WithTopic.
+func Open(ctx context.Context, dir string, opts ...Option) (*leat.Bus, error) {
+	o := options{clock: clock.System, fs: mmaplog.OS(), log: mmaplog.Options{UnsyncedMax: 256 << 20}}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	n, err := open(ctx, dir, o)
+	if err != nil {
+		return nil, err
+	}
+	return leat.NewBus(n), nil
+}
+
+func open(ctx context.Context, dir string, o options) (*Node, error) {
+	for i := range o.topics {
+		t := &o.topics[i]
+		if err := core.ValidateName("topic", t.name); err != nil {
+			return nil, err
+		}
+		t.cfg = t.cfg.WithDefaults()
+		if err := t.cfg.Validate(t.name); err != nil {
+			return nil, err
+		}
+	}
+	o.log.Clock, o.log.Logger = o.clock, o.logger
+	store, err := mmaplog.Open(o.fs, dir, o.log)
+	if err != nil {
+		return nil, err
+	}
+	n, err := newNode(o)
+	if err != nil {
+		_ = store.Close() // the error that matters is the first
+		return nil, err
+	}
+	n.store = store
+	if err := n.start(ctx, o); err != nil {
+		_ = n.Close() // the error that matters is the first
+		return nil, err
+	}
+	return n, nil
+}
+
+// start brings the node up: shards, actors, catalogue, commits, topics.
+func (n *Node) start(ctx context.Context, o options) error {
+	n.system = actors.NewSystem(actors.SystemOptions{Logger: o.logger, Clock: o.clock})
+	n.notifier.start()
+	for _, s := range n.shards {
+		s.start()
+	}
+	if err := n.openInternal(); err != nil {
+		return err
+	}
+	n.groups = actors.NewCoordinator(n.system, n.clock, n.commits)
+	if err := n.commits.restore(n.groups); err != nil {
+		return err
+	}
+	if err := n.openCatalogue(ctx); err != nil {
+		return err
+	}
+	for _, t := range o.topics {
+		if err := n.ensureTopic(ctx, t.name, t.cfg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ensureTopic creates a topic if it is absent, and compares it if it is there.
+func (n *Node) ensureTopic(ctx context.Context, name string, cfg core.TopicConfig) error {
+	if t := n.topicNamed(name); t != nil {
+		if diff := t.cfg.Differs(cfg); diff != "" {
+			return core.Errorf(core.CodeConfigMismatch, t.op("open"), "%s", diff)
+		}
+		return nil
+	}
+	return n.CreateTopic(ctx, name, cfg)
+}

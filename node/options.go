@@ -1,0 +1,45 @@
+package node
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/internal/clock"
+	"github.com/leatbus/leat/mmaplog"
+)
+
+// options is the sum of the options of Open.
+type options struct {
+	topics []namedTopic
+	logger *slog.Logger
+	clock  clock.Clock
+	fs     mmaplog.FS
+	log    mmaplog.Options
+}
+
+type namedTopic struct {
+	name string
+	cfg  leat.TopicConfig
+}
+
+// Option is one option of Open.
+type Option func(*options)
+
+// WithTopic makes sure that a topic exists: it is created if absent. If it exists with another
+// configuration, Open fails with ErrConfigMismatch and names the field.
+func WithTopic(name string, cfg leat.TopicConfig) Option {
+	return func(o *options) { o.topics = append(o.topics, namedTopic{name, cfg}) }
+}
+
+// WithLogger makes the node report changes of state: failed partitions, retried commits, failing
+// handlers. Without it the node is silent; nothing is ever logged per message.
+func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
+
+// WithUnsyncedMax bounds, per partition, what the page cache may hold that is not yet on the disk;
+// publishers wait beyond it. The default is 256 MiB.
+func WithUnsyncedMax(bytes int64) Option { return func(o *options) { o.log.UnsyncedMax = bytes } }
+
+// WithFlushEvery sets how long a record at level page may wait until a sync for it starts. The
+// default is 50 ms.
+func WithFlushEvery(d time.Duration) Option { return func(o *options) { o.log.FlushEvery = d } }

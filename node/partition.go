@@ -1,0 +1,116 @@
+package node
+
+import (
+	"sync/atomic"
+
+	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/mmaplog"
+)
+
+// partition is the data plane of one partition. It costs no ring, no goroutine and no file before
+// its first record.
+type partition struct {
+	topic  *topic
+	number int32
+	id     uint32 // its place in Node.partitions
+	shard  *shard
+	store  *mmaplog.Store
+	log    *mmaplog.Log // set by Open, before anybody reads or publishes
+
+	// The following is guarded by the shard's lock.
+	state     *core.Partition
+	touched   bool        // has records in the step under way
+	wantsSync bool        // and some of them wait for the disk
+	failed    error       // why the records of the step under way were refused
+	waiting   outcomeFIFO // published records that wait for the disk
+
+	highWater atomic.Int64
+	fault     atomic.Pointer[core.Error] // why it takes no records
+	inSynced  atomic.Bool                // queued in shard.synced
+	gate      gate                       // closed while too much is not yet on the disk
+	readers   readerList
+}
+
+// Open implements actors.PartitionShell: it recovers the log.
+func (p *partition) Open() error {
+	cfg := p.topic.cfg
+	log, err := p.store.OpenLog(p.topic.id, p.number, mmaplog.LogOptions{
+		Level:          cfg.Ack,
+		SegmentBytes:   cfg.SegmentBytes,
+		RetentionBytes: cfg.RetentionBytes,
+		Durable:        p.onDurable,
+	})
+	if err != nil {
+		p.setFault(err)
+		return err
+	}
+	p.log = log
+	p.state = core.NewPartition(cfg.Ack, log.End(), log.DurableEnd())
+	p.highWater.Store(p.state.HighWater())
+	return nil
+}
+
+// Close implements actors.PartitionShell: publishes are refused from now on.
+func (p *partition) Close() error {
+	p.setFault(core.NewError(core.CodeTopicNotFound, p.op("publish to"), nil))
+	return nil
+}
+
+// onDurable is called by the Syncer when the durable end moved or the log was fenced.
+func (p *partition) onDurable(int64, error) {
+	if p.inSynced.CompareAndSwap(false, true) {
+		p.shard.synced.push(p)
+	}
+	p.shard.help() // a holder of the lock looks for news after freeing it
+}
+
+// visible is the first offset a subscription at level may not see.
+func (p *partition) visible(level core.Ack) int64 {
+	switch level {
+	case core.AckPage:
+		return p.log.End()
+	case core.AckDisk:
+		return p.log.DurableEnd()
+	}
+	return p.highWater.Load()
+}
+
+func (p *partition) setFault(err error) {
+	fault := core.NewError(core.CodeOf(err), p.op("use"), err)
+	p.fault.CompareAndSwap(nil, fault)
+}
+
+// refusal is why the partition takes no records, nil if it does.
+func (p *partition) refusal() error {
+	if fault := p.fault.Load(); fault != nil {
+		return fault
+	}
+	return nil
+}
+
+// level is what a publish that asked for asked gets: at least the topic's.
+func (p *partition) level(asked core.Ack) core.Ack { return max(asked, p.topic.cfg.Ack) }
+
+// outcomeFIFO keeps outcomes in order. It is bounded by what producers may have in flight.
+type outcomeFIFO struct {
+	list []outcome
+	head int
+}
+
+func (f *outcomeFIFO) push(o outcome) { f.list = append(f.list, o) }
+
+func (f *outcomeFIFO) empty() bool { return f.head == len(f.list) }
+
+func (f *outcomeFIFO) front() *outcome { return &f.list[f.head] }
+
+func (f *outcomeFIFO) pop() {
+	f.list[f.head] = outcome{}
+	f.head++
+	if f.head == len(f.list) {
+		f.list, f.head = f.list[:0], 0
+	} else if f.head > 4096 && f.head > len(f.list)/2 {
+		n := copy(f.list, f.list[f.head:])
+		clear(f.list[n:])
+		f.list, f.head = f.list[:n], 0
+	}
+}

@@ -1,0 +1,227 @@
+package node
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/routing"
+)
+
+const closeWait = 10 * time.Second // how long closing drains before it fails the rest
+
+// producer is the data plane of one leat.Producer: it publishes into the shard rings without
+// touching an actor.
+type producer struct {
+	node    *Node
+	topic   *topic
+	options leat.ProducerOptions
+	level   core.Ack // AckNone, or the least its records get
+	index   uint32   // in Node.producers
+	sticky  atomic.Uint64
+	closed  atomic.Bool
+	answers answers
+}
+
+// route chooses the partition of a message.
+func (p *producer) route(m *leat.Message, size int) (*partition, error) {
+	parts := p.topic.partitions
+	if p.options.Partitioner == leat.Manual {
+		if m.Partition < 0 || int(m.Partition) >= len(parts) {
+			return nil, core.Errorf(core.CodePartitionUnknown, p.topic.op("publish to"),
+				"partition %d of %d", m.Partition, len(parts))
+		}
+		return parts[m.Partition], nil
+	}
+	if m.Key != nil {
+		return parts[p.topic.table.Partition(routing.Slot(routing.Hash(m.Key)))], nil
+	}
+	// Null keys stay with one partition for StickyBytes: the sum of sizes counts the turns.
+	turn := p.sticky.Add(uint64(size)) / routing.StickyBytes
+	return parts[turn%uint64(len(parts))], nil
+}
+
+// check computes a message's encoded size, or says why it cannot be published.
+func (p *producer) check(m *leat.Message) (int, error) {
+	if p.closed.Load() {
+		return 0, core.NewError(core.CodeClosed, p.topic.op("publish to"), nil)
+	}
+	if p.topic.deleted.Load() {
+		return 0, core.NewError(core.CodeTopicNotFound, p.topic.op("publish to"), nil)
+	}
+	size, err := core.EncodedRecordSize(m.Key, m.Value, m.Headers)
+	if err != nil {
+		return 0, err
+	}
+	if size > p.topic.cfg.MaxRecordBytes {
+		return 0, core.Errorf(core.CodeRecordTooLarge, p.topic.op("publish to"),
+			"%d bytes with key and headers, at most %d", size, p.topic.cfg.MaxRecordBytes)
+	}
+	return size, nil
+}
+
+// Publish implements leat.ProducerBackend.
+func (p *producer) Publish(ctx context.Context, m leat.Message) (leat.Receipt, error) {
+	size, err := p.check(&m)
+	if err != nil {
+		return leat.Receipt{}, err
+	}
+	part, err := p.route(&m, size)
+	if err != nil {
+		return leat.Receipt{}, err
+	}
+	e := entry{part: part, records: 1, level: part.level(p.level)}
+	if p.level == core.AckNone {
+		return p.unreceipted(part), p.oneWay(ctx, &e, &m, size, true)
+	}
+	w := p.node.waiters.take()
+	e.producer, e.ticket = waiterProducer, w.index
+	if err := p.node.commit(ctx, &e, &m, size, true); err != nil {
+		p.node.waiters.free(w)
+		return leat.Receipt{}, err
+	}
+	part.shard.journalSoon(e.level)
+	return p.node.waiters.await(ctx, w)
+}
+
+// PublishBatch implements leat.ProducerBackend.
+func (p *producer) PublishBatch(ctx context.Context, batch []leat.Message) (leat.Receipt, error) {
+	part, size, err := p.checkBatch(batch)
+	if err != nil {
+		return leat.Receipt{}, err
+	}
+	if err := p.node.admit(ctx, part, true); err != nil {
+		return leat.Receipt{}, err
+	}
+	e := entry{part: part, records: len(batch), level: part.level(p.level)}
+	if p.level == core.AckNone {
+		err := p.node.commitBody(ctx, &e, batch, size, true)
+		part.shard.journalSoon(e.level)
+		return p.unreceipted(part), err
+	}
+	w := p.node.waiters.take()
+	e.producer, e.ticket = waiterProducer, w.index
+	if err := p.node.commitBody(ctx, &e, batch, size, true); err != nil {
+		p.node.waiters.free(w)
+		return leat.Receipt{}, err
+	}
+	part.shard.journalSoon(e.level)
+	return p.node.waiters.await(ctx, w)
+}
+
+// checkBatch finds the one partition of a batch and its encoded size.
+func (p *producer) checkBatch(batch []leat.Message) (*partition, int, error) {
+	op := p.topic.op("publish a batch to")
+	if len(batch) == 0 || len(batch) > core.MaxBatchRecords {
+		return nil, 0, core.Errorf(core.CodeInvalidRecord, op,
+			"%d messages, want 1 to %d", len(batch), core.MaxBatchRecords)
+	}
+	var part *partition
+	total := 0
+	for i := range batch {
+		size, err := p.check(&batch[i])
+		if err != nil {
+			return nil, 0, err
+		}
+		if batch[i].Key == nil && part != nil && p.options.Partitioner != leat.Manual {
+			total += size // a null key goes wherever the batch goes
+			continue
+		}
+		to, err := p.route(&batch[i], size)
+		if err != nil {
+			return nil, 0, err
+		}
+		if part != nil && to != part {
+			return nil, 0, core.Errorf(core.CodeMixedPartitions, op,
+				"message 0 belongs to partition %d, message %d to %d", part.number, i, to.number)
+		}
+		part = to
+		total += size
+	}
+	if total > core.MaxBatchBytes {
+		return nil, 0, core.Errorf(core.CodeRecordTooLarge, op, "%d bytes, at most %d", total, core.MaxBatchBytes)
+	}
+	return part, total, nil
+}
+
+// TryPublish implements leat.ProducerBackend.
+func (p *producer) TryPublish(m leat.Message) error {
+	size, err := p.check(&m)
+	if err != nil {
+		return err
+	}
+	part, err := p.route(&m, size)
+	if err != nil {
+		return err
+	}
+	e := entry{part: part, records: 1, level: part.level(p.level)}
+	return p.oneWay(context.Background(), &e, &m, size, false)
+}
+
+// oneWay publishes without an answer.
+func (p *producer) oneWay(ctx context.Context, e *entry, m *leat.Message, size int, wait bool) error {
+	if err := p.node.commit(ctx, e, m, size, wait); err != nil {
+		return err
+	}
+	e.part.shard.journalLater()
+	return nil
+}
+
+func (p *producer) unreceipted(part *partition) leat.Receipt {
+	return leat.Receipt{Topic: p.topic.name, Partition: part.number, Offset: -1}
+}
+
+// PublishAsync implements leat.ProducerBackend.
+func (p *producer) PublishAsync(m leat.Message, done func(leat.Receipt, error)) {
+	size, err := p.check(&m)
+	var part *partition
+	if err == nil {
+		part, err = p.route(&m, size)
+	}
+	if err != nil {
+		p.answers.refuse(done, err)
+		return
+	}
+	if p.level == core.AckNone {
+		e := entry{part: part, records: 1, level: part.topic.cfg.Ack}
+		err := p.oneWay(context.Background(), &e, &m, size, true)
+		p.answers.answerNow(done, p.unreceipted(part), err)
+		return
+	}
+	ticket, err := p.answers.reserve(done, size, p.options.Full)
+	if err != nil {
+		p.answers.refuse(done, err)
+		return
+	}
+	e := entry{part: part, producer: p.index, ticket: ticket, records: 1, level: part.level(p.level)}
+	if err := p.node.commit(context.Background(), &e, &m, size, true); err != nil {
+		p.answers.fail(ticket, err)
+		return
+	}
+	if e.level == core.AckPage && p.answers.quiet() {
+		part.shard.journalSoon(e.level)
+		return
+	}
+	part.shard.journalLater()
+}
+
+// complete is called by the journal with outcomes of this producer, under the lock of the shard.
+func (p *producer) complete(s *shard, run []outcome) { p.answers.complete(s.index, run) }
+
+// Flush implements leat.ProducerBackend.
+func (p *producer) Flush(ctx context.Context) error {
+	for _, part := range p.topic.partitions {
+		part.shard.journalLater()
+	}
+	return p.answers.flush(ctx)
+}
+
+// Close implements leat.ProducerBackend.
+func (p *producer) Close() error {
+	if p.closed.Swap(true) {
+		return nil
+	}
+	return p.node.closeProducer(p)
+}

@@ -1,0 +1,315 @@
+package node
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/actors"
+	"github.com/leatbus/leat/core"
+)
+
+const (
+	loopSpins  = 100 // looks at the marks before a loop lets others run
+	loopYields = 50  // times it does so before it sleeps
+)
+
+// subscription is the data plane of one leat.Subscription: cursors over the logs. A slow one holds
+// nobody back. Its loop belongs to one goroutine at a time; everything that comes from elsewhere
+// (assignments, Close) waits in changes until the loop takes it over between two messages.
+type subscription struct {
+	node    *Node
+	topic   *topic
+	options leat.SubscribeOptions
+	member  *actors.Member // nil without a group
+	sleeper *sleeper
+	id      uint64
+
+	// The following is owned by the loop.
+	loop    sync.Mutex // held by the loop while it may touch a reader, and by Close
+	cursors []*cursor
+	current *cursor
+	turn    int
+	headers core.HeaderDecoder
+
+	changed atomic.Bool // there is something in changes, or closed or fenced is set
+	closed  atomic.Bool
+	byPart  atomic.Pointer[[]*cursor] // by partition number; nil where not assigned
+
+	mu      sync.Mutex // guards the following
+	changes []change
+	fenced  error
+	told    bool // the loop has yielded fenced
+}
+
+// change is one assignment or its end, for the loop to take over.
+type change struct {
+	cursor  *cursor
+	offset  int64 // committed, or -1
+	removed bool
+}
+
+// Next implements leat.SubscriptionBackend.
+func (s *subscription) Next(ctx context.Context, m *leat.Message) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for {
+		c := s.current
+		if c == nil || !c.hasRecords() || s.changed.Load() {
+			if err := s.advance(ctx); err != nil {
+				return err
+			}
+			c = s.current
+		}
+		if s.member == nil {
+			return c.take(m, &s.headers)
+		}
+		if s.deliver(c) {
+			return c.take(m, &s.headers)
+		}
+	}
+}
+
+// deliver claims the next record of a cursor for the handler, unless it is being revoked.
+func (s *subscription) deliver(c *cursor) bool {
+	c.delivered.Store(c.next + 1)
+	if !c.revoking.Load() {
+		return true
+	}
+	c.delivered.Store(c.next)
+	s.current = nil
+	return false
+}
+
+// advance makes a cursor with records current, waiting until there is one.
+func (s *subscription) advance(ctx context.Context) error {
+	for idle := 0; ; idle++ {
+		found, err := s.look()
+		if found || err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.pause(ctx, idle); err != nil {
+			return err
+		}
+	}
+}
+
+// look takes over changes and looks for records once.
+func (s *subscription) look() (bool, error) {
+	s.loop.Lock()
+	defer s.loop.Unlock()
+	if s.changed.Load() {
+		if err := s.takeChanges(); err != nil {
+			return false, err
+		}
+	}
+	if c := s.current; c != nil && c.hasRecords() && !c.paused && !c.revoking.Load() {
+		return true, nil
+	}
+	s.current = nil
+	for range s.cursors {
+		s.turn = (s.turn + 1) % len(s.cursors)
+		c := s.cursors[s.turn]
+		if c.paused || c.revoking.Load() {
+			continue
+		}
+		found := c.hasRecords()
+		if !found {
+			var err error
+			if found, err = c.fetch(c.part.visible(s.options.ReadAt)); err != nil {
+				return false, s.readFailed(c, err)
+			}
+		}
+		if found {
+			s.current = c
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// readFailed prepares a cursor for the next loop after an error was yielded: one that retention
+// overtook goes on at the start of the log.
+func (s *subscription) readFailed(c *cursor, err error) error {
+	if core.CodeOf(err) == core.CodeOffsetOutOfRange {
+		start := c.part.log.Start()
+		c.reader.Seek(start)
+		c.moveTo(start)
+	}
+	return err
+}
+
+// pending reports whether looking again makes sense.
+func (s *subscription) pending() bool {
+	if s.changed.Load() {
+		return true
+	}
+	for _, c := range s.cursors {
+		if !c.paused && !c.revoking.Load() && c.seen < c.part.visible(s.options.ReadAt) {
+			return true
+		}
+	}
+	return false
+}
+
+// pause waits a little: it spins, then yields, then sleeps until there may be something.
+func (s *subscription) pause(ctx context.Context, idle int) error {
+	for range loopSpins {
+		if s.pending() {
+			return nil
+		}
+	}
+	if s.options.Spin || idle < loopYields {
+		runtime.Gosched()
+		return nil
+	}
+	s.sleeper.parked.Store(true)
+	if s.pending() {
+		s.sleeper.parked.Store(false)
+		return nil
+	}
+	select {
+	case <-s.sleeper.wake:
+	case <-ctx.Done():
+	}
+	s.sleeper.parked.Store(false)
+	return ctx.Err()
+}
+
+// takeChanges applies what came from elsewhere. The loop lock must be held.
+func (s *subscription) takeChanges() error {
+	s.mu.Lock()
+	s.changed.Store(false)
+	changes, fenced := s.changes, s.fenced
+	s.changes = nil
+	tell := fenced != nil && !s.told
+	s.told = s.told || tell
+	s.mu.Unlock()
+	switch {
+	case s.closed.Load() || fenced != nil && !tell:
+		s.changed.Store(true) // every later call ends here again
+		return core.NewError(core.CodeClosed, s.topic.op("subscription to"), nil)
+	case tell:
+		s.changed.Store(true)
+		return fenced
+	}
+	for i := range changes {
+		if err := s.apply(&changes[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *subscription) apply(ch *change) error {
+	c := ch.cursor
+	if ch.removed {
+		s.drop(c)
+		return nil
+	}
+	from := ch.offset
+	if from < 0 {
+		at := s.options.From
+		if at.Kind == core.PositionDefault {
+			at = core.Earliest
+		}
+		var err error
+		if from, err = c.part.resolve(at); err != nil {
+			return err
+		}
+	}
+	// A commit may lie behind what retention kept, or beyond a tail that a power cut took.
+	c.start(min(max(from, c.part.log.Start()), c.part.log.End()))
+	s.cursors = append(s.cursors, c)
+	c.part.readers.add(s.sleeper)
+	return nil
+}
+
+func (s *subscription) drop(c *cursor) {
+	c.part.readers.remove(s.sleeper)
+	s.cursors = slices.DeleteFunc(s.cursors, func(other *cursor) bool { return other == c })
+	if s.current == c {
+		s.current = nil
+	}
+	c.close()
+}
+
+// Ack implements leat.SubscriptionBackend.
+func (s *subscription) Ack(partition int32, offset int64) error {
+	if s.member == nil {
+		return nil
+	}
+	list := *s.byPart.Load()
+	if partition < 0 || int(partition) >= len(list) || list[partition] == nil {
+		return core.Errorf(core.CodeFenced, s.topic.op("ack on"), "partition %d is not this member's", partition)
+	}
+	c := list[partition]
+	for {
+		acked := c.acked.Load()
+		if offset < acked {
+			return nil
+		}
+		if delivered := c.delivered.Load(); offset >= delivered {
+			return core.Errorf(core.CodeInvalidRecord, s.topic.op("ack on"),
+				"offset %d of partition %d was not delivered", offset, partition)
+		}
+		if c.acked.CompareAndSwap(acked, offset+1) {
+			s.member.Touch()
+			return nil
+		}
+	}
+}
+
+// Commit implements leat.SubscriptionBackend.
+func (s *subscription) Commit(ctx context.Context) error {
+	if s.member == nil {
+		return nil
+	}
+	return s.member.Commit(ctx)
+}
+
+// Pause implements leat.SubscriptionBackend.
+func (s *subscription) Pause(partition int32) { s.setPaused(partition, true) }
+
+// Resume implements leat.SubscriptionBackend.
+func (s *subscription) Resume(partition int32) { s.setPaused(partition, false) }
+
+func (s *subscription) setPaused(partition int32, paused bool) {
+	for _, c := range s.cursors {
+		if c.part.number == partition {
+			c.paused = paused
+		}
+	}
+	if paused && s.current != nil && s.current.paused {
+		s.current = nil
+	}
+}
+
+// Close implements leat.SubscriptionBackend.
+func (s *subscription) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	s.wakeLoop()
+	var err error
+	if s.member != nil {
+		ctx, cancel := s.node.closeContext()
+		defer cancel()
+		err = s.member.Close(ctx)
+	}
+	s.loop.Lock()
+	defer s.loop.Unlock()
+	for _, c := range s.cursors {
+		c.part.readers.remove(s.sleeper)
+		c.close()
+	}
+	s.node.forgetSubscription(s)
+	return err
+}

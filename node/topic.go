@@ -1,0 +1,48 @@
+package node
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/leatbus/leat/actors"
+	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/routing"
+)
+
+// topic is the data plane of a topic.
+type topic struct {
+	id         uint64
+	name       string
+	cfg        core.TopicConfig
+	table      routing.Table
+	partitions []*partition
+	deleted    atomic.Bool
+}
+
+var (
+	_ actors.TopicShell     = (*topic)(nil)
+	_ actors.PartitionShell = (*partition)(nil)
+)
+
+// op says what was tried on the topic, for errors.
+func (t *topic) op(verb string) string { return verb + " topic " + core.Quote(t.name) }
+
+// op says what was tried on the partition, for errors.
+func (p *partition) op(verb string) string {
+	return fmt.Sprintf("%s partition %d of topic %s", verb, p.number, core.Quote(p.topic.name))
+}
+
+// Name implements actors.TopicShell.
+func (t *topic) Name() string { return t.name }
+
+// ID implements actors.TopicShell.
+func (t *topic) ID() uint64 { return t.id }
+
+// Partitions implements actors.TopicShell.
+func (t *topic) Partitions() int32 { return int32(len(t.partitions)) }
+
+// Partition implements actors.TopicShell.
+func (t *topic) Partition(number int32) actors.PartitionShell { return t.partitions[number] }
+
+// Dispatcher implements actors.TopicShell.
+func (t *topic) Dispatcher(number int32) actors.Dispatcher { return t.partitions[number].shard }

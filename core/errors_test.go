@@ -23,7 +23,7 @@ func TestCodesTable(t *testing.T) {
 		if !regexp.MustCompile(`^[A-Z]+(_[A-Z]+)*$`).MatchString(row.Name) {
 			t.Errorf("%v: name %q is not in SCREAMING_CASE", row.Code, row.Name)
 		}
-		if strings.HasSuffix(row.Text, ".") || strings.ToLower(row.Text[:1]) != row.Text[:1] && row.Code != CodeInternal {
+		if strings.HasSuffix(row.Text, ".") || strings.ToLower(row.Text[:1]) != row.Text[:1] {
 			t.Errorf("%v: text %q: want a clause in lower case", row.Code, row.Text)
 		}
 		if numbers[row.Code] || names[row.Name] {

@@ -31,11 +31,13 @@ func (e GroupEffect) String() string {
 	case GroupFence:
 		return fmt.Sprintf("fence %s g%d", e.Member, e.Generation)
 	case GroupReject:
-		return fmt.Sprintf("reject %s %d %d g%d %s", e.Member, e.Partition, e.Offset, e.Generation, e.Code.Info().Name)
+		return fmt.Sprintf("reject %s %d %d g%d %s", e.Member, e.Partition, e.Offset, e.Generation,
+			e.Code.Info().Name)
 	case GroupRevoke:
 		return fmt.Sprintf("revoke %s %d g%d", e.Member, e.Partition, e.Generation)
 	}
-	return fmt.Sprintf("%s %s %d %d g%d", groupEffectNames[e.Kind], e.Member, e.Partition, e.Offset, e.Generation)
+	return fmt.Sprintf("%s %s %d %d g%d", groupEffectNames[e.Kind], e.Member, e.Partition, e.Offset,
+		e.Generation)
 }
 
 func TestGroupScripts(t *testing.T) {

@@ -336,8 +336,8 @@ func (m *groupModel) assigned(e GroupEffect) {
 }
 
 func (m *groupModel) persisted(in *GroupInput, e GroupEffect, code Code) {
-	if in.Kind != GroupCommit || code != 0 || e.Offset != m.committed[in.Partition] || e.Partition != in.Partition ||
-		e.Generation != in.Generation || e.Member != in.Member {
+	if in.Kind != GroupCommit || code != 0 || e.Partition != in.Partition ||
+		e.Offset != m.committed[in.Partition] || e.Generation != in.Generation || e.Member != in.Member {
 		m.t.Errorf("%+v: %v", *in, e)
 	}
 }

@@ -33,7 +33,8 @@ func (r *partitionRig) want(what string, got []Effect, want ...Effect) {
 }
 
 func batch(id int64, epoch int16, baseSeq, records int32) PartitionInput {
-	return PartitionInput{Kind: InputAppend, ProducerID: id, ProducerEpoch: epoch, BaseSeq: baseSeq, Records: records}
+	return PartitionInput{Kind: InputAppend, ProducerID: id, ProducerEpoch: epoch, BaseSeq: baseSeq,
+		Records: records}
 }
 
 // publish plans a batch and, if it is to be appended, writes it.
@@ -256,7 +257,8 @@ func checkProducerTable(t *testing.T, table *producerTable) {
 		if p.lastSeen < last {
 			t.Fatalf("producer %d seen at %d stands after %d", p.id, p.lastSeen, last)
 		}
-		if p.newer != noProducer && table.slots[p.newer].older != at || p.newer == noProducer && table.newest != at {
+		if p.newer == noProducer && table.newest != at ||
+			p.newer != noProducer && table.slots[p.newer].older != at {
 			t.Fatalf("the list is broken at slot %d", at)
 		}
 		if table.index[p.id] != at {
@@ -299,13 +301,13 @@ func TestRestore(t *testing.T) {
 }
 
 func TestFence(t *testing.T) {
-	for given, want := range map[Code]Code{0: CodeLogFenced, CodeLogFenced: CodeLogFenced, CodeClosed: CodeClosed} {
+	for given, want := range map[Code]Code{0: CodeLogFenced, CodeIO: CodeIO, CodeClosed: CodeClosed} {
 		r := newPartitionRig(t, AckDisk)
 		r.wantPublish("before", batch(7, 0, 0, 2), appended(0, 2))
 		planned := batch(7, 0, 2, 1)
 		r.want("plan", r.step(planned), appended(2, 3))
 		r.want("fence", r.step(PartitionInput{Kind: InputFence, Code: given}))
-		r.want("fence again", r.step(PartitionInput{Kind: InputFence, Code: CodeIO}))
+		r.want("fence again", r.step(PartitionInput{Kind: InputFence, Code: CodeStorageFull}))
 		r.want("append", r.step(batch(0, 0, 0, 1)), rejected(want))
 		r.want("a duplicate, which may be lost", r.step(batch(7, 0, 0, 2)), rejected(want))
 		planned.Kind, planned.Offset = InputWritten, 3
@@ -322,7 +324,8 @@ func TestPartitionAssertsItsInvariants(t *testing.T) {
 		return func() { NewPartition(AckPage, 10, 5).Step(&in, 1, &Effects{}) }
 	}
 	wantPanic(t, "core: durable mark beyond the end of the log", func() { NewPartition(AckPage, 4, 5) })
-	wantPanic(t, "core: durable mark beyond the end of the log", step(PartitionInput{Kind: InputSynced, Offset: 11}))
+	wantPanic(t, "core: durable mark beyond the end of the log",
+		step(PartitionInput{Kind: InputSynced, Offset: 11}))
 	wantPanic(t, "core: log end went back", step(PartitionInput{Kind: InputWritten, Offset: 9}))
 	wantPanic(t, "core: written batch is not the planned one",
 		step(PartitionInput{Kind: InputWritten, ProducerID: 1, Records: 2, Offset: 13}))

@@ -15,7 +15,8 @@ func TestTopicConfigDefaults(t *testing.T) {
 	if err := got.Validate("t"); err != nil {
 		t.Errorf("Validate of the defaults = %v", err)
 	}
-	given := TopicConfig{Partitions: 3, Ack: AckPage, RetentionBytes: 5, SegmentBytes: 1 << 20, MaxRecordBytes: 9}
+	given := TopicConfig{Partitions: 3, Ack: AckPage, RetentionBytes: 5, SegmentBytes: 1 << 20,
+		MaxRecordBytes: 9}
 	if got := given.WithDefaults(); got != given {
 		t.Errorf("WithDefaults(%+v) = %+v, want no change", given, got)
 	}

@@ -285,16 +285,16 @@ func TestMailboxSuspended(t *testing.T) {
 		defer closeSystem(t, s)
 		m := mustMailbox[item](t, MailboxOptions{DataCapacity: 8, Wait: ringbuf.Block})
 		sender := mustSender(t, m)
-		var got []string
+		var got journal
 		pid := mustSpawn(t, s, m.Props(receive(func(ctx Context) {
 			switch msg := ctx.Message().(type) {
 			case string:
-				got = append(got, msg)
+				got.add(msg)
 				if msg == "bad" {
 					panic(msg)
 				}
 			case *Batch[item]:
-				got = append(got, "data")
+				got.add("data")
 			}
 		}), nil))
 		s.Send(pid, "bad")
@@ -302,13 +302,13 @@ func TestMailboxSuspended(t *testing.T) {
 		s.Send(pid, "good")
 		sender.TrySend(&item{})
 		synctest.Wait()
-		if want := []string{"bad"}; !slices.Equal(got, want) {
-			t.Errorf("while suspended: %q, want %q", got, want)
+		if want := []string{"bad"}; !slices.Equal(got.lines(), want) {
+			t.Errorf("while suspended: %q, want %q", got.lines(), want)
 		}
 		<-time.After(20 * time.Millisecond)
 		synctest.Wait()
-		if want := []string{"bad", "good", "data"}; !slices.Equal(got, want) {
-			t.Errorf("after the restart: %q, want %q", got, want)
+		if want := []string{"bad", "good", "data"}; !slices.Equal(got.lines(), want) {
+			t.Errorf("after the restart: %q, want %q", got.lines(), want)
 		}
 	})
 }

@@ -3,7 +3,9 @@ package actors
 import (
 	"os"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -39,6 +41,24 @@ func settles(holds func() bool) bool {
 		<-time.After(200 * time.Microsecond)
 	}
 	return true
+}
+
+// journal is what an actor writes down and a test reads.
+type journal struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (j *journal) add(line string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.list = append(j.list, line)
+}
+
+func (j *journal) lines() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.list)
 }
 
 // eventually fails the test unless the condition comes true.

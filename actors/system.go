@@ -131,6 +131,11 @@ func (s *System) Props(producer func() Actor) *Props {
 // that nobody has. ErrClosed after Close began; an error that wraps actor.ErrNameExists if the name is
 // taken.
 func (s *System) Spawn(props *Props, name string) (*PID, error) {
+	return s.spawn(props, name, func() {})
+}
+
+// spawn calls ready once the actor is there and cannot be missed by Close.
+func (s *System) spawn(props *Props, name string, ready func()) (*PID, error) {
 	if name == "" {
 		name = s.inner.ProcessRegistry.NextId()
 	}
@@ -152,6 +157,7 @@ func (s *System) Spawn(props *Props, name string) (*PID, error) {
 		<-e.stopped
 		return nil, core.Errorf(core.CodeClosed, "spawn "+core.Quote(name), "the actor system has closed")
 	}
+	ready()
 	return pid, nil
 }
 
@@ -186,7 +192,7 @@ func (e *entry) awaitStopped(ctx context.Context) error {
 	default:
 	}
 	e.mailbox.PostSystemMessage(stopNow{})
-	return fmt.Errorf("actors: stop %s: its mailbox was not drained in time: %w", e.pid.Id, ctx.Err())
+	return fmt.Errorf("actors: stop %s: it was given no more time: %w", e.pid.Id, ctx.Err())
 }
 
 // StopUserActors stops the actors that Spawn of this package started, all at once, and waits for them.

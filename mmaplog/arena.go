@@ -79,13 +79,17 @@ func (l *Log) dropBatch() {
 	if w.arena != nil {
 		l.releaseArena()
 	}
+	if !w.start.known {
+		l.fenceWith(core.Errorf(core.CodeIO, l.name(), "a batch that began in a mapped segment was not written"))
+		return
+	}
 	l.dropSegmentsAfter(w.start.seg)
 	written := w.pos
 	if len(w.rolled) > 0 {
 		written = w.rolled[0].end
 	}
 	w.rolled = w.rolled[:0]
-	w.next, w.open = w.published, frameDraft{}
+	w.next, w.open = w.start.next, frameDraft{}
 	if w.start.seg == nil {
 		w.seg, w.pos, w.dataEnd = nil, 0, 0
 		return

@@ -15,9 +15,14 @@ type prepared struct {
 }
 
 const (
-	// preWrite is the unit in which files are filled with zeros. It decides how large the page cache's
-	// folios get, and on recent kernels a synced store through a map writes a whole folio.
-	preWrite  = 4 << 10
+	// The unit in which files are filled with zeros decides how large the page cache's folios get, and
+	// on recent kernels a synced store through a map writes a whole folio. Large segments belong to
+	// busy logs: at page their syncs cover more than a folio anyway, and filling takes a third of the
+	// time with the larger unit.
+	preWrite      = 4 << 10
+	preWriteLarge = 64 << 10
+	largeSegment  = 4 << 20
+
 	paceEvery = 1 << 20 // bytes between two calls of pace
 	syncEvery = 4 << 20 // bytes between two syncs of a file prepared for the disk level
 )
@@ -50,14 +55,18 @@ func (l *Log) fill(p *prepared, pace func()) error {
 		return err
 	}
 	synced := l.opts.mapped() || pace == nil // the first sync round takes care of it
-	for at := int64(0); at < p.size; at += preWrite {
-		if _, err := f.WriteAt(zeros[:preWrite], at); err != nil {
+	unit := int64(preWrite)
+	if l.opts.mapped() && p.size >= largeSegment {
+		unit = preWriteLarge
+	}
+	for at := unit; at <= p.size; at += unit {
+		if _, err := f.WriteAt(zeros[:unit], at-unit); err != nil {
 			return err
 		}
-		if pace != nil && (at+preWrite)%paceEvery == 0 {
+		if pace != nil && at%paceEvery == 0 {
 			pace()
 		}
-		if !synced && (at+preWrite)%syncEvery == 0 {
+		if !synced && at%syncEvery == 0 {
 			if err := f.Sync(); err != nil {
 				return err
 			}

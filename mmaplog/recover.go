@@ -413,7 +413,8 @@ func (r *recovery) install() {
 		l.marks.start.Store(list[0].header.base.offset)
 	}
 	l.segs.Store(&list)
-	l.w.next, l.w.published = r.state, r.state
+	l.w.next = r.state
+	l.w.start = batchStart{known: true, next: r.state}
 	l.w.now = r.state.time
 	l.marks.end.Store(r.state.offset)
 	l.marks.durableEnd.Store(r.state.offset)

@@ -45,7 +45,6 @@ type syncer struct {
 	// mu guards the following.
 	queue  []*Log
 	dirty  []*Log
-	busy   int // rounds queued or running
 	closed bool
 }
 
@@ -69,7 +68,6 @@ func (y *syncer) requestLocked(l *Log) {
 	switch l.round.phase {
 	case roundIdle:
 		l.round.phase = roundQueued
-		y.busy++
 		y.queue = append(y.queue, l)
 		y.work.Signal()
 	case roundRunning:
@@ -146,19 +144,20 @@ func (y *syncer) endRoundLocked(l *Log) {
 		return
 	}
 	l.round.phase = roundIdle
-	y.busy--
 	y.idle.Broadcast()
 }
 
-// drain syncs the given logs and returns when no round is queued or running.
+// drain syncs the given logs and returns when none of them has a round queued or running.
 func (y *syncer) drain(logs []*Log) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	for _, l := range logs {
 		y.requestLocked(l)
 	}
-	for y.busy > 0 {
-		y.idle.Wait()
+	for _, l := range logs {
+		for l.round.phase != roundIdle {
+			y.idle.Wait()
+		}
 	}
 }
 

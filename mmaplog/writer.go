@@ -31,10 +31,10 @@ type writer struct {
 	next logState // of the frame that opens next
 	now  int64    // append time of the batch
 
-	rolled    []rolledSegment // segments left behind in this batch
-	published logState        // where the batch began, to return to when its write fails
-	start     batchStart
-	ordinal   uint64
+	rolled  []rolledSegment // segments left behind in this batch
+	start   batchStart
+	ordinal uint64
+	header  [core.FrameHeaderSize]byte
 }
 
 // frameDraft is the frame records are being added to.
@@ -52,9 +52,13 @@ type logState struct {
 	time    int64 // of the frame before
 }
 
+// batchStart is where a batch began, to return to when its write fails. The map sink, which does not
+// write, keeps none.
 type batchStart struct {
-	seg *segment
-	pos int64
+	known bool
+	seg   *segment
+	pos   int64
+	next  logState
 }
 
 type rolledSegment struct {
@@ -126,8 +130,8 @@ func (l *Log) seal() {
 		Attrs:      uint8(core.FrameData),
 		Version:    core.FrameVersion,
 	}
-	var header [core.FrameHeaderSize]byte
-	h.Encode(header[:], w.seg.seed)
+	header := w.header[:] // on the heap, because checksums go through a function variable
+	h.Encode(header, w.seg.seed)
 	copy(frame[8:core.FrameHeaderSize], header[8:])
 	w.pos += int64(length)
 	if w.mapped && w.pos+8 <= w.dataEnd {
@@ -195,10 +199,12 @@ func (l *Log) publishRolled() {
 	l.askRetention()
 }
 
-// saveStart remembers what a failed write of the next batch returns to.
 func (l *Log) saveStart() {
-	l.w.published = l.w.next
-	l.w.start = batchStart{l.w.seg, l.w.pos}
+	if w := &l.w; w.mapped {
+		w.start.known = false
+	} else {
+		w.start = batchStart{true, w.seg, w.pos, w.next}
+	}
 }
 
 // afterPublish tells the syncer of the first unsynced byte and of many, and the preparer when room

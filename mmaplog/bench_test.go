@@ -1,0 +1,94 @@
+//go:build linux
+
+package mmaplog
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/leatbus/leat/core"
+)
+
+// BenchmarkAppend compares publishing 256-byte records one by one with the raw copy of as many bytes
+// into a prefaulted map, which is the floor.
+func BenchmarkAppend(b *testing.B) {
+	record := encodeRecord(string(make([]byte, 256-core.RecordHeaderSize-1-7)))
+	if len(record) != 256 {
+		b.Fatal(len(record))
+	}
+	b.Run("memcpy", func(b *testing.B) { benchMemcpy(b, record) })
+	b.Run("prepared", func(b *testing.B) { benchAppend(b, record, 1, true) })
+	b.Run("prepared100", func(b *testing.B) { benchAppend(b, record, 100, true) })
+	b.Run("sustained", func(b *testing.B) { benchAppend(b, record, 1, false) })
+}
+
+func benchMemcpy(b *testing.B, record []byte) {
+	const size = 64 << 20
+	m, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANON|unix.MAP_POPULATE)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer unix.Munmap(m)
+	b.SetBytes(int64(len(record)))
+	at := 0
+	for b.Loop() {
+		if at+len(record) > size {
+			at = 0
+		}
+		at += copy(m[at:], record)
+	}
+}
+
+func openBenchLog(b *testing.B, level core.Ack) *Log {
+	b.Helper()
+	s, err := Open(OS(), b.TempDir(), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = s.Close() })
+	l, err := s.OpenLog(16, 0, LogOptions{Level: level, RetentionBytes: 256 << 20})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	return l
+}
+
+// benchAppend leaves the preparation of segments out of the time if prepared is set.
+func benchAppend(b *testing.B, record []byte, batch int, prepared bool) {
+	l := openBenchLog(b, core.AckPage)
+	b.SetBytes(int64(len(record)))
+	var seg *segment
+	for i := 0; i < b.N; i += batch {
+		if prepared && (l.w.seg != seg || seg == nil) {
+			b.StopTimer()
+			seg = l.w.seg
+			prepareAhead(b, l)
+			b.StartTimer()
+		}
+		l.Begin(int64(i))
+		for range batch {
+			if _, err := l.Add(record, 1); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if _, err := l.Publish(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// prepareAhead waits until the next segment is prepared and the current one prefaulted.
+func prepareAhead(b *testing.B, l *Log) {
+	p, err := l.takeSpare(0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := p.res.region.Populate(0, p.size); err != nil {
+		b.Fatal(err)
+	}
+	l.prep.mu.Lock()
+	l.prep.spare = p
+	l.prep.mu.Unlock()
+}

@@ -1,10 +1,13 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"slices"
 	"sync"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -82,6 +85,7 @@ func NewSystem(o SystemOptions) *System {
 		routines: newGoroutines(), entries: map[string]*entry{}, ended: make(chan struct{}),
 	}
 	s.jitter.state.Store(o.Seed)
+	s.letters.nextAt.Store(math.MinInt64) // Mono may be negative
 	s.timers = newTimers(s.clock, s.routines, s.deliver, s.undeliverable)
 	s.inner = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return slog.New(warnings{o.Logger.Handler()})
@@ -148,13 +152,16 @@ func (s *System) spawn(props *Props, name string, ready func()) (*PID, error) {
 		return nil, fmt.Errorf("actors: spawn %s: %w", core.Quote(name), err)
 	}
 	e := s.lookup(pid)
-	if e == nil {
+	if _, alive := s.inner.ProcessRegistry.GetLocal(pid.Id); e == nil && alive { // not even stopped since
 		s.root.Stop(pid)
-		return nil, fmt.Errorf("actors: spawn %s: the props have no RingMailbox: use RingMailbox.Props", core.Quote(name))
+		return nil, fmt.Errorf("actors: spawn %s: the props have no RingMailbox: use RingMailbox.Props",
+			core.Quote(name))
 	}
 	if s.isClosing() { // since the first look: Close may have missed it
-		e.mailbox.PostSystemMessage(stopNow{})
-		<-e.stopped
+		if e != nil {
+			e.mailbox.PostSystemMessage(stopNow{})
+			<-e.stopped
+		}
 		return nil, core.Errorf(core.CodeClosed, "spawn "+core.Quote(name), "the actor system has closed")
 	}
 	ready()
@@ -232,24 +239,22 @@ func (s *System) Close(ctx context.Context) error {
 	}
 	defer close(s.ended)
 	err := s.StopUserActors(ctx)
-	seen := map[*entry]bool{}
-	for e := s.latest(seen); e != nil; e = s.latest(seen) {
-		seen[e] = true
+	for last := s.latestFirst(); len(last) > 0 && ctx.Err() == nil; last = s.latestFirst() {
+		for _, e := range last {
+			err = errors.Join(err, s.Stop(ctx, e.pid))
+		}
+	}
+	for _, e := range s.latestFirst() { // late ones, or all that ctx left no time for
 		err = errors.Join(err, s.Stop(ctx, e.pid))
 	}
 	s.timers.close()
 	return errors.Join(err, s.routines.close(ctx))
 }
 
-// latest returns the actor that was adopted last, of those not seen yet.
-func (s *System) latest(seen map[*entry]bool) *entry {
-	var last *entry
-	for _, e := range s.snapshot() {
-		if !seen[e] && (last == nil || e.order > last.order) {
-			last = e
-		}
-	}
-	return last
+func (s *System) latestFirst() []*entry {
+	all := s.snapshot()
+	slices.SortFunc(all, func(a, b *entry) int { return cmp.Compare(b.order, a.order) })
+	return all
 }
 
 func (s *System) snapshot() []*entry {

@@ -50,15 +50,9 @@ func (n *Node) Topics(ctx context.Context) ([]leat.TopicInfo, error) {
 
 // Groups implements leat.Backend.
 func (n *Node) Groups(ctx context.Context) ([]leat.GroupInfo, error) {
-	names := make(map[uint64]*topic)
-	n.mu.Lock()
-	for _, t := range n.topics {
-		names[t.id] = t
-	}
-	n.mu.Unlock()
 	var infos []leat.GroupInfo
 	for _, g := range n.groups.Describe() {
-		if t := names[g.Topic]; t != nil {
+		if t := n.topicWithID(g.Topic); t != nil {
 			infos = append(infos, groupInfo(t, &g))
 		}
 	}

@@ -84,10 +84,8 @@ func (w *commitWriter) Append(commits []core.Commit, done func(error)) {
 }
 
 func (w *commitWriter) writer(topicID uint64) *producer {
-	for _, p := range *w.node.partitions.Load() {
-		if p.topic.id == topicID && p.topic.cfg.Ack <= core.AckPage {
-			return w.page
-		}
+	if t := w.node.topicWithID(topicID); t != nil && t.cfg.Ack <= core.AckPage {
+		return w.page
 	}
 	return w.disk
 }

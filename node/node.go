@@ -46,6 +46,7 @@ type Node struct {
 
 	mu      sync.Mutex // guards the following and writes to the tables
 	topics  map[string]*topic
+	byID    map[uint64]*topic
 	subs    map[uint64]*subscription
 	counter uint64 // names producers, subscriptions and their actors
 }
@@ -65,6 +66,7 @@ func newNode(o options) (*Node, error) {
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
 		topics:  make(map[string]*topic),
+		byID:    make(map[uint64]*topic),
 		subs:    make(map[uint64]*subscription),
 	}
 	n.gateBytes = max(o.log.UnsyncedMax-slabBytes-core.MaxBatchBytes, o.log.UnsyncedMax/2)
@@ -114,7 +116,7 @@ func (n *Node) AddTopic(id uint64, name string, cfg core.TopicConfig) actors.Top
 		grown = append(grown, p)
 	}
 	n.partitions.Store(&grown)
-	n.topics[name] = t
+	n.topics[name], n.byID[id] = t, t
 	return t
 }
 
@@ -127,6 +129,7 @@ func (n *Node) RemoveTopic(shell actors.TopicShell) error {
 	t.deleted.Store(true)
 	n.mu.Lock()
 	delete(n.topics, t.name)
+	delete(n.byID, t.id)
 	n.mu.Unlock()
 	for _, s := range n.subscriptions(t) {
 		s.Fenced(core.NewError(core.CodeTopicNotFound, t.op("read"), nil))
@@ -138,6 +141,12 @@ func (n *Node) topicNamed(name string) *topic {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.topics[name]
+}
+
+func (n *Node) topicWithID(id uint64) *topic {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.byID[id]
 }
 
 // topicFor finds a user's topic, or says that there is none.

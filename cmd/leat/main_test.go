@@ -1,0 +1,273 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// childVariable makes this test binary behave as the command itself.
+const childVariable = "LEAT_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// result is what a command line did.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// execute runs a command line in this process, with an empty folder for temporary files, which must
+// be empty again afterwards.
+func execute(t *testing.T, ctx context.Context, args ...string) result {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, args, &stdout, &stderr)
+	checkEmpty(t, dir)
+	return result{code, stdout.String(), stderr.String()}
+}
+
+func checkEmpty(t *testing.T, dir string) {
+	t.Helper()
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("left behind in the temporary folder: %v, %v", entries, err)
+	}
+}
+
+// needNode skips where this system runs no node.
+func needNode(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no node on Windows yet")
+	}
+}
+
+func document(t *testing.T, text string) map[string]any {
+	t.Helper()
+	var out map[string]any
+	if err := json.Unmarshal([]byte(text), &out); err != nil {
+		t.Fatalf("output is not one JSON document: %v\n%s", err, text)
+	}
+	return out
+}
+
+func keysOf(object map[string]any) string {
+	return strings.Join(slices.Sorted(maps.Keys(object)), " ")
+}
+
+func TestVersion(t *testing.T) {
+	got := execute(t, t.Context(), "version", "-o", "json")
+	if got.code != 0 || got.stderr != "" {
+		t.Fatalf("version -o json = %+v; want exit code 0 and nothing on stderr", got)
+	}
+	v := document(t, got.stdout)
+	if keys, want := keysOf(v), "arch commit format go os version"; keys != want {
+		t.Errorf("keys = %s; want %s", keys, want)
+	}
+	if v["go"] != runtime.Version() || v["os"] != runtime.GOOS || v["format"] != 1.0 || v["version"] == "" {
+		t.Errorf("version = %v; want the Go and system of this build and format 1", v)
+	}
+	table := execute(t, t.Context(), "version")
+	for _, want := range []string{"leat ", "commit ", runtime.Version(), "format 1"} {
+		if !strings.Contains(table.stdout, want) {
+			t.Errorf("version lacks %q:\n%s", want, table.stdout)
+		}
+	}
+}
+
+func TestUsageErrors(t *testing.T) {
+	tests := []struct {
+		args string
+		want string // on stderr
+	}{
+		{"dmeo", `did you mean "demo"?`},
+		{"ben", `did you mean "bench"?`},
+		{"bench lgo", `did you mean "log"?`},
+		{"nothing-like-it", "see: leat --help"},
+		{"demo extra", "see: leat demo --help"},
+		{"demo --for", "needs an argument"},
+		{"demo --for 0s", "--for 0s"},
+		{"demo --for never", "see: leat demo --help"},
+		{"demo --rate 0", "--rate 0: want 1 to"},
+		{"demo --rate -5", "--rate -5"},
+		{"demo --rate 99999999999", "--rate"},
+		{"demo --break everything", "want lost, dup or order"},
+		{"demo --no-such-flag", "unknown flag"},
+		{"demo -o yaml", "want table or json"},
+		{"version -o xml", "want table or json"},
+		{"version now", "unexpected argument"},
+		{"bench log --rounds 0", "want a number from 1"},
+		{"bench log --rounds many", "want a number from 1"},
+		{"bench log --for -1s", "want a duration above 0"},
+		{"bench log --size 50", "want a multiple of 8"},
+		{"bench bus --size 3", "--size 3"},
+		{"bench open --gb 0", "want a number from 0.001"},
+		{"bench open --gb NaN", "want a number from 0.001"},
+		{"bench open --for 1s", "unknown flag"},
+		{"bench idle --size 64", "unknown flag"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+			got := execute(t, t.Context(), strings.Fields(tt.args)...)
+			if got.code != exitUsage || got.stdout != "" || !strings.HasPrefix(got.stderr, "error: ") ||
+				!strings.Contains(got.stderr, "hint: ") || !strings.Contains(got.stderr, tt.want) {
+				t.Errorf("leat %s = %+v; want exit code 2, an error, a hint and %q", tt.args, got, tt.want)
+			}
+		})
+	}
+}
+
+func TestErrorsAreEscaped(t *testing.T) {
+	got := execute(t, t.Context(), "demo", "bad\x1b[31m\x07\u202e")
+	if strings.ContainsAny(got.stderr, "\x1b\x07\u202e") || got.code != exitUsage {
+		t.Errorf("control characters reached the terminal: %q", got.stderr)
+	}
+	for text, want := range map[string]string{
+		"plain":      "plain",
+		"a\x1b[2Jb":  `a\x1b[2Jb`,
+		"\xff":       `\ufffd`,
+		"tab\tend\n": `tab\x09end\x0a`,
+		"größer":     "größer",
+	} {
+		if got := printable(text); got != want {
+			t.Errorf("printable(%q) = %q; want %q", text, got, want)
+		}
+	}
+}
+
+func TestMissingFolderIsAnError(t *testing.T) {
+	needNode(t)
+	got := execute(t, t.Context(), "bench", "log", "--dir", filepath.Join(t.TempDir(), "absent"))
+	if got.code != 1 || got.stdout != "" || !strings.HasPrefix(got.stderr, "error: ") {
+		t.Errorf("bench log in an absent folder = %+v; want exit code 1 and an error", got)
+	}
+}
+
+// fast shortens a command of the help texts; a later flag wins over an earlier one.
+var fast = map[string][]string{
+	"leat demo":       {"--for", "150ms", "--rate", "20000"},
+	"leat bench log":  {"--for", "5ms", "--rounds", "1"},
+	"leat bench bus":  {"--for", "50ms", "--rounds", "1"},
+	"leat bench idle": {"--for", "50ms", "--rounds", "1"},
+	"leat bench open": {"--gb", "0.002"},
+}
+
+// TestHelp runs what every help text shows.
+func TestHelp(t *testing.T) {
+	needNode(t)
+	t.Setenv(childVariable, "1")
+	ran := map[string]bool{}
+	for _, cmd := range visible(newRoot(&bytes.Buffer{}, &bytes.Buffer{})) {
+		path := cmd.CommandPath()
+		help := execute(t, t.Context(), append(strings.Fields(path)[1:], "--help")...)
+		if help.code != 0 || help.stderr != "" || !strings.Contains(help.stdout, cmd.Example) {
+			t.Errorf("%s --help = %+v; want the examples on stdout", path, help)
+		}
+		lines := strings.Split(strings.TrimSpace(cmd.Example), "\n")
+		if len(lines) < 2 {
+			t.Errorf("%s: %d examples; want at least 2", path, len(lines))
+		}
+		for _, line := range lines {
+			line = strings.TrimSpace(line)
+			if !ran[line] {
+				ran[line] = true
+				t.Run(line, func(t *testing.T) { runExample(t, line) })
+			}
+		}
+	}
+}
+
+func visible(cmd *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{cmd}
+	for _, sub := range cmd.Commands() {
+		if !sub.Hidden && sub.Name() != "help" {
+			all = append(all, visible(sub)...)
+		}
+	}
+	return all
+}
+
+func runExample(t *testing.T, line string) {
+	args := strings.Fields(line)
+	for prefix, extra := range fast {
+		if strings.HasPrefix(line, prefix) {
+			args = append(args, extra...)
+		}
+	}
+	got := execute(t, t.Context(), args[1:]...)
+	// On a machine that is busy with other things a benchmark may miss its rate, and has to say so.
+	missed := got.code == 1 && strings.Contains(got.stderr, "intended")
+	if got.code != 0 && !missed {
+		t.Fatalf("%s = %+v; want exit code 0", line, got)
+	}
+	if strings.Contains(line, "-o json") {
+		document(t, got.stdout)
+	}
+	if got.stdout == "" {
+		t.Errorf("%s: nothing on stdout", line)
+	}
+}
+
+// signalWhenBusy starts the command as a process, waits until it has a folder below dir, and
+// interrupts it.
+func signalWhenBusy(t *testing.T, dir string, args ...string) (code int, stderr string) {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), childVariable+"=1", "TMPDIR="+dir)
+	var out bytes.Buffer
+	cmd.Stderr = &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	for busy := false; !busy; {
+		matches, err := filepath.Glob(filepath.Join(dir, "leat-*", "t", "*", "*", "*.seg"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if busy = len(matches) > 0; !busy {
+			runtime.Gosched()
+		}
+		if !timer.Stop() {
+			t.Fatal("no data within 20 s")
+		}
+		timer.Reset(20 * time.Second)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // the exit code says it
+	return cmd.ProcessState.ExitCode(), out.String()
+}
+
+func TestInterruptedProcess(t *testing.T) {
+	needNode(t)
+	dir := t.TempDir()
+	code, stderr := signalWhenBusy(t, dir, "demo", "--for", "30s", "--rate", "10000")
+	if code != exitInterrupted || !strings.Contains(stderr, "interrupted") {
+		t.Errorf("interrupted demo: exit code %d, stderr %q; want 130", code, stderr)
+	}
+	checkEmpty(t, dir)
+}

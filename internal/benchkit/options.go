@@ -1,0 +1,69 @@
+package benchkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/leatbus/leat/internal/clock"
+)
+
+// Options are what the scenarios take; a zero field means the scenario's default.
+type Options struct {
+	Dir      string        // folder in which the data folder is made; empty means the system's place
+	For      time.Duration // length of one measured round, or of the wait of Idle
+	Rounds   int           // measured rounds; one more warms up
+	Size     int           // bytes: the encoded record for Log, the value for Bus
+	Bytes    int64         // of the log that Open reopens
+	Progress func(string)  // told what is measured now; nil for silence
+	// Filler gives the command that fills dir and prints what it was acknowledged: FillAndWait in
+	// another process. Only Open needs it.
+	Filler func(ctx context.Context, dir string, bytes int64) (*exec.Cmd, error)
+}
+
+// Scenario runs one benchmark. It blocks for its whole time and returns ctx's error if ctx ends.
+type Scenario func(ctx context.Context, o Options) (*Report, error)
+
+// bench is one scenario under way.
+type bench struct {
+	Options
+	clock  clock.Clock
+	dir    string
+	report *Report
+}
+
+// newBench makes the scenario's folder; end removes it.
+func newBench(scenario string, o Options) (*bench, error) {
+	dir, err := os.MkdirTemp(o.Dir, "leat-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("benchkit: make a folder for the data: %w", err)
+	}
+	return &bench{Options: o, clock: clock.System, dir: dir, report: newReport(scenario, Capture(dir))}, nil
+}
+
+func (b *bench) end(err *error) { *err = errors.Join(*err, os.RemoveAll(b.dir)) }
+
+func (b *bench) progress(format string, args ...any) {
+	if b.Progress != nil {
+		b.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// await polls until done, ctx ends or nothing is left of the time.
+func (b *bench) await(ctx context.Context, limit time.Duration, done func() bool) error {
+	for deadline := b.clock.Mono() + int64(limit); !done(); {
+		if b.clock.Mono() >= deadline {
+			return fmt.Errorf("benchkit: no end within %v", limit)
+		}
+		if err := clock.Sleep(ctx, b.clock, time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// perSecond is a rate over nanos.
+func perSecond(n int64, nanos int64) float64 { return float64(n) * 1e9 / float64(max(nanos, 1)) }

@@ -46,7 +46,7 @@ func (s *subscription) Fenced(err error) {
 	s.byPart.Store(&none)
 	s.mu.Lock()
 	if s.fenced == nil {
-		s.fenced = core.NewError(core.CodeFenced, s.topic.op("member of a group on"), err)
+		s.fenced = core.NewError(core.CodeOf(err), s.topic.op("read"), err)
 	}
 	s.mu.Unlock()
 	s.wakeLoop()

@@ -181,7 +181,8 @@ func (s *subscription) readAll() error {
 	}
 	for _, p := range s.topic.partitions {
 		if p.log == nil {
-			return p.refusal()
+			s.change(change{cursor: &cursor{part: p}}) // the loop yields why, and goes on with the others
+			continue
 		}
 		from, err := p.resolve(at)
 		if err != nil {

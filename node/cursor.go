@@ -21,7 +21,7 @@ type cursor struct {
 	time    time.Time
 	next    int64 // offset of the next record to deliver
 	seen    int64 // offset after the last record of the frames read so far
-	paused  bool
+	paused  bool  // by the user, or for good after an error
 
 	// delivered moves before the loop looks at revoking, and whoever revokes looks at delivered
 	// after setting revoking: one of the two sees the other.

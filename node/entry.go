@@ -27,9 +27,10 @@ const (
 	firstProducer
 )
 
-// entry is the decoded head.
+// entry is the decoded head, and what is needed to encode the record behind it.
 type entry struct {
 	part     *partition
+	keyHash  uint64 // of the only record; not part of the head
 	producer uint32
 	ticket   uint32
 	records  int
@@ -80,7 +81,7 @@ func (n *Node) commit(ctx context.Context, e *entry, m *leat.Message, size int, 
 		return err
 	}
 	e.encode(claimed.Bytes)
-	putRecord(claimed.Bytes[entryHead:], m)
+	core.PutRecord(claimed.Bytes[entryHead:], m.Key, m.Value, m.Headers, e.keyHash, 0)
 	e.part.shard.slab.Commit(claimed)
 	return nil
 }
@@ -97,7 +98,12 @@ func (n *Node) commitBody(ctx context.Context, e *entry, batch []leat.Message, s
 			n.bodies.free(body)
 			return err
 		}
-		putRecord(buffer[:recordSize], &batch[i])
+		m := &batch[i]
+		var hash uint64
+		if m.Key != nil {
+			hash = routing.Hash(m.Key)
+		}
+		core.PutRecord(buffer[:recordSize], m.Key, m.Value, m.Headers, hash, 0)
 		buffer = buffer[recordSize:]
 	}
 	e.body = body
@@ -109,14 +115,6 @@ func (n *Node) commitBody(ctx context.Context, e *entry, batch []leat.Message, s
 	e.encode(claimed.Bytes)
 	e.part.shard.slab.Commit(claimed)
 	return nil
-}
-
-func putRecord(dst []byte, m *leat.Message) {
-	var hash uint64
-	if m.Key != nil {
-		hash = routing.Hash(m.Key)
-	}
-	core.PutRecord(dst, m.Key, m.Value, m.Headers, hash, 0)
 }
 
 // admit refuses what cannot be stored now, and waits while too much is not yet on the disk.

@@ -25,22 +25,25 @@ type producer struct {
 	answers answers
 }
 
-// route chooses the partition of a message.
-func (p *producer) route(m *leat.Message, size int) (*partition, error) {
+// route chooses the partition of a message. hash is that of its key, 0 for a null key.
+func (p *producer) route(m *leat.Message, size int) (part *partition, hash uint64, err error) {
 	parts := p.topic.partitions
+	if m.Key != nil {
+		hash = routing.Hash(m.Key)
+	}
 	if p.options.Partitioner == leat.Manual {
 		if m.Partition < 0 || int(m.Partition) >= len(parts) {
-			return nil, core.Errorf(core.CodePartitionUnknown, p.topic.op("publish to"),
+			return nil, 0, core.Errorf(core.CodePartitionUnknown, p.topic.op("publish to"),
 				"partition %d of %d", m.Partition, len(parts))
 		}
-		return parts[m.Partition], nil
+		return parts[m.Partition], hash, nil
 	}
 	if m.Key != nil {
-		return parts[p.topic.table.Partition(routing.Slot(routing.Hash(m.Key)))], nil
+		return parts[p.topic.table.Partition(routing.Slot(hash))], hash, nil
 	}
 	// Null keys stay with one partition for StickyBytes: the sum of sizes counts the turns.
 	turn := p.sticky.Add(uint64(size)) / routing.StickyBytes
-	return parts[turn%uint64(len(parts))], nil
+	return parts[turn%uint64(len(parts))], 0, nil
 }
 
 // check computes a message's encoded size, or says why it cannot be published.
@@ -68,11 +71,11 @@ func (p *producer) Publish(ctx context.Context, m leat.Message) (leat.Receipt, e
 	if err != nil {
 		return leat.Receipt{}, err
 	}
-	part, err := p.route(&m, size)
+	part, hash, err := p.route(&m, size)
 	if err != nil {
 		return leat.Receipt{}, err
 	}
-	e := entry{part: part, records: 1, level: part.level(p.level)}
+	e := entry{part: part, keyHash: hash, records: 1, level: part.level(p.level)}
 	if p.level == core.AckNone {
 		return p.unreceipted(part), p.oneWay(ctx, &e, &m, size, true)
 	}
@@ -129,7 +132,7 @@ func (p *producer) checkBatch(batch []leat.Message) (*partition, int, error) {
 			total += size // a null key goes wherever the batch goes
 			continue
 		}
-		to, err := p.route(&batch[i], size)
+		to, _, err := p.route(&batch[i], size)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -152,11 +155,11 @@ func (p *producer) TryPublish(m leat.Message) error {
 	if err != nil {
 		return err
 	}
-	part, err := p.route(&m, size)
+	part, hash, err := p.route(&m, size)
 	if err != nil {
 		return err
 	}
-	e := entry{part: part, records: 1, level: part.level(p.level)}
+	e := entry{part: part, keyHash: hash, records: 1, level: part.level(p.level)}
 	return p.oneWay(context.Background(), &e, &m, size, false)
 }
 
@@ -177,15 +180,16 @@ func (p *producer) unreceipted(part *partition) leat.Receipt {
 func (p *producer) PublishAsync(m leat.Message, done func(leat.Receipt, error)) {
 	size, err := p.check(&m)
 	var part *partition
+	var hash uint64
 	if err == nil {
-		part, err = p.route(&m, size)
+		part, hash, err = p.route(&m, size)
 	}
 	if err != nil {
 		p.answers.refuse(done, err)
 		return
 	}
 	if p.level == core.AckNone {
-		e := entry{part: part, records: 1, level: part.topic.cfg.Ack}
+		e := entry{part: part, keyHash: hash, records: 1, level: part.topic.cfg.Ack}
 		err := p.oneWay(context.Background(), &e, &m, size, true)
 		p.answers.answerNow(done, p.unreceipted(part), err)
 		return
@@ -195,7 +199,7 @@ func (p *producer) PublishAsync(m leat.Message, done func(leat.Receipt, error)) 
 		p.answers.refuse(done, err)
 		return
 	}
-	e := entry{part: part, producer: p.index, ticket: ticket, records: 1, level: part.level(p.level)}
+	e := entry{part: part, keyHash: hash, producer: p.index, ticket: ticket, records: 1, level: part.level(p.level)}
 	if err := p.node.commit(context.Background(), &e, &m, size, true); err != nil {
 		p.answers.fail(ticket, err)
 		return

@@ -136,13 +136,15 @@ func (s *subscription) look() (bool, error) {
 }
 
 // readFailed prepares a cursor for the next loop after an error was yielded: one that retention
-// overtook goes on at the start of the log.
+// overtook goes on at the start of the log, any other is left out, so that the rest goes on.
 func (s *subscription) readFailed(c *cursor, err error) error {
-	if core.CodeOf(err) == core.CodeOffsetOutOfRange {
-		start := c.part.log.Start()
-		c.reader.Seek(start)
-		c.moveTo(start)
+	if core.CodeOf(err) != core.CodeOffsetOutOfRange {
+		c.paused = true
+		return err
 	}
+	start := c.part.log.Start()
+	c.reader.Seek(start)
+	c.moveTo(start)
 	return err
 }
 
@@ -200,12 +202,13 @@ func (s *subscription) takeChanges() error {
 		s.changed.Store(true)
 		return fenced
 	}
+	var first error
 	for i := range changes {
-		if err := s.apply(&changes[i]); err != nil {
-			return err
+		if err := s.apply(&changes[i]); err != nil && first == nil {
+			first = err
 		}
 	}
-	return nil
+	return first
 }
 
 func (s *subscription) apply(ch *change) error {
@@ -213,6 +216,9 @@ func (s *subscription) apply(ch *change) error {
 	if ch.removed {
 		s.drop(c)
 		return nil
+	}
+	if c.part.log == nil {
+		return c.part.refusal() // it could not be recovered; the others go on
 	}
 	from := ch.offset
 	if from < 0 {

@@ -19,6 +19,7 @@ type Log struct {
 	partition int32
 	dir       string
 	opts      LogOptions
+	idSeed    uint64 // of the ids of segments started from now on
 	recovery  Recovery
 
 	marks  logMarks
@@ -32,7 +33,8 @@ type Log struct {
 	prep  prepState // shared by writer and preparer
 	round syncState // owned by the syncer
 
-	cooling cooling
+	cooling   cooling
+	trimStuck bool // a trimmed file could not be removed; owned by the janitor
 }
 
 // logMarks are the log's public positions, written by the writer (the first line) and by the sync

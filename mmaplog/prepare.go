@@ -35,7 +35,7 @@ func (l *Log) prepareFile(size int64, pace func()) (*prepared, error) {
 	if err := l.store.fs.MkdirAll(l.dir); err != nil {
 		return nil, ioError(l.name(), err)
 	}
-	id := l.store.newID()
+	id := l.newID()
 	p := &prepared{id: id, path: filepath.Join(l.dir, spareName(id)), size: size}
 	f, err := l.store.fs.Open(p.path, Create)
 	if err != nil {

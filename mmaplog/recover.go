@@ -50,8 +50,8 @@ type stopReason struct {
 // recover reads what is on disk and makes the log continue it.
 func (l *Log) recover() error {
 	started := l.store.opts.Clock.Mono()
-	buf := l.store.scanBufs.Get().(*scanBuf)
-	defer l.store.scanBufs.Put(buf)
+	buf := scanBufs.Get().(*scanBuf)
+	defer scanBufs.Put(buf)
 	r := &recovery{log: l, buf: buf}
 	defer func() { l.recovery.Took = time.Duration(l.store.opts.Clock.Mono() - started) }()
 	for _, step := range []func() error{r.list, r.scan, r.judge, r.cut, r.sync} {
@@ -81,6 +81,7 @@ func (r *recovery) list() error {
 		if isSpareName(name) {
 			r.spares = append(r.spares, path)
 		} else if base, id, ok := parseSegmentName(name); ok {
+			r.log.idSeed = mixIDs(r.log.idSeed, id)
 			if err := r.inspect(path, base, id); err != nil {
 				return err
 			}
@@ -139,7 +140,9 @@ func (r *recovery) scan() error {
 			first = i
 		}
 	}
-	r.chain = append(r.chain, r.found[:first]...)
+	if err := r.walkBack(r.found[first]); err != nil {
+		return err
+	}
 	next := r.found[first]
 	for next != nil {
 		r.chain = append(r.chain, next)
@@ -151,6 +154,32 @@ func (r *recovery) scan() error {
 			return err
 		}
 		next = r.successor(next)
+	}
+	return nil
+}
+
+// walkBack accepts the segments before s, which are durable as a whole, by their links.
+func (r *recovery) walkBack(s *segmentFile) error {
+	for at := s; ; {
+		i := slices.IndexFunc(r.found, func(f *segmentFile) bool {
+			return f.header.id == at.header.previousID && f.header.ordinal < at.header.ordinal
+		})
+		if i < 0 {
+			break
+		}
+		at = r.found[i]
+		r.chain = append(r.chain, at)
+	}
+	slices.Reverse(r.chain)
+	oldest := s
+	if len(r.chain) > 0 {
+		oldest = r.chain[0]
+	}
+	// Retention deletes the oldest first, so an older one that is still there tells of a missing one.
+	if before := r.found[0]; before.header.ordinal < oldest.header.ordinal {
+		return core.Errorf(core.CodeCorrupt, "open "+r.log.name(),
+			"segment %016x, which comes before %s, is missing, while the older %s is there",
+			oldest.header.previousID, oldest.path, before.path)
 	}
 	return nil
 }
@@ -331,7 +360,8 @@ func (r *recovery) framesIn(b *brokenFile) (found bool, durable uint64, err erro
 	return found || durable > 0, durable, err
 }
 
-// cut removes what was not accepted, so that it never comes back: bytes are zeroed, segments deleted.
+// cut removes what was not accepted, so that it never comes back: bytes are zeroed, segments set
+// aside.
 func (r *recovery) cut() error {
 	s := r.log.store
 	for _, path := range r.spares {
@@ -349,7 +379,9 @@ func (r *recovery) cut() error {
 		r.log.recovery.CutReason = fmt.Sprintf("segment %s, position %d: %s", last.path, last.end, r.stop.text)
 	}
 	for _, seg := range r.rejected() {
-		s.removeFile(seg.path)
+		if err := r.setAside(seg); err != nil {
+			return err
+		}
 		r.log.recovery.CutBytes += seg.header.size
 		if r.log.recovery.CutReason == "" {
 			r.log.recovery.CutReason = fmt.Sprintf("segment %s does not continue the log at offset %d",
@@ -357,6 +389,26 @@ func (r *recovery) cut() error {
 		}
 	}
 	return nil
+}
+
+// setAside takes a segment that does not continue the log out of it. Its frames were never synced as
+// far as the disk tells, but somebody may have deleted a file before it: they are kept under another
+// name. A segment without frames is deleted.
+func (r *recovery) setAside(seg *segmentFile) error {
+	s := r.log.store
+	f, err := s.fs.Open(seg.path, ReadOnly)
+	if err != nil {
+		return err
+	}
+	r.buf.reset(f, seg.header.dataEnd)
+	_, frameErr := r.buf.frameAt(headerSize, core.HeaderSeed(seg.header.id))
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if frameErr != nil {
+		return s.fs.Remove(seg.path)
+	}
+	return s.fs.Rename(seg.path, seg.path+".cut")
 }
 
 func (r *recovery) zero(s *segmentFile) error {

@@ -1,6 +1,9 @@
 package mmaplog
 
-import "sync/atomic"
+import (
+	"errors"
+	"sync/atomic"
+)
 
 // TrimTo drops the segments that hold only records below offset, never the last one. Start moves at
 // once; the files go in the background. A segment whose loss in a power cut could not be told from
@@ -32,10 +35,19 @@ func (l *Log) expendable(list []*segment, n int) bool {
 
 // removeSegment deletes a trimmed segment. The folder is synced after each, so that a power cut never
 // leaves an older segment without a younger one, which would be a hole.
+// For the same reason nothing younger goes once a removal failed.
 func (l *Log) removeSegment(s *segment) {
-	l.store.removeFile(s.path)
-	if err := l.store.fs.SyncDir(l.dir); err != nil {
-		l.fenceWith(ioError(l.name(), err))
+	if l.trimStuck {
+		return
+	}
+	err := l.store.fs.Remove(s.path)
+	if err == nil || errors.Is(err, errNotExist) {
+		err = l.store.fs.SyncDir(l.dir)
+	}
+	if err != nil {
+		l.trimStuck = true
+		l.store.opts.Logger.Warn("cannot remove segment; no more are removed until the log is opened again",
+			"segment", s.path, "err", err)
 	}
 }
 

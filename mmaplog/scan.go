@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/leatbus/leat/core"
 )
@@ -19,6 +20,9 @@ type scanBuf struct {
 }
 
 const scanChunk = 1 << 20
+
+// scanBufs lends windows: a node that opens a thousand logs reads them through a few.
+var scanBufs = sync.Pool{New: func() any { return new(scanBuf) }}
 
 // reset starts at a file whose interesting part ends at end.
 func (b *scanBuf) reset(f File, end int64) { b.f, b.end, b.at, b.n = f, end, 0, 0 }
@@ -36,7 +40,7 @@ func (b *scanBuf) view(pos, size int64) ([]byte, error) {
 func (b *scanBuf) load(pos, size int64) error {
 	want := min(max(size, scanChunk), b.end-pos)
 	if int64(len(b.buf)) < want {
-		b.buf = make([]byte, max(want, scanChunk))
+		b.buf = make([]byte, want)
 	}
 	n, err := b.f.ReadAt(b.buf[:want], pos)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -134,12 +138,12 @@ func (b *scanBuf) durableAfter(from int64, seed uint32, next *logState) (uint64,
 		if err != nil {
 			return 0, err
 		}
-		h := core.ParseFrameHeader(head)
-		if h.Length < core.FrameHeaderSize || h.Index < next.index || h.BaseOffset < next.offset {
+		if binary.LittleEndian.Uint32(head) < core.FrameHeaderSize ||
+			binary.LittleEndian.Uint64(head[8:]) < next.index {
 			pos += 8
 			continue
 		}
-		h, err = b.frameAt(pos, seed)
+		h, err := b.frameAt(pos, seed)
 		if unreadable(err) {
 			return 0, err
 		}

@@ -32,7 +32,6 @@ type Store struct {
 	maps     atomic.Int64 // maps of all logs
 	ids      atomic.Uint64
 	arenas   sync.Pool
-	scanBufs sync.Pool
 
 	mu sync.Mutex
 	// mu guards the following.
@@ -69,9 +68,7 @@ func Open(fs FS, dir string, o Options) (*Store, error) {
 	}
 	s := &Store{fs: fs, dir: dir, opts: o, lock: lock, logs: map[logKey]*Log{}}
 	s.mappable = fs.Mappable(dir)
-	s.ids.Store(uint64(o.Clock.Now()))
 	s.arenas.New = func() any { return &arena{} }
-	s.scanBufs.New = func() any { return &scanBuf{} }
 	s.start()
 	return s, nil
 }
@@ -232,11 +229,16 @@ func (s *Store) syncParents(topic uint64) error {
 	return s.fs.SyncDir(filepath.Join(s.dir, "t"))
 }
 
-// newID makes a segment id no other segment of this folder has: a counter that starts at the clock,
-// mixed so that ids of neighbours differ in all bits.
-func (s *Store) newID() uint64 {
-	var b [16]byte
-	binary.LittleEndian.PutUint64(b[0:], s.ids.Add(1))
-	binary.LittleEndian.PutUint64(b[8:], uint64(s.opts.Clock.Now()))
-	return xxhash.Sum64(b[:])
+// newID makes a segment id no other segment of this folder has, even if the clock stands still or goes
+// back: it depends on a counter, the clock, the log and the segments that were there when it was opened.
+func (l *Log) newID() uint64 {
+	return mixIDs(l.idSeed, l.topic, uint64(l.partition), l.store.ids.Add(1), uint64(l.store.opts.Clock.Now()))
+}
+
+func mixIDs(ids ...uint64) uint64 {
+	var b []byte
+	for _, id := range ids {
+		b = binary.LittleEndian.AppendUint64(b, id)
+	}
+	return xxhash.Sum64(b)
 }

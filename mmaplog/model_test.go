@@ -1,0 +1,229 @@
+package mmaplog
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/clock"
+)
+
+// modelRun does random operations on a log and on a slice, and compares.
+type modelRun struct {
+	t     *testing.T
+	seed  uint64
+	dice  dice
+	fs    *MemFS
+	level core.Ack
+	store *Store
+	log   *Log
+
+	values []string // by offset
+	times  []int64  // of the frame of each offset
+	now    int64
+	start  int64
+}
+
+// TestModel runs with both sinks; a failure names its seed.
+func TestModel(t *testing.T) {
+	for _, level := range bothSinks {
+		t.Run(level.String(), func(t *testing.T) {
+			for seed := range uint64(25) {
+				m := &modelRun{t: t, seed: seed, dice: dice(seed), fs: Heap(), level: level}
+				m.open()
+				for range 120 {
+					m.step()
+				}
+				m.readAll()
+				_ = m.store.Close()
+			}
+		})
+	}
+}
+
+func (m *modelRun) fail(format string, args ...any) {
+	m.t.Helper()
+	m.t.Fatalf("LEAT_SEED=%d, level %v: %s", m.seed, m.level, fmt.Sprintf(format, args...))
+}
+
+func (m *modelRun) open() {
+	s, err := Open(m.fs, "data", Options{Clock: clock.NewManual(1), HotBytes: int64(1 + m.dice.next()%400_000)})
+	if err != nil {
+		m.fail("open: %v", err)
+	}
+	m.store, m.log = s, nil
+	m.log, err = s.OpenLog(16, 0, LogOptions{Level: m.level, SegmentBytes: core.MinSegmentBytes << (m.dice.next() % 2)})
+	if err != nil {
+		m.fail("open log: %v", err)
+	}
+}
+
+func (m *modelRun) step() {
+	switch m.dice.next() % 12 {
+	case 0:
+		m.log.RequestSync()
+	case 1:
+		syncNow(m.log)
+		if m.log.DurableEnd() != int64(len(m.values)) || m.log.UnsyncedBytes() != 0 {
+			m.fail("durable end %d of %d, unsynced %d", m.log.DurableEnd(), len(m.values), m.log.UnsyncedBytes())
+		}
+	case 2:
+		m.trim()
+	case 3:
+		m.readFrom(m.pick())
+	case 4:
+		m.seekTime()
+	case 5:
+		if m.dice.next()%3 == 0 {
+			m.reopen()
+		}
+	default:
+		m.batch()
+	}
+}
+
+// pick is an offset in the log, or its end.
+func (m *modelRun) pick() int64 {
+	return m.start + int64(m.dice.next()%uint64(int64(len(m.values))-m.start+1))
+}
+
+func (m *modelRun) batch() {
+	m.now += int64(m.dice.next() % 3)
+	m.log.Begin(m.now - int64(m.dice.next()%2)*100) // a clock that jumps back
+	if m.dice.next()%4 == 0 {
+		m.now += 5
+		m.log.Begin(m.now)
+	}
+	for range m.dice.next() % 40 {
+		var b []byte
+		n := 1 + int(m.dice.next()%3)
+		for range n {
+			size := m.dice.next() % 200
+			if m.dice.next()%64 == 0 {
+				size = m.dice.next() % 200_000
+			}
+			v := fmt.Sprintf("%d-%0*d", len(m.values), size, m.dice.next())
+			m.values = append(m.values, v)
+			b = append(b, encodeRecord(v)...)
+		}
+		base, err := m.log.Add(b, n)
+		if err != nil || base != int64(len(m.values)-n) {
+			m.fail("Add = %d, %v; want %d", base, err, len(m.values)-n)
+		}
+	}
+	if before := m.log.End(); before != int64(len(m.times)) {
+		m.fail("End = %d before Publish, want %d", before, len(m.times))
+	}
+	end, err := m.log.Publish()
+	if err != nil || end != int64(len(m.values)) || m.log.End() != end {
+		m.fail("Publish = %d, %v; want %d", end, err, len(m.values))
+	}
+	for len(m.times) < len(m.values) {
+		m.times = append(m.times, m.log.w.next.time)
+	}
+	if !slices.IsSorted(m.times) {
+		m.fail("time went back")
+	}
+}
+
+func (m *modelRun) trim() {
+	offset := m.pick()
+	syncNow(m.log)
+	if err := m.log.TrimTo(offset); err != nil {
+		m.fail("TrimTo: %v", err)
+	}
+	start := m.log.Start()
+	if start < m.start || start > max(offset, m.start) {
+		m.fail("TrimTo(%d) moved the start from %d to %d", offset, m.start, start)
+	}
+	m.start = start
+	if start > 0 {
+		_, err := m.log.Reader(start - 1).Next(m.log.End())
+		if core.CodeOf(err) != core.CodeOffsetOutOfRange {
+			m.fail("reading trimmed offset %d: %v", start-1, err)
+		}
+	}
+}
+
+// readFrom reads up to a random limit and compares.
+func (m *modelRun) readFrom(offset int64) {
+	r := m.log.Reader(offset)
+	defer r.Close()
+	limit := offset + int64(m.dice.next()%uint64(int64(len(m.values))-offset+1))
+	for at := offset; ; {
+		run, err := r.Next(limit)
+		if err != nil {
+			m.fail("Next(%d) at %d: %v", limit, at, err)
+		}
+		if run == nil {
+			break
+		}
+		at = m.compare(run, at, limit)
+		if r.Offset() != at {
+			m.fail("cursor at %d, want %d", r.Offset(), at)
+		}
+	}
+}
+
+// compare checks one run that holds offset at in its first frame, and gives the offset behind it.
+func (m *modelRun) compare(run []byte, at, limit int64) int64 {
+	first := true
+	for len(run) > 0 {
+		h := core.ParseFrameHeader(run)
+		if h.NextOffset() > limit || h.BaseOffset != at && (!first || h.BaseOffset > at || h.NextOffset() <= at) {
+			m.fail("frame [%d, %d) at cursor %d, limit %d", h.BaseOffset, h.NextOffset(), at, limit)
+		}
+		payload := run[core.FrameHeaderSize:h.Length]
+		for i := range int64(h.Records) {
+			record, n, err := core.DecodeRecord(payload)
+			if err != nil || string(record.Value) != m.values[h.BaseOffset+i] || h.Time != m.times[h.BaseOffset+i] {
+				m.fail("record %d: %.30q at %d, %v", h.BaseOffset+i, record.Value, h.Time, err)
+			}
+			payload = payload[n:]
+		}
+		at, first, run = h.NextOffset(), false, run[h.Size():]
+	}
+	return at
+}
+
+func (m *modelRun) readAll() {
+	got, err := readValues(m.log)
+	if err != nil || !slices.Equal(got, m.values[m.start:]) {
+		m.fail("read %d records, want %d: %v", len(got), len(m.values)-int(m.start), err)
+	}
+}
+
+func (m *modelRun) seekTime() {
+	at := int64(m.dice.next() % uint64(m.now+3))
+	want := int64(len(m.values))
+	for i := m.start; i < int64(len(m.times)); i++ {
+		if m.times[i] >= at {
+			want = i
+			break
+		}
+	}
+	got, err := m.log.OffsetAt(at)
+	if err != nil || got != want {
+		m.fail("OffsetAt(%d) = %d, %v; want %d", at, got, err, want)
+	}
+}
+
+// reopen closes the store, or pulls the plug after a sync.
+func (m *modelRun) reopen() {
+	if m.dice.next()%2 == 0 {
+		syncNow(m.log)
+		after := m.fs.Crash(m.seed)
+		_ = m.store.Close()
+		m.fs = after
+	} else if err := m.store.Close(); err != nil {
+		m.fail("close: %v", err)
+	}
+	m.open()
+	if m.log.End() != int64(len(m.values)) || m.log.Start() > m.start {
+		m.fail("reopened [%d, %d), want [%d, %d): %+v", m.log.Start(), m.log.End(), m.start, len(m.values),
+			m.log.Recovery())
+	}
+	m.start = m.log.Start() // a trim that was not finished may be undone
+	m.readAll()
+}

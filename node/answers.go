@@ -37,16 +37,13 @@ type answers struct {
 	op      string
 	closing <-chan struct{}
 
-	start func() error // makes lanes and actor
-	once  sync.Once
-	fail1 error
+	start starter
 	slots []answerSlot
 	pid   *actors.PID
 	sys   *actors.System
 	lanes []*actors.Sender[actors.Completion] // one per shard, used under the shard's lock
 
-	selfMu sync.Mutex // guards the following
-	self   *actors.Sender[actors.Completion]
+	aside aside
 
 	roomMu sync.Mutex // guards the following
 	room   chan struct{}
@@ -90,7 +87,7 @@ func (a *answers) quiet() bool {
 
 // reserve takes a ticket, waiting for room if the policy says so.
 func (a *answers) reserve(call func(leat.Receipt, error), size int, policy leat.FullPolicy) (uint32, error) {
-	if err := a.ensure(); err != nil {
+	if err := a.start.ensure(); err != nil {
 		return 0, err
 	}
 	for {
@@ -99,7 +96,7 @@ func (a *answers) reserve(call func(leat.Receipt, error), size int, policy leat.
 			if policy != leat.Block {
 				return 0, core.NewError(core.CodeFull, a.op, nil)
 			}
-			if err := a.awaitRoom(); err != nil {
+			if err := a.awaitRoom(a.inFlightFull); err != nil {
 				return 0, err
 			}
 			continue
@@ -113,16 +110,13 @@ func (a *answers) reserve(call func(leat.Receipt, error), size int, policy leat.
 	}
 }
 
-func (a *answers) ensure() error {
-	a.once.Do(func() { a.fail1 = a.start() })
-	return a.fail1
-}
+func (a *answers) inFlightFull() bool { return full(a.issued.Load(), a.done.Load()) }
 
-// awaitRoom returns when the producer's actor has answered something.
-func (a *answers) awaitRoom() error {
+// awaitRoom returns when isFull may have ended.
+func (a *answers) awaitRoom(isFull func() bool) error {
 	for range roomYields {
 		runtime.Gosched()
-		if !full(a.issued.Load(), a.done.Load()) {
+		if !isFull() {
 			return nil
 		}
 	}
@@ -131,8 +125,8 @@ func (a *answers) awaitRoom() error {
 	a.roomMu.Unlock()
 	a.blocked.Add(1)
 	defer a.blocked.Add(-1)
-	// The actor moves done and then looks at blocked, so one of the two sees the other.
-	if !full(a.issued.Load(), a.done.Load()) {
+	// The actor makes room and then looks at blocked, so one of the two sees the other.
+	if !isFull() {
 		return nil
 	}
 	select {
@@ -141,6 +135,17 @@ func (a *answers) awaitRoom() error {
 	case <-a.closing:
 		return core.NewError(core.CodeClosed, a.op, nil)
 	}
+}
+
+// makeRoom wakes the publishers that wait for room.
+func (a *answers) makeRoom() {
+	if a.blocked.Load() == 0 {
+		return
+	}
+	a.roomMu.Lock()
+	defer a.roomMu.Unlock()
+	close(a.room)
+	a.room = make(chan struct{})
 }
 
 // complete sends a run of outcomes to the actor. Called under the lock of the lane's shard.
@@ -173,17 +178,6 @@ func (a *answers) fill(slots []actors.Completion, run []outcome) {
 	}
 }
 
-// fail answers a ticket whose message never reached the ring.
-func (a *answers) fail(ticket uint32, err error) {
-	a.slots[ticket%answerRing].err = err
-	a.selfMu.Lock()
-	defer a.selfMu.Unlock()
-	c := actors.Completion{Ticket: ticket, Failed: true}
-	if !a.self.TrySend(&c) {
-		a.overflow()
-	}
-}
-
 // overflow is reached only while the bus closes: before, there is room for all that is in flight.
 func (a *answers) overflow() {
 	select {
@@ -193,22 +187,9 @@ func (a *answers) overflow() {
 	}
 }
 
-// refuse calls back with an error about the message itself, in its turn among the answers.
+// refuse calls back with an error about the message itself.
 func (a *answers) refuse(call func(leat.Receipt, error), err error) {
 	a.answerNow(call, leat.Receipt{}, err)
-}
-
-// answerNow calls back with an outcome that is known already.
-func (a *answers) answerNow(call func(leat.Receipt, error), r leat.Receipt, err error) {
-	if call == nil {
-		return
-	}
-	ticket, failed := a.reserve(func(_ leat.Receipt, e error) { call(r, e) }, 0, leat.Block)
-	if failed != nil {
-		call(leat.Receipt{}, failed) // the actor is gone: there is no other goroutine to call on
-		return
-	}
-	a.fail(ticket, err)
 }
 
 // Answer implements actors.ProducerShell: it frees the room of the run, then calls back.
@@ -216,6 +197,9 @@ func (a *answers) Answer(run *actors.Batch[actors.Completion]) {
 	done := a.done.Load()
 	for i := range run.Len() {
 		c := run.At(i)
+		if c.Partition == asideMark {
+			continue
+		}
 		slot := &a.slots[c.Ticket%answerRing]
 		if slot.call != nil {
 			a.batch = append(a.batch, a.answered(c, slot))
@@ -228,17 +212,13 @@ func (a *answers) Answer(run *actors.Batch[actors.Completion]) {
 		a.head++
 	}
 	a.done.Store(done)
-	if a.blocked.Load() > 0 {
-		a.roomMu.Lock()
-		close(a.room)
-		a.room = make(chan struct{})
-		a.roomMu.Unlock()
-	}
+	a.makeRoom()
 	for i := range a.batch {
 		a.callBack(&a.batch[i])
 	}
 	clear(a.batch)
 	a.batch = a.batch[:0]
+	a.takeAside()
 }
 
 func (a *answers) answered(c *actors.Completion, slot *answerSlot) answered {
@@ -261,15 +241,19 @@ func (a *answers) callBack(r *answered) {
 	r.call(r.receipt, r.err)
 }
 
-// Answered implements actors.ProducerShell.
-func (a *answers) Answered() uint32 { return a.head }
+// Answered implements actors.ProducerShell. A flush comes by another lane than the mark of what was
+// put aside, which counts as issued too.
+func (a *answers) Answered() uint32 {
+	a.takeAside()
+	return a.head
+}
 
 // flush waits until everything issued so far has been answered.
 func (a *answers) flush(ctx context.Context) error {
-	issued, done := a.issued.Load(), a.done.Load()
-	if records, _ := inFlight(issued, done); records == 0 && a.pid == nil {
-		return nil
+	if !a.start.running() {
+		return nil // nothing was ever issued
 	}
+	issued := a.issued.Load()
 	_, err := actors.Call(ctx, a.sys, a.pid, func(r actors.Reply[struct{}]) any {
 		return actors.FlushProducer{Until: uint32(issued), Reply: r}
 	})

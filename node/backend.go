@@ -3,7 +3,6 @@ package node
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -86,7 +85,7 @@ func (n *Node) newProducer(t *topic, o leat.ProducerOptions) *producer {
 	p.sticky.Store(id * core.MergeFrameBytes) // producers do not walk the partitions in step
 	p.answers = answers{
 		op: t.op("publish to"), topic: t.name, closing: n.closing, sys: n.system,
-		room: make(chan struct{}), start: func() error { return p.startAnswers(id) },
+		room: make(chan struct{}), start: starter{make: func() error { return p.startAnswers(id) }},
 		onPanic: func(cause any) {
 			n.logger.Error("publish callback panicked", "topic", t.name, "panic", fmt.Sprint(cause))
 		},
@@ -121,7 +120,7 @@ func (p *producer) startAnswers(id uint64) error {
 		}
 		a.lanes = append(a.lanes, lane)
 	}
-	if a.self, err = mailbox.Sender(); err != nil {
+	if a.aside.self, err = mailbox.Sender(); err != nil {
 		return err
 	}
 	a.slots = make([]answerSlot, answerRing)
@@ -134,13 +133,10 @@ func (p *producer) startAnswers(id uint64) error {
 func (n *Node) closeProducer(p *producer) error {
 	ctx, cancel := n.closeContext()
 	defer cancel()
-	err := p.Flush(ctx)
-	if records, _ := inFlight(p.answers.issued.Load(), p.answers.done.Load()); records > 0 {
+	if err := p.drain(ctx); err != nil {
 		return err // what hangs in the journal still answers to this index
 	}
-	if p.answers.pid != nil {
-		err = errors.Join(err, n.system.Stop(ctx, p.answers.pid))
-	}
+	err := p.stopAnswers(ctx)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	list := slices.Clone(*n.producers.Load())

@@ -37,7 +37,12 @@ func (n *Node) close(ctx context.Context) error {
 	if n.commits != nil {
 		n.commits.close()
 	}
-	errs = append(errs, n.system.Close(ctx)) // before the shards, which run the partition actors
+	n.retireProducers()
+	stopped := n.system.Close(ctx) // before the shards, which run the partition actors
+	errs = append(errs, stopped)
+	if stopped == nil {
+		n.callBackLeft()
+	}
 	for _, s := range n.shards {
 		s.stop()
 	}
@@ -62,6 +67,24 @@ func (n *Node) drainProducers(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// retireProducers makes publishers that come from now on answer themselves.
+func (n *Node) retireProducers() {
+	for _, p := range *n.producers.Load() {
+		if p != nil {
+			p.answers.retire(true)
+		}
+	}
+}
+
+// callBackLeft calls back what was put aside after the last flush. The actors have stopped.
+func (n *Node) callBackLeft() {
+	for _, p := range *n.producers.Load() {
+		if p != nil {
+			p.answers.takeAside()
+		}
+	}
 }
 
 // failWaiting answers what no sync has covered: the log is fenced, or the drain took too long.

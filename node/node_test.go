@@ -9,9 +9,9 @@ import (
 	"github.com/leatbus/leat"
 )
 
-func openBus(t *testing.T, dir string, opts ...Option) *leat.Bus {
+func openBus(t testing.TB, dir string, opts ...Option) *leat.Bus {
 	t.Helper()
-	bus, err := Open(t.Context(), dir, opts...)
+	bus, err := Open(soon(t), dir, opts...)
 	if err != nil {
 		t.Fatalf("Open: %v\nhint: %s", err, leat.HintFor(err))
 	}
@@ -23,7 +23,7 @@ func openBus(t *testing.T, dir string, opts ...Option) *leat.Bus {
 	return bus
 }
 
-func openProducer(t *testing.T, bus *leat.Bus, topic string, opts ...leat.ProducerOption) *leat.Producer {
+func openProducer(t testing.TB, bus *leat.Bus, topic string, opts ...leat.ProducerOption) *leat.Producer {
 	t.Helper()
 	p, err := bus.Producer(topic, opts...)
 	if err != nil {

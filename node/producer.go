@@ -122,15 +122,15 @@ func (p *producer) checkBatch(batch []leat.Message) (*partition, int, error) {
 			"%d messages, want 1 to %d", len(batch), core.MaxBatchRecords)
 	}
 	var part *partition
-	total := 0
+	first, total := 0, 0 // first is the message that chose part
 	for i := range batch {
 		size, err := p.check(&batch[i])
 		if err != nil {
 			return nil, 0, err
 		}
-		if batch[i].Key == nil && part != nil && p.options.Partitioner != leat.Manual {
-			total += size // a null key goes wherever the batch goes
-			continue
+		total += size
+		if batch[i].Key == nil && p.options.Partitioner != leat.Manual {
+			continue // a null key goes wherever the batch goes
 		}
 		to, _, err := p.route(&batch[i], size)
 		if err != nil {
@@ -138,13 +138,20 @@ func (p *producer) checkBatch(batch []leat.Message) (*partition, int, error) {
 		}
 		if part != nil && to != part {
 			return nil, 0, core.Errorf(core.CodeMixedPartitions, op,
-				"message 0 belongs to partition %d, message %d to %d", part.number, i, to.number)
+				"message %d belongs to partition %d, message %d to %d", first, part.number, i, to.number)
 		}
-		part = to
-		total += size
+		if part == nil {
+			part, first = to, i
+		}
 	}
 	if total > core.MaxBatchBytes {
 		return nil, 0, core.Errorf(core.CodeRecordTooLarge, op, "%d bytes, at most %d", total, core.MaxBatchBytes)
+	}
+	if part == nil {
+		var err error
+		if part, _, err = p.route(&batch[0], total); err != nil {
+			return nil, 0, err
+		}
 	}
 	return part, total, nil
 }
@@ -194,13 +201,16 @@ func (p *producer) PublishAsync(m leat.Message, done func(leat.Receipt, error)) 
 		p.answers.answerNow(done, p.unreceipted(part), err)
 		return
 	}
-	ticket, err := p.answers.reserve(done, size, p.options.Full)
+	ticket, err := p.reserve(part, done, size)
 	if err != nil {
 		p.answers.refuse(done, err)
 		return
 	}
 	e := entry{part: part, keyHash: hash, producer: p.index, ticket: ticket, records: 1, level: part.level(p.level)}
-	if err := p.node.commit(context.Background(), &e, &m, size, true); err != nil {
+	if err = p.closedMeanwhile(); err == nil {
+		err = p.node.commit(context.Background(), &e, &m, size, true)
+	}
+	if err != nil {
 		p.answers.fail(ticket, err)
 		return
 	}
@@ -209,6 +219,17 @@ func (p *producer) PublishAsync(m leat.Message, done func(leat.Receipt, error)) 
 		return
 	}
 	part.shard.journalLater()
+}
+
+// reserve takes a ticket as the full-policy says. A policy that does not wait does not wait for a
+// disk that is behind either.
+func (p *producer) reserve(part *partition, done func(leat.Receipt, error), size int) (uint32, error) {
+	if p.options.Full != leat.Block {
+		if err := p.node.admit(context.Background(), part, false); err != nil {
+			return 0, err
+		}
+	}
+	return p.answers.reserve(done, size, p.options.Full)
 }
 
 // complete is called by the journal with outcomes of this producer, under the lock of the shard.

@@ -85,7 +85,7 @@ func newGroupActor(c *Coordinator, key groupKey, stored commits) *groupActor {
 	}
 }
 
-// Receive handles one message. It never blocks.
+// Receive handles one message. It never waits.
 func (g *groupActor) Receive(ctx Context) {
 	g.self, g.commits.self = ctx.Self(), ctx.Self()
 	switch msg := ctx.Message().(type) {

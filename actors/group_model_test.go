@@ -25,7 +25,7 @@ import (
 //
 // LEAT_SEED repeats one seed.
 func TestGroupChurn(t *testing.T) {
-	seeds := uint64(300)
+	seeds := uint64(250)
 	if testing.Short() {
 		seeds = 50
 	}

@@ -11,7 +11,8 @@ type MemberSink interface {
 	// Assigned gives a partition to the subscription. offset is the committed one, -1 where the group
 	// has none; acks of this partition carry generation until it is released.
 	Assigned(partition int32, offset int64, generation int32)
-	// Revoking asks to stop delivering from a partition; what is in flight may still be acked.
+	// Revoking asks to stop delivering from a partition; what is in flight may still be acked. A
+	// message that was being taken is either not delivered or seen by the next InFlight.
 	Revoking(partition int32)
 	// Released says that a partition is gone: its acks are refused from now on.
 	Released(partition int32)
@@ -43,7 +44,7 @@ type Member struct {
 	id          string
 	link        *memberLink
 	commits     chan struct{} // a token per Commit on the way
-	touched     atomic.Bool   // a memberTouched is on the way, or acks wait for the fold
+	touched     atomic.Bool   // acks wait for the fold
 	closing     atomic.Bool
 	closed      chan struct{} // closed when Close or Kill is done
 }
@@ -55,7 +56,8 @@ func (m *Member) ID() string { return m.id }
 // earlier Touch still counts.
 func (m *Member) Touch() {
 	if !m.touched.Load() && m.touched.CompareAndSwap(false, true) {
-		m.coordinator.system.Send(m.link.pid, memberTouched{})
+		// Where the mailbox is too full for a nudge, other messages follow and look.
+		m.coordinator.system.deliver(m.link.pid, memberNudge{})
 	}
 }
 
@@ -74,7 +76,7 @@ func (m *Member) Commit(ctx context.Context) error {
 
 // Close commits what was acked and leaves the group, which moves the partitions at once, then waits
 // until the commit is stored or ctx ends. A second Close waits for the first. The sink is not used
-// any more when it returns.
+// any more when it returns without an error; one whose ctx had ended before may hear core.ErrClosed.
 func (m *Member) Close(ctx context.Context) error {
 	if !m.closing.CompareAndSwap(false, true) {
 		select {

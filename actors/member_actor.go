@@ -78,12 +78,11 @@ type (
 
 // What a memberActor takes.
 type (
-	memberTouched struct{}
-	memberCommit  struct{ Reply[struct{}] }
-	memberClose   struct{ Reply[struct{}] }
-	memberKill    struct{}
-	// memberNudge says that a time has come, or that the link brings something: every message looks
-	// at both.
+	memberCommit struct{ Reply[struct{}] }
+	memberClose  struct{ Reply[struct{}] }
+	memberKill   struct{}
+	// memberNudge says that a time has come, that the link brings something, or that there are acks:
+	// every message looks at all three.
 	memberNudge struct{}
 )
 
@@ -93,7 +92,7 @@ func newMemberActor(handle *Member, group *PID, sink MemberSink) *memberActor {
 		owned: map[int32]*ownedPartition{}, beatAt: c.clock.Mono() + heartbeatNanos}
 }
 
-// Receive handles one message. It never blocks.
+// Receive handles one message. It waits for nothing but room in the lane of its group.
 func (m *memberActor) Receive(ctx Context) {
 	m.self = ctx.Self()
 	for _, msg := range m.handle.link.take() {
@@ -102,8 +101,6 @@ func (m *memberActor) Receive(ctx Context) {
 	switch msg := ctx.Message().(type) {
 	case *Started:
 		m.setWake()
-	case memberTouched:
-		m.foldSoon()
 	case memberCommit:
 		m.commit(msg.Reply)
 	case memberClose:
@@ -115,6 +112,9 @@ func (m *memberActor) Receive(ctx Context) {
 		m.failed()
 	case *Stopping:
 		m.stopped()
+	}
+	if m.handle.touched.Load() {
+		m.foldSoon()
 	}
 	m.work()
 }
@@ -188,9 +188,10 @@ func (m *memberActor) assigned(orders memberAssignment) {
 	}
 }
 
-// foldSoon starts the pause in which acks are collected.
+// foldSoon starts the pause in which acks are collected. While a commit is on the way it does
+// nothing: the answer looks again.
 func (m *memberActor) foldSoon() {
-	if m.ended != nil || m.foldAt != 0 {
+	if m.ended != nil || m.foldAt != 0 || m.sent != m.answered {
 		return
 	}
 	m.foldAt = m.clock.Mono() + core.CommitFoldNanos
@@ -209,7 +210,7 @@ func (m *memberActor) fold() {
 	// A partition is drained before Acks is called, so that these acks are its last.
 	drained := m.drain()
 	acks := m.sink.Acks(nil)
-	if len(acks) > 0 || slices.ContainsFunc(m.waiters, func(w memberWaiter) bool { return w.seq == 0 }) {
+	if len(acks) > 0 || m.unsent() {
 		m.send(acks)
 	}
 	for _, p := range drained {
@@ -279,12 +280,16 @@ func (m *memberActor) committed(msg memberCommitted) {
 		return
 	}
 	m.release()
-	switch {
-	case slices.ContainsFunc(m.waiters, func(w memberWaiter) bool { return w.seq == 0 }):
+	if m.unsent() {
 		m.fold()
-	case m.revoking > 0 || m.handle.touched.Load():
+	} else if m.revoking > 0 {
 		m.foldSoon()
 	}
+}
+
+// unsent reports whether somebody waits for a commit that was not sent yet.
+func (m *memberActor) unsent() bool {
+	return slices.ContainsFunc(m.waiters, func(w memberWaiter) bool { return w.seq == 0 })
 }
 
 func (m *memberActor) commit(reply Reply[struct{}]) {

@@ -47,7 +47,12 @@ func (s *fakeSink) handled(b *groupBed) uint64 {
 func TestMemberIdleOnlyBeats(t *testing.T) {
 	inGroupBed(t, func(t *testing.T, b *groupBed) {
 		a := b.join("a", 8)
-		pass(time.Second)
+		a.deliver(0, 1)
+		_ = a.ack(0) // what was busy once is idle again
+		if err := b.join("c", 8).member.Close(t.Context()); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+		pass(3500 * time.Millisecond)
 		member, group := a.handled(b), b.system.lookup(b.coordinator.groups[groupKey{testGroup, testTopic}])
 		grouped := group.mailbox.progress()
 		pass(300 * time.Second)
@@ -58,8 +63,8 @@ func TestMemberIdleOnlyBeats(t *testing.T) {
 		if n := group.mailbox.progress() - grouped; n < 100 || n > 150 {
 			t.Errorf("the group handled %d messages in 300 s, want 100 to 150", n)
 		}
-		if appends, _ := b.log.count(); appends != 0 {
-			t.Errorf("%d appends without an ack", appends)
+		if appends, _ := b.log.count(); appends != 1 {
+			t.Errorf("%d appends for one ack", appends)
 		}
 	})
 }
@@ -224,6 +229,52 @@ func TestGroupForgetsItsMembersAfterAPanic(t *testing.T) {
 		}
 		if got := b.log.offset(testGroup, testTopic, 0); got != 4 {
 			t.Errorf("stored offset = %d, want 4", got)
+		}
+	})
+}
+
+// blockingLog breaks its contract: the first Append blocks its actor until the gate opens.
+type blockingLog struct {
+	*memoryLog
+	gate chan struct{}
+}
+
+func (l *blockingLog) Append(commits []core.Commit, done func(error)) {
+	<-l.gate
+	l.memoryLog.Append(commits, done)
+}
+
+// TestMemberTriesAgainWhenItsGroupIsBusy fills the lane of a group for longer than a sender waits.
+func TestMemberTriesAgainWhenItsGroupIsBusy(t *testing.T) {
+	inGroupBed(t, func(t *testing.T, b *groupBed) {
+		log := &blockingLog{memoryLog: b.log, gate: make(chan struct{})}
+		b.coordinator.log = log
+		a, c := b.join("a", 2), b.join("c", 2)
+		a.deliver(0, 3)
+		_ = a.ack(0)
+		pass(time.Second) // the group blocks
+		group := b.coordinator.groups[groupKey{testGroup, testTopic}]
+		for b.system.deliver(group, groupNudge{}) {
+			continue
+		}
+		c.deliver(1, 5)
+		_ = c.ack(1)
+		pass(6 * time.Second)
+		if b.system.DeadLetters() == 0 {
+			t.Fatal("nothing was turned away: the test does not do what it says")
+		}
+		close(log.gate)
+		pass(time.Second)
+		for p, want := range []int64{3, 5} {
+			if got := b.log.offset(testGroup, testTopic, int32(p)); got != want {
+				t.Errorf("stored offset of %d = %d, want %d", p, got, want)
+			}
+		}
+		pass(30 * time.Second)
+		for _, s := range []*fakeSink{a, c} {
+			if err := s.fault(); err != nil {
+				t.Errorf("%s was fenced: %v", s.name, err)
+			}
 		}
 	})
 }

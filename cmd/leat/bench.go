@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/internal/benchkit"
 )
 
@@ -33,9 +34,9 @@ func newBench(a *app) *cobra.Command {
 			examples("leat bench bus", "leat bench bus --for 2s --rounds 5 -o json"),
 			forFlag("time of each throughput round; the others take a fifth (10s)"), roundsFlag,
 			sizeFlag("value, bytes (64)")),
-		a.scenario("idle", "Cost of a node with 1,000 partitions that does nothing", benchkit.Idle,
-			examples("leat bench idle", "leat bench idle --for 10s -o json"),
-			forFlag("how long to stay idle (1m)"), roundsFlag),
+		a.scenario("idle", "Cost of a node with many partitions that does nothing", benchkit.Idle,
+			examples("leat bench idle", "leat bench idle --for 10s --partitions 100 -o json"),
+			forFlag("how long to stay idle (1m)"), roundsFlag, partitionsFlag),
 		a.scenario("open", "Reopen a folder whose process was killed", benchkit.Open,
 			examples("leat bench open", "leat bench open --gb 2 -o json"), gigabytesFlag, roundsFlag),
 		newFill(a),
@@ -45,7 +46,9 @@ func newBench(a *app) *cobra.Command {
 }
 
 // scenario makes one verb below bench.
-func (a *app) scenario(name, short string, run benchkit.Scenario, example string, flags ...benchFlag) *cobra.Command {
+func (a *app) scenario(
+	name, short string, run benchkit.Scenario, example string, flags ...benchFlag,
+) *cobra.Command {
 	var o benchkit.Options
 	cmd := &cobra.Command{
 		Use:     name,
@@ -94,6 +97,11 @@ func sizeFlag(usage string) benchFlag {
 	return func(cmd *cobra.Command, o *benchkit.Options) {
 		cmd.Flags().Var(newPositive(func(n int64) { o.Size = int(n) }, 1<<20), "size", usage)
 	}
+}
+
+func partitionsFlag(cmd *cobra.Command, o *benchkit.Options) {
+	cmd.Flags().Var(newPositive(func(n int64) { o.Idle = int(n) }, core.MaxPartitions), "partitions",
+		"partitions that get one record each (1000)")
 }
 
 func gigabytesFlag(cmd *cobra.Command, o *benchkit.Options) {

@@ -165,7 +165,7 @@ var fast = map[string][]string{
 	"leat demo":       {"--for", "150ms", "--rate", "20000"},
 	"leat bench log":  {"--for", "5ms", "--rounds", "1"},
 	"leat bench bus":  {"--for", "50ms", "--rounds", "1"},
-	"leat bench idle": {"--for", "50ms", "--rounds", "1"},
+	"leat bench idle": {"--for", "50ms", "--rounds", "1", "--partitions", "20"},
 	"leat bench open": {"--gb", "0.002"},
 }
 
@@ -218,10 +218,27 @@ func runExample(t *testing.T, line string) {
 		t.Fatalf("%s = %+v; want exit code 0", line, got)
 	}
 	if strings.Contains(line, "-o json") {
-		document(t, got.stdout)
+		checkBench(t, args, got.code, document(t, got.stdout))
 	}
 	if got.stdout == "" {
 		t.Errorf("%s: nothing on stdout", line)
+	}
+}
+
+// checkBench looks at the report of a benchmark in miniature. The figures mean nothing, the keys do.
+func checkBench(t *testing.T, args []string, code int, report map[string]any) {
+	if args[1] != "bench" {
+		return
+	}
+	if keys, want := keysOf(report), "env problems rows scenario valid"; keys != want {
+		t.Errorf("keys = %s; want %s", keys, want)
+	}
+	if report["scenario"] != args[2] || len(report["rows"].([]any)) == 0 {
+		t.Errorf("report = %v; want rows of scenario %s", report, args[2])
+	}
+	valid, problems := report["valid"].(bool), report["problems"].([]any)
+	if valid != (code == 0) || valid != (len(problems) == 0) {
+		t.Errorf("valid %v, problems %v, exit code %d", valid, problems, code)
 	}
 }
 

@@ -242,7 +242,8 @@ func (b *bench) bytesPerMessage(ctx context.Context, bus *leat.Bus, recordBytes 
 		bytes += p.Bytes
 		records += p.End - p.Start
 	}
-	row := b.report.row("on disk per message", "page", "bytes", []float64{float64(bytes) / float64(max(records, 1))})
+	each := float64(bytes) / float64(max(records, 1))
+	row := b.report.row("on disk per message", "page", "bytes", []float64{each})
 	row.Note = fmt.Sprintf("segments with the room reserved in them; the record has %d", recordBytes)
 	return nil
 }

@@ -65,7 +65,8 @@ func TestBus(t *testing.T) {
 
 func TestBusRefusesSizes(t *testing.T) {
 	for _, size := range []int{1, minValueBytes - 1, core.DefaultRecordBytes} {
-		if _, err := Bus(t.Context(), Options{Dir: t.TempDir(), Size: size}); core.CodeOf(err) != core.CodeInvalidConfig {
+		_, err := Bus(t.Context(), Options{Dir: t.TempDir(), Size: size})
+		if core.CodeOf(err) != core.CodeInvalidConfig {
 			t.Errorf("Bus with size %d = %v; want INVALID_CONFIG", size, err)
 		}
 	}
@@ -104,14 +105,14 @@ func TestLoadIsObservedInOrder(t *testing.T) {
 func TestIdle(t *testing.T) {
 	needNode(t)
 	dir := t.TempDir()
-	report, err := Idle(t.Context(), Options{Dir: dir, For: 50 * time.Millisecond, Rounds: 1})
+	report, err := Idle(t.Context(), Options{Dir: dir, For: 50 * time.Millisecond, Rounds: 1, Idle: 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	names := []string{"open an empty folder"}
 	if runtime.GOOS == "linux" {
-		names = append(names, "processor, 1000 partitions with one record each",
-			"resident memory, 1000 partitions with one record each")
+		names = append(names, "processor, 20 partitions with one record each",
+			"resident memory, 20 partitions with one record each")
 	}
 	checkReport(t, report, names...)
 	checkEmpty(t, dir)

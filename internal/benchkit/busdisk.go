@@ -65,7 +65,7 @@ func (b *bench) diskPublishers(ctx context.Context, bus *leat.Bus) (err error) {
 	name := fmt.Sprintf("%d publishers, one partition", diskPublisherCount)
 	row := b.report.row(name, "disk", "msgs/s", rates).against("syncs/s, "+syncFloorName, syncs)
 	summary := medianLatency(latencies)
-	row.Latency, row.Note = &summary, "closed loop: Publish, each waits for its receipt; latency is to the receipt"
+	row.Latency, row.Note = &summary, "closed loop: Publish, each waits for its receipt, which ends the latency"
 	if counts {
 		b.report.row("records per sync round, "+name, "disk", "records", perRound)
 	}

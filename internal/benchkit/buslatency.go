@@ -65,7 +65,8 @@ func (b *bench) reportLatency(spinning, parked, channel []Latency) {
 		{"publish to handler, consumer parked", "page", note, parked},
 		{"Go channel to a blocked receiver", "-", "the same sender, a channel with room for one", channel},
 	} {
-		row := b.report.row(c.name, c.level, "µs, p50", p50s(c.rounds)).against("µs, bare channel wake", p50s(channel))
+		row := b.report.row(c.name, c.level, "µs, p50", p50s(c.rounds))
+		row.against("µs, bare channel wake", p50s(channel))
 		summary := medianLatency(c.rounds)
 		row.Latency, row.Note = &summary, c.note
 	}

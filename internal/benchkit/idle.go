@@ -13,18 +13,18 @@ import (
 	"github.com/leatbus/leat/node"
 )
 
-// idlePartitions is the number of partitions that get one record each.
-const idlePartitions = 1000
-
 // Idle measures what a node costs that does nothing: the time to open an empty folder, and the share
-// of a core and the memory of a node with 1,000 partitions of one record each. For is how long it
-// waits, 60 s; Rounds is how often the empty folder is opened, 5.
+// of a core and the memory of a node whose partitions got one record each. For is how long it waits,
+// 60 s; Rounds is how often the empty folder is opened, 5; Idle is the number of partitions, 1,000.
 func Idle(ctx context.Context, o Options) (_ *Report, err error) {
 	if o.For == 0 {
 		o.For = time.Minute
 	}
 	if o.Rounds == 0 {
 		o.Rounds = 5
+	}
+	if o.Idle == 0 {
+		o.Idle = 1000
 	}
 	b, err := newBench("idle", o)
 	if err != nil {
@@ -57,7 +57,7 @@ func (b *bench) openEmpty(ctx context.Context) error {
 }
 
 func (b *bench) idleNode(ctx context.Context) (err error) {
-	cfg := leat.TopicConfig{Partitions: idlePartitions, Ack: leat.AckPage}
+	cfg := leat.TopicConfig{Partitions: b.Idle, Ack: leat.AckPage}
 	bus, err := node.Open(ctx, filepath.Join(b.dir, "idle"), node.WithTopic("idle", cfg))
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func (b *bench) idleNode(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for i := range int32(idlePartitions) {
+	for i := range int32(b.Idle) {
 		if _, err := producer.Publish(ctx, leat.Message{Partition: i, Value: make([]byte, 64)}); err != nil {
 			return err
 		}
@@ -79,7 +79,7 @@ func (b *bench) idleNode(ctx context.Context) (err error) {
 		return nil
 	}
 	start := b.clock.Mono()
-	b.progress("%d partitions with one record each, idle for %v", idlePartitions, b.For)
+	b.progress("%d partitions with one record each, idle for %v", b.Idle, b.For)
 	if err := clock.Sleep(ctx, b.clock, b.For); err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (b *bench) idleNode(ctx context.Context) (err error) {
 		return err
 	}
 	share := float64(used-usedBefore) / float64(b.clock.Mono()-start) * 100
-	name := fmt.Sprintf("%d partitions with one record each", idlePartitions)
+	name := fmt.Sprintf("%d partitions with one record each", b.Idle)
 	b.report.row("processor, "+name, "page", "% of a core", []float64{share}).
 		Note = fmt.Sprintf("of the whole process over %v", b.For)
 	var memory runtime.MemStats

@@ -20,7 +20,6 @@ const (
 	logTopic       = 1
 	burstBytes     = 4 << 20
 	burstsPerRound = 8
-	burstRest      = 20 * time.Millisecond
 	appenders      = 64
 )
 
@@ -56,7 +55,8 @@ func Log(ctx context.Context, o Options) (_ *Report, err error) {
 }
 
 // openLog opens the one log of a new store. Retention bounds the disk.
-func (b *bench) openLog(name string, level core.Ack, durable func(int64, error)) (*mmaplog.Store, *mmaplog.Log, error) {
+func (b *bench) openLog(name string, level core.Ack, durable func(int64, error)) (
+	*mmaplog.Store, *mmaplog.Log, error) {
 	store, err := mmaplog.Open(mmaplog.OS(), filepath.Join(b.dir, name), mmaplog.Options{})
 	if err != nil {
 		return nil, nil, err
@@ -135,9 +135,11 @@ func (b *bench) appendRounds(ctx context.Context, log *mmaplog.Log, floor *copyF
 	return next, err
 }
 
-// bursts runs a burst of n records so many times with rests between and gives the median of their
-// rates: a burst lasts a fraction of a millisecond, and one that lost its processor says nothing.
-func (b *bench) bursts(ctx context.Context, times, n int, burst func() (nanos int64, err error)) (float64, error) {
+// bursts runs a burst of n records so many times, with rests of a fiftieth of For between, and gives
+// the median of their rates: a burst lasts a fraction of a millisecond, and one that lost its
+// processor says nothing.
+func (b *bench) bursts(ctx context.Context, times, n int, burst func() (nanos int64, err error)) (
+	float64, error) {
 	rates := make([]float64, times)
 	for i := range rates {
 		nanos, err := burst()
@@ -145,7 +147,7 @@ func (b *bench) bursts(ctx context.Context, times, n int, burst func() (nanos in
 			return 0, err
 		}
 		rates[i] = perSecond(int64(n), nanos)
-		if err := clock.Sleep(ctx, b.clock, burstRest); err != nil {
+		if err := clock.Sleep(ctx, b.clock, b.For/50); err != nil {
 			return 0, err
 		}
 	}

@@ -68,8 +68,10 @@ func (d *durableLog) publish(now int64) (int64, error) {
 	return offset, err
 }
 
-// run lets n appenders append for nanos, and returns the records and rounds there were.
-func (b *bench) runAppenders(ctx context.Context, d *durableLog, n int, h *Histogram) (records, rounds, nanos int64, err error) {
+// runAppenders lets n appenders append for as long as a round, and returns the records and sync
+// rounds there were.
+func (b *bench) runAppenders(ctx context.Context, d *durableLog, n int, h *Histogram) (
+	records, rounds, nanos int64, err error) {
 	start := b.clock.Mono()
 	end := start + int64(b.For)
 	before := d.rounds.Load()

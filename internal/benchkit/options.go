@@ -18,6 +18,7 @@ type Options struct {
 	Rounds   int           // measured rounds; one more warms up
 	Size     int           // bytes: the encoded record for Log, the value for Bus
 	Bytes    int64         // of the log that Open reopens
+	Idle     int           // partitions of Idle
 	Progress func(string)  // told what is measured now; nil for silence
 	// Filler gives the command that fills dir and prints what it was acknowledged: FillAndWait in
 	// another process. Only Open needs it.

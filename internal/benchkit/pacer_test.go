@@ -46,7 +46,8 @@ func TestPacerChargesAStallToEveryMessage(t *testing.T) {
 	}
 	got := h.Summary()
 	if got.P99 < 70e3 || got.Max < 99e3 {
-		t.Errorf("p99 %.0f µs, max %.0f µs after a stall of 100 ms; want at least 70,000 and 99,000", got.P99, got.Max)
+		t.Errorf("p99 %.0f µs, max %.0f µs after a stall of 100 ms; want at least 70,000 and 99,000",
+			got.P99, got.Max)
 	}
 }
 

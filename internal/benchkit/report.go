@@ -71,7 +71,8 @@ func (r *Report) WriteJSON(w io.Writer) error {
 // WriteTable writes the report for people.
 func (r *Report) WriteTable(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "%s\tlevel\tmedian\tunit\tratio\tfloor\tp50 µs\tp99\tp99.9\tmax\n", strings.ToUpper(r.Scenario))
+	fmt.Fprintf(table, "%s\tlevel\tmedian\tunit\tratio\tfloor\tp50 µs\tp99\tp99.9\tmax\n",
+		strings.ToUpper(r.Scenario))
 	for i := range r.Rows {
 		row := &r.Rows[i]
 		ratio, floor := "", ""

@@ -75,7 +75,7 @@ func TestReportTable(t *testing.T) {
 }
 
 func TestFigure(t *testing.T) {
-	for value, want := range map[float64]string{0: "0", 999: "999", 1500: "1.5 k", 3_000_000: "3 M", 2.5e9: "2.5 G"} {
+	for value, want := range map[float64]string{0: "0", 999: "999", 1500: "1.5 k", 3e6: "3 M", 2.5e9: "2.5 G"} {
 		if got := figure(value); got != want {
 			t.Errorf("figure(%v) = %q; want %q", value, got, want)
 		}
@@ -116,7 +116,9 @@ func TestHistogramKeepsWhatIsOutOfBounds(t *testing.T) {
 }
 
 func TestMedianLatencyKeepsTheWorst(t *testing.T) {
-	got := medianLatency([]Latency{{Count: 1, P50: 1, Max: 900}, {Count: 1, P50: 3, Max: 5}, {Count: 1, P50: 2, Max: 6}})
+	got := medianLatency([]Latency{
+		{Count: 1, P50: 1, Max: 900}, {Count: 1, P50: 3, Max: 5}, {Count: 1, P50: 2, Max: 6},
+	})
 	if got.P50 != 2 || got.Max != 900 || got.Count != 3 {
 		t.Errorf("medianLatency = %+v; want p50 2, max 900, count 3", got)
 	}

@@ -1,8 +1,6 @@
 package demo
 
-import (
-	"context"
-)
+import "context"
 
 // card sums up a run that is over: all goroutines have ended.
 func (s *stage) card(seconds float64) Card {
@@ -14,7 +12,8 @@ func (s *stage) card(seconds float64) Card {
 		}
 		held = max(held, p.held)
 	}
-	plain, shared, slow := s.plain.sequences.Against(sent), s.shared.sequences.Against(sent), s.slow.sequences.Seen()
+	plain, shared := s.plain.sequences.Against(sent), s.shared.sequences.Against(sent)
+	slow := s.slow.sequences.Seen()
 	latency := s.plain.latency.Summary()
 	published := s.published()
 	card := Card{

@@ -121,7 +121,8 @@ func TestSaboteur(t *testing.T) {
 }
 
 func TestParseFault(t *testing.T) {
-	for name, want := range map[string]Fault{"": FaultNone, "lost": FaultLost, "dup": FaultDup, "order": FaultOrder} {
+	names := map[string]Fault{"": FaultNone, "lost": FaultLost, "dup": FaultDup, "order": FaultOrder}
+	for name, want := range names {
 		if got, err := ParseFault(name); got != want || err != nil {
 			t.Errorf("ParseFault(%q) = %d, %v; want %d", name, got, err, want)
 		}
@@ -156,7 +157,10 @@ func TestGuardHoldsWithHysteresis(t *testing.T) {
 	steps := []struct {
 		bytes int64
 		want  bool
-	}{{0, false}, {backlogBytes - 1, false}, {backlogBytes, true}, {backlogBytes - 1, true}, {backlogBytes / 10 * 8, false}}
+	}{
+		{0, false}, {backlogBytes - 1, false}, {backlogBytes, true}, {backlogBytes - 1, true},
+		{backlogBytes / 10 * 8, false},
+	}
 	for i, step := range steps {
 		s.guard(&leat.TopicInfo{Partitions: []leat.PartitionInfo{{End: 1}, {End: 100, Bytes: step.bytes}}})
 		if got := s.hold.Load(); got != step.want {
@@ -183,7 +187,7 @@ func TestSlowRateFitsTheDisk(t *testing.T) {
 
 func TestDiskBounds(t *testing.T) {
 	if most := partitions * (retentionBytes + 2*segmentBytes); most > DiskBytes {
-		t.Errorf("retention and two segments of %d partitions take %d bytes; want at most %d", partitions, most, DiskBytes)
+		t.Errorf("%d partitions take %d bytes; want at most %d", partitions, most, DiskBytes)
 	}
 	if err := topicConfig().WithDefaults().Validate("demo"); err != nil {
 		t.Error(err)

@@ -30,7 +30,9 @@ type publisher struct {
 	done   func(leat.Receipt, error)
 }
 
-func newPublisher(index int, keys [][]byte, c clock.Clock, producer *leat.Producer, hold *atomic.Bool) *publisher {
+func newPublisher(
+	index int, keys [][]byte, c clock.Clock, producer *leat.Producer, hold *atomic.Bool,
+) *publisher {
 	p := &publisher{index: index, keys: keys, clock: c, producer: producer, hold: hold,
 		sent: make([]uint64, len(keys))}
 	// One callback for all messages: it runs on one goroutine.

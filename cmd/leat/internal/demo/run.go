@@ -49,7 +49,9 @@ type stage struct {
 }
 
 func play(ctx context.Context, bus *leat.Bus, cfg *Config) (Card, error) {
-	s := &stage{cfg: cfg, bus: bus, clock: clock.System, keys: makeKeys(keyCount), readFailed: make(chan error, 1)}
+	s := &stage{
+		cfg: cfg, bus: bus, clock: clock.System, keys: makeKeys(keyCount), readFailed: make(chan error, 1),
+	}
 	if err := s.openAudiences(); err != nil {
 		return Card{}, err
 	}

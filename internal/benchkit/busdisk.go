@@ -75,16 +75,16 @@ func (b *bench) diskPublishers(ctx context.Context, bus *leat.Bus) (err error) {
 // publishTogether publishes from all publishers for length and returns how many were acknowledged.
 func (b *bench) publishTogether(ctx context.Context, producer *leat.Producer, length time.Duration) (
 	n, nanos int64, h *Histogram, err error) {
+	counts, failures := make([]int64, diskPublisherCount), make([]error, diskPublisherCount)
+	histograms := newHistograms(diskPublisherCount)
 	start := b.clock.Mono()
 	end := start + int64(length)
-	counts, failures := make([]int64, diskPublisherCount), make([]error, diskPublisherCount)
-	histograms := make([]*Histogram, diskPublisherCount)
 	var group sync.WaitGroup
 	for i := range diskPublisherCount {
-		histograms[i] = NewHistogram()
 		group.Go(func() {
 			message := leat.Message{Key: fmt.Appendf(nil, "key-%04d", i), Value: make([]byte, b.Size)}
-			for now := b.clock.Mono(); now < end && failures[i] == nil; {
+			// At least once, however late this goroutine gets to run.
+			for now := b.clock.Mono(); (counts[i] == 0 || now < end) && failures[i] == nil; {
 				_, failures[i] = producer.Publish(ctx, message)
 				done := b.clock.Mono()
 				histograms[i].Record(done - now)

@@ -20,6 +20,14 @@ func NewHistogram() *Histogram {
 	return &Histogram{hdr: hdrhistogram.New(latencyMin, latencyMax, latencyDigits)}
 }
 
+func newHistograms(n int) []*Histogram {
+	histograms := make([]*Histogram, n)
+	for i := range histograms {
+		histograms[i] = NewHistogram()
+	}
+	return histograms
+}
+
 // Record adds one latency. It does not allocate or block.
 func (h *Histogram) Record(nanos int64) {
 	// In bounds, so there is no error.

@@ -72,15 +72,15 @@ func (d *durableLog) publish(now int64) (int64, error) {
 // rounds there were.
 func (b *bench) runAppenders(ctx context.Context, d *durableLog, n int, h *Histogram) (
 	records, rounds, nanos int64, err error) {
+	histograms, counts, failures := newHistograms(n), make([]int64, n), make([]error, n)
 	start := b.clock.Mono()
 	end := start + int64(b.For)
 	before := d.rounds.Load()
 	var group sync.WaitGroup
-	histograms, counts, failures := make([]*Histogram, n), make([]int64, n), make([]error, n)
 	for i := range n {
-		histograms[i] = NewHistogram()
 		group.Go(func() {
-			for now := b.clock.Mono(); now < end && ctx.Err() == nil && failures[i] == nil; {
+			// At least once, however late this goroutine gets to run.
+			for now := b.clock.Mono(); (counts[i] == 0 || now < end) && ctx.Err() == nil && failures[i] == nil; {
 				failures[i] = d.append(b.clock.Now())
 				done := b.clock.Mono()
 				histograms[i].Record(done - now)

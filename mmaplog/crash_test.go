@@ -236,13 +236,11 @@ func readValues(l *Log) ([]string, error) {
 	}
 }
 
-const crashSeeds = 500
-
 func TestCrashLosesNothingDurable(t *testing.T) {
 	for _, level := range []core.Ack{core.AckPage, core.AckDisk} {
 		t.Run(level.String(), func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(crashSeeds) {
+			for seed := range uint64(scaled(500)) {
 				if err := newCrashRun(seed, level).run(); err != nil {
 					t.Fatal(err)
 				}
@@ -265,7 +263,7 @@ func TestCrashFindsMissingSync(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(crashSeeds) {
+			for seed := range uint64(scaled(500)) {
 				c := newCrashRun(seed, lie.level)
 				c.tell = lie.tell
 				if err := c.run(); err != nil {
@@ -273,7 +271,7 @@ func TestCrashFindsMissingSync(t *testing.T) {
 					return
 				}
 			}
-			t.Fatalf("%d seeds passed on a disk that lies", crashSeeds)
+			t.Fatalf("%d seeds passed on a disk that lies", scaled(500))
 		})
 	}
 }

@@ -84,3 +84,11 @@ func numbered(n, size int) []string {
 	}
 	return values
 }
+
+// scaled is n, or a part of it where the race detector makes everything slow.
+func scaled(n int) int {
+	if raceEnabled {
+		return max(1, n/12)
+	}
+	return n
+}

@@ -29,7 +29,7 @@ type modelRun struct {
 func TestModel(t *testing.T) {
 	for _, level := range bothSinks {
 		t.Run(level.String(), func(t *testing.T) {
-			for seed := range uint64(25) {
+			for seed := range uint64(scaled(30)) {
 				m := &modelRun{t: t, seed: seed, dice: dice(seed), fs: Heap(), level: level}
 				m.open()
 				for range 120 {

@@ -144,6 +144,9 @@ func TestEveryBitFlip(t *testing.T) {
 		if bit > 200*8 && bit < headerSize*8 && bit%97 != 0 {
 			continue // the header page's zeros: a sample
 		}
+		if raceEnabled && bit%31 != 0 {
+			continue
+		}
 		bad := bytes.Clone(good[:used+4096])
 		bad[bit/8] ^= 1 << (bit % 8)
 		want := reference(bad)
@@ -179,7 +182,7 @@ func TestTornTail(t *testing.T) {
 			at += sizeAt(good, at)
 		}
 	}
-	for at := ends[durable]; at <= ends[frames]; at++ {
+	for at := ends[durable]; at <= ends[frames]; at += 500 / scaled(500) {
 		torn := bytes.Clone(good)
 		clear(torn[at:])
 		whole := frames // some frames end with zeros, which a cut there does not change

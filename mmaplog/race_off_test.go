@@ -1,0 +1,5 @@
+//go:build !race
+
+package mmaplog
+
+const raceEnabled = false

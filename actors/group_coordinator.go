@@ -179,14 +179,19 @@ func (c *Coordinator) Describe() []GroupState {
 
 // Snapshot gives all live commits of the groups whose commits are kept in one partition of __groups,
 // those on their way to the log among them. It is written at each roll of that partition. It waits
-// for the actors of the groups.
-func (c *Coordinator) Snapshot(partitionOfGroups int32) []core.Commit {
+// for the actors of the groups. An error means that the snapshot is not complete, so that nothing
+// may be cut behind it.
+func (c *Coordinator) Snapshot(partitionOfGroups int32) ([]core.Commit, error) {
 	var all []core.Commit
 	here := func(k groupKey) bool { return core.GroupsPartition(k.group) == partitionOfGroups }
 	for _, g := range c.find(here) {
-		all = append(all, c.committed(g, func(r Reply[[]core.Commit]) any { return groupSnapshot{r} })...)
+		some, err := c.committed(g, func(r Reply[[]core.Commit]) any { return groupSnapshot{r} })
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
 	}
-	return all
+	return all, nil
 }
 
 // ForgetTopic drops all groups of a topic that was deleted, and gives what they had committed, to be
@@ -199,20 +204,20 @@ func (c *Coordinator) ForgetTopic(topicID uint64) []core.Commit {
 		delete(c.groups, g.key)
 		delete(c.stored, g.key)
 		c.mu.Unlock()
-		all = append(all, c.committed(g, func(r Reply[[]core.Commit]) any { return groupForget{r} })...)
+		// An error means that its actor has stopped: nobody writes its commits any more.
+		some, _ := c.committed(g, func(r Reply[[]core.Commit]) any { return groupForget{r} })
+		all = append(all, some...)
 	}
 	return all
 }
 
-func (c *Coordinator) committed(g foundGroup, request func(Reply[[]core.Commit]) any) []core.Commit {
+func (c *Coordinator) committed(
+	g foundGroup, request func(Reply[[]core.Commit]) any,
+) ([]core.Commit, error) {
 	if g.pid == nil {
-		return g.stored.sorted()
+		return g.stored.sorted(), nil
 	}
-	some, err := Call(context.Background(), c.system, g.pid, request)
-	if err != nil {
-		return nil // it was forgotten, or the coordinator closes
-	}
-	return some
+	return Call(context.Background(), c.system, g.pid, request)
 }
 
 // foundGroup is a group with an actor, or one that has only commits.

@@ -505,7 +505,11 @@ func TestGroupSnapshot(t *testing.T) {
 		pass(time.Second) // handed to the log, not answered
 		var all []core.Commit
 		for p := range int32(core.GroupsPartitions) {
-			for _, c := range b.coordinator.Snapshot(p) {
+			live, err := b.coordinator.Snapshot(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range live {
 				if core.GroupsPartition(c.Group) != p {
 					t.Errorf("Snapshot(%d) holds group %q of partition %d", p, c.Group, core.GroupsPartition(c.Group))
 				}

@@ -45,7 +45,7 @@ func (w *commitWriter) restore(groups *actors.Coordinator) error {
 		}
 		err := p.replay(func(r core.Record) error {
 			c, err := core.DecodeCommit(r.Key, r.Value)
-			if err == nil {
+			if err == nil && w.known(&c) {
 				groups.Restore(c)
 			}
 			return err
@@ -55,6 +55,19 @@ func (w *commitWriter) restore(groups *actors.Coordinator) error {
 		}
 	}
 	return nil
+}
+
+// known reports whether a stored commit is about something that still exists, and brings it back to
+// the end of a log that lost its tail, whose offsets will be given again.
+func (w *commitWriter) known(c *core.Commit) bool {
+	t := w.node.topicWithID(c.TopicID)
+	if t == nil || int(c.Partition) >= len(t.partitions) {
+		return false
+	}
+	if log := t.partitions[c.Partition].log; log != nil {
+		c.Offset = min(c.Offset, log.End())
+	}
+	return true
 }
 
 // Append implements actors.CommitLog: done is called once, when all commits are stored or one failed.
@@ -124,7 +137,11 @@ func (w *commitWriter) cut(p *partition) error {
 	from := p.log.End()
 	ctx, cancel := w.node.closeContext()
 	defer cancel()
-	for _, c := range w.groups.Snapshot(p.number) {
+	live, err := w.groups.Snapshot(p.number)
+	if err != nil {
+		return err
+	}
+	for _, c := range live {
 		if _, err := w.disk.Publish(ctx, commitMessage(&c)); err != nil {
 			return err
 		}

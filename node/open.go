@@ -68,10 +68,10 @@ func (n *Node) start(ctx context.Context, o options) error {
 		return err
 	}
 	n.groups = actors.NewCoordinator(n.system, n.clock, n.commits)
-	if err := n.commits.restore(n.groups); err != nil {
+	if err := n.openCatalogue(ctx); err != nil {
 		return err
 	}
-	if err := n.openCatalogue(ctx); err != nil {
+	if err := n.commits.restore(n.groups); err != nil {
 		return err
 	}
 	for _, t := range o.topics {

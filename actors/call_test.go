@@ -42,7 +42,8 @@ func TestCallAnswers(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Call(ended, s, pid, func(r Reply[int]) any { return ping{r} }); !errors.Is(err, context.Canceled) {
+	_, err := Call(ended, s, pid, func(r Reply[int]) any { return ping{r} })
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Call with an ended context = %v, want %v", err, context.Canceled)
 	}
 	Reply[int]{}.Answer(1, nil) // the zero Reply swallows it

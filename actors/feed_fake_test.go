@@ -87,7 +87,9 @@ func (s *fakeSubscription) fail(err error) {
 	s.bus.announce()
 }
 
-func (b *fakeBackend) OpenSubscription(topic string, o leat.SubscribeOptions) (leat.SubscriptionBackend, error) {
+func (b *fakeBackend) OpenSubscription(
+	topic string, o leat.SubscribeOptions,
+) (leat.SubscriptionBackend, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	logs, ok := b.topics[topic]

@@ -117,7 +117,12 @@ func checkFeedPoison(t *testing.T, seed uint64) {
 			t.Errorf("seed %d: partition %d committed %d of %d", seed, p, got, want)
 		}
 	}
-	retried := failures.all(Retrying)
+	checkRetries(t, seed, panics, failures.all(Retrying))
+}
+
+// checkRetries holds the reports to the panics there were.
+func checkRetries(t *testing.T, seed uint64, panics int, retried []Failure) {
+	t.Helper()
 	if panics == 0 || len(retried) != panics {
 		t.Errorf("seed %d: %d panics, %d reported", seed, panics, len(retried))
 	}
@@ -336,6 +341,42 @@ func TestFeedFenced(t *testing.T) {
 	})
 }
 
+// TestFeedFencedBeforeReceive takes the membership away while delivered messages wait in the lane: they
+// come once, from the new subscription.
+func TestFeedFencedBeforeReceive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus, backend := newFakeBus(t, SystemOptions{}, "t", 1)
+		block := make(chan struct{})
+		var got []int64
+		pid := mustFeed(t, bus, func(ctx Context) {
+			switch m := ctx.Message().(type) {
+			case string:
+				<-block
+			case *leat.Message:
+				got = append(got, m.Offset)
+			}
+		}, On("t", leat.Group("g")))
+		backend.system.Send(pid, "block")
+		synctest.Wait()
+		for range 100 {
+			backend.publish("t", leat.Message{})
+		}
+		synctest.Wait()
+		backend.last().fail(leat.ErrFenced)
+		<-time.After(time.Second)
+		close(block)
+		synctest.Wait()
+		for i, offset := range got {
+			if offset != int64(i) {
+				t.Fatalf("handled %v, want 0 to 99 once", got)
+			}
+		}
+		if len(got) != 100 {
+			t.Errorf("handled %d messages, want 100", len(got))
+		}
+	})
+}
+
 // TestFeedEnds lists what a feed does about the error of its subscription.
 func TestFeedEnds(t *testing.T) {
 	for _, tt := range []struct {
@@ -421,7 +462,8 @@ func TestFeedCopies(t *testing.T) {
 		clone := d.msg.Clone()
 		for _, pair := range [][2][]byte{{clone.Key, m.Key}, {clone.Value, m.Value}} {
 			if string(pair[0]) != string(pair[1]) || (pair[0] == nil) != (pair[1] == nil) {
-				t.Errorf("message %d: %q (nil %v), want %q (nil %v)", i, pair[0], pair[0] == nil, pair[1], pair[1] == nil)
+				t.Errorf("message %d: %q (nil %v), want %q (nil %v)",
+					i, pair[0], pair[0] == nil, pair[1], pair[1] == nil)
 			}
 		}
 		if fmt.Sprint(clone.Headers) != fmt.Sprint(m.Headers) || clone.Offset != m.Offset {
@@ -474,7 +516,8 @@ func TestFeedAllocates(t *testing.T) {
 	}, On("t"))
 	u := backend.system.lookup(pid).mailbox.(*RingMailbox[delivery]).feeder.(*userActor)
 	f := u.feeds[0]
-	m := &leat.Message{Key: []byte("key"), Value: make([]byte, 100), Headers: []leat.Header{{Key: "a", Value: []byte("b")}}}
+	m := &leat.Message{Key: []byte("key"), Value: make([]byte, 100),
+		Headers: []leat.Header{{Key: "a", Value: []byte("b")}}}
 	// The feed's own goroutine sleeps in Next: its handle is borrowed.
 	var sent int64
 	round := func() {

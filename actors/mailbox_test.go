@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -150,6 +151,34 @@ func TestMailboxLanesUnderLoad(t *testing.T) {
 	eventually(t, "all messages handled", func() bool { return got.Load() == 2*senders*each })
 	if m.Len() != 0 {
 		t.Errorf("Len() = %d after all was handled, want 0", m.Len())
+	}
+}
+
+// TestMailboxLostWakeup sends each message at the moment the mailbox goes idle after the last.
+func TestMailboxLostWakeup(t *testing.T) {
+	const rounds = 30_000
+	s := newTestSystem(t, SystemOptions{})
+	m := mustMailbox[item](t, MailboxOptions{DataCapacity: 4})
+	sender := mustSender(t, m)
+	var got atomic.Int64
+	pid := mustSpawn(t, s, m.Props(receive(func(ctx Context) {
+		switch ctx.Message().(type) {
+		case *item, *Batch[item]:
+			got.Add(1)
+		}
+	}), nil))
+	control := &item{}
+	for n := range int64(rounds) {
+		if n%2 == 0 {
+			sender.TrySend(control)
+		} else {
+			s.Send(pid, control)
+		}
+		for spins := 0; got.Load() != n+1; spins++ {
+			if runtime.Gosched(); spins > 1_000_000 {
+				t.Fatalf("message %d was not handled: a wake-up was lost", n)
+			}
+		}
 	}
 }
 
@@ -345,7 +374,8 @@ func TestMailboxControlFull(t *testing.T) {
 		extra := &told{}
 		s.Send(pid, extra)
 		if waited := time.Since(start); waited != controlWait || !errors.Is(extra.err, core.ErrFull) {
-			t.Errorf("send to a full lane took %v, told %v; want %v and %v", waited, extra.err, controlWait, core.ErrFull)
+			t.Errorf("send to a full lane took %v, told %v; want %v and %v",
+				waited, extra.err, controlWait, core.ErrFull)
 		}
 		if got := s.DeadLetters(); got != 1 {
 			t.Errorf("DeadLetters() = %d, want 1", got)
@@ -355,8 +385,12 @@ func TestMailboxControlFull(t *testing.T) {
 			wg.Go(func() { s.Send(pid, &told{}) })
 		}
 		synctest.Wait()
+		start = time.Now()
 		close(release)
 		wg.Wait()
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("senders waited %v more after there was room", waited)
+		}
 		synctest.Wait()
 		if want := controlCapacity + 10; handled != want {
 			t.Errorf("handled %d messages, want %d", handled, want)
@@ -402,7 +436,8 @@ func TestMailboxStopDrains(t *testing.T) {
 		t.Fatalf("Stop = %v", err)
 	}
 	if controls != 40 || datas != 940 || !stopped {
-		t.Errorf("handled %d control and %d data messages, stopped %v; want 40, 940, true", controls, datas, stopped)
+		t.Errorf("handled %d control and %d data messages, stopped %v; want 40, 940, true",
+			controls, datas, stopped)
 	}
 	late := &told{}
 	s.Send(pid, late)

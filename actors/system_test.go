@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -197,6 +198,10 @@ func TestSystemDeadLetters(t *testing.T) {
 		nobody := s.inner.NewLocalPID("nobody")
 		for range 100 {
 			s.Send(nobody, "hello")
+		}
+		stacks := make([]byte, 1<<20)
+		if stacks = stacks[:runtime.Stack(stacks, true)]; bytes.Contains(stacks, []byte("NewThrottle")) {
+			t.Error("protoactor logs dead letters with a goroutine of its own")
 		}
 		<-time.After(time.Second)
 		s.Send(nobody, "hello")

@@ -45,13 +45,3 @@ func (p *Pacer) Take(now int64) (due int64, ok bool) {
 
 // Postpone moves everything that was not sent yet by nanos, for a pause of the load's own choice.
 func (p *Pacer) Postpone(nanos int64) { p.start += nanos }
-
-// Behind is how many messages are due at now and not yet taken.
-func (p *Pacer) Behind(now int64) int64 {
-	elapsed := now - p.start
-	if elapsed < 0 {
-		return 0
-	}
-	due := elapsed/1e9*p.rate + elapsed%1e9*p.rate/1e9
-	return max(0, due-p.next)
-}

@@ -51,16 +51,17 @@ func TestPacerChargesAStallToEveryMessage(t *testing.T) {
 	}
 }
 
-func TestPacerPostponedAndBehind(t *testing.T) {
+func TestPacerPostponed(t *testing.T) {
 	c := clock.NewManual(0)
 	p := NewPacer(c, 1000)
-	c.Advance(2 * time.Second)
-	if got := p.Behind(c.Mono()); got != 2000 {
-		t.Errorf("Behind after 2 s at 1,000 per second = %d; want 2,000", got)
-	}
 	p.Postpone(int64(time.Second))
-	if got := p.Behind(c.Mono()); got != 1000 {
-		t.Errorf("Behind after a pause of 1 s = %d; want 1,000", got)
+	c.Advance(time.Second - 1)
+	if due, ok := p.Take(c.Mono()); ok {
+		t.Errorf("Take 1 ns before the postponed start = %d, true; want false", due)
+	}
+	c.Advance(1)
+	if due, ok := p.Take(c.Mono()); !ok || due != c.Mono() {
+		t.Errorf("Take at the postponed start = %d, %v; want %d, true", due, ok, c.Mono())
 	}
 }
 

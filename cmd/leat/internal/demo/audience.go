@@ -117,32 +117,32 @@ func (a *audience) handle(m *leat.Message, s *saboteur) {
 	part.next.Store(m.Offset + 1)
 }
 
-// brake makes the slow audience keep to rate messages per second.
+// brake makes the slow audience slow: it reads an eighth of what is published, until it is so far
+// behind that its backlog would soon fill the disk, and keeps that distance from then on.
 type brake struct {
-	clock  clock.Clock
-	pacer  *benchkit.Pacer
-	passed int64
+	clock     clock.Clock
+	published func() int64
+	pressed   *atomic.Bool // the guard waits for us: no braking then
+	passed    int64
 }
 
-// brakeStep is how long the slow audience sleeps at a time.
-const brakeStep = 5 * time.Millisecond
+const (
+	brakeStep = 5 * time.Millisecond // how long the slow audience sleeps at a time
+	// brakeRecords is how many records it may be behind: most of what the guard allows, at 24 bytes of
+	// header, 8 of key, 32 of value and a share of the frame's header each.
+	brakeRecords = partitions * backlogBytes / 72 / 10 * 8
+)
 
+// hold returns when the next message may be handled, or ctx ends.
 func (b *brake) hold(ctx context.Context) {
-	for {
-		now := b.clock.Mono()
-		if _, ok := b.pacer.Take(now); ok || ctx.Err() != nil {
-			return
-		}
-		// The end of ctx is seen at the top.
+	for !b.open() && ctx.Err() == nil {
+		// The end of ctx is seen above.
 		_ = clock.Sleep(ctx, b.clock, brakeStep)
 	}
+	b.passed++
 }
 
-// slowRate is the pace of the slow audience: an eighth of the load, or more where the run is so long
-// that its backlog would not fit on disk.
-func slowRate(cfg *Config) int64 {
-	const recordBytes = 72 // 24 header, 8 key, 32 value, and a share of the frame's header
-	room := partitions * int64(backlogBytes) / recordBytes * 7 / 10
-	fits := cfg.Rate - int64(float64(room)/cfg.For.Seconds())
-	return max(1, cfg.Rate/8, fits)
+func (b *brake) open() bool {
+	published := b.published()
+	return b.pressed.Load() || published-b.passed >= min(published/8*7, brakeRecords)
 }

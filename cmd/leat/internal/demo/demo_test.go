@@ -169,18 +169,35 @@ func TestGuardHoldsWithHysteresis(t *testing.T) {
 	}
 }
 
-func TestSlowRateFitsTheDisk(t *testing.T) {
-	for _, cfg := range []Config{
-		{For: time.Second, Rate: 1000}, {For: 10 * time.Second, Rate: 1_000_000},
-		{For: time.Hour, Rate: 1_000_000}, {For: time.Millisecond, Rate: 3}, {For: time.Minute, Rate: RateMax},
-	} {
-		slow := slowRate(&cfg)
-		if slow < 1 || slow > cfg.Rate {
-			t.Errorf("slowRate(%+v) = %d; want 1 to the rate", cfg, slow)
+func TestBrake(t *testing.T) {
+	published, pressed := int64(0), atomic.Bool{}
+	b := brake{clock: clock.System, published: func() int64 { return published }, pressed: &pressed}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	pass := func() (n int64) {
+		for b.open() && b.passed < published {
+			b.hold(ended)
+			n++
 		}
-		behind := float64(cfg.Rate-slow) * cfg.For.Seconds() * 72
-		if behind > partitions*float64(backlogBytes) {
-			t.Errorf("slowRate(%+v) = %d: %.0f bytes behind at the end", cfg, slow, behind)
+		return n
+	}
+	for _, step := range []struct {
+		published int64
+		pressed   bool
+		passed    int64 // what the audience reads from there on
+	}{
+		{0, false, 0},
+		{80, false, 11}, // an eighth, and the one that is under way
+		{800, false, 90},
+		{brakeRecords * 2, false, brakeRecords - 100},
+		{brakeRecords * 3, false, brakeRecords},
+		{brakeRecords * 3, true, brakeRecords - 1}, // the guard waits: everything
+	} {
+		published = step.published
+		pressed.Store(step.pressed)
+		if got := pass(); got != step.passed {
+			t.Errorf("with %d published and the guard waiting %v it read %d; want %d",
+				published, step.pressed, got, step.passed)
 		}
 	}
 }

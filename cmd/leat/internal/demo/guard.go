@@ -71,17 +71,16 @@ func backlog(part *leat.PartitionInfo, next int64) int64 {
 }
 
 func (s *stage) figures(topic *leat.TopicInfo, now int64) Figures {
-	f := Figures{
+	published := s.published()
+	return Figures{
 		Elapsed:    time.Duration(now - s.start),
-		Published:  s.published(),
+		Published:  published,
 		Plain:      s.plain.handled(),
 		Shared:     s.shared.handled(),
+		SlowBehind: max(0, published-s.slow.handled()),
 		DiskBytes:  diskBytes(topic),
 		Held:       s.hold.Load(),
-		SlowBehind: 0,
 	}
-	f.SlowBehind = max(0, f.Published-s.slow.handled())
-	return f
 }
 
 func (s *stage) published() int64 {

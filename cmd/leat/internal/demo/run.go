@@ -113,7 +113,7 @@ func (s *stage) startReaders(ctx context.Context) {
 	for _, sub := range s.shared.subs {
 		read(s.shared, sub, FaultNone, nil)
 	}
-	slow := brake{clock: s.clock, pacer: benchkit.NewPacer(s.clock, slowRate(s.cfg))}
+	slow := brake{clock: s.clock, published: s.published, pressed: &s.hold}
 	read(s.slow, s.slow.subs[0], FaultNone, func() { slow.hold(ctx) })
 }
 

@@ -61,8 +61,9 @@ func onlyJSON(tsv string) string {
 
 func (e *expected) compare(t *testing.T, table map[string]statistics) {
 	t.Helper()
-	if got, want := slices.Sorted(maps.Keys(table)), slices.Sorted(maps.Keys(e.count)); !slices.Equal(got, want) {
-		t.Errorf("networks %q, want %q", got, want)
+	networks, want := slices.Sorted(maps.Keys(table)), slices.Sorted(maps.Keys(e.count))
+	if !slices.Equal(networks, want) {
+		t.Errorf("networks %q, want %q", networks, want)
 	}
 	for network, row := range table {
 		depth, want := row.DepthSum/float64(row.Count), e.depth[network]/e.count[network]
@@ -214,7 +215,8 @@ func withoutCommits(t *testing.T, data string) (copied string) {
 		t.Fatal(err)
 	}
 	defer from.Close()
-	to, err := node.Open(t.Context(), copied, node.WithTopic("quakes", config), node.WithTopic("statistics", config))
+	to, err := node.Open(t.Context(), copied,
+		node.WithTopic("quakes", config), node.WithTopic("statistics", config))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,9 +52,9 @@ func (s *tally) add(k kill) {
 
 func (s *tally) String() string {
 	n := max(s.kills, 1)
-	return fmt.Sprintf("%d kills (%d more did not count), %d across a roll, %d of them before its first record; "+
-		"%d torn tails; %d acknowledgements, %d a kill, checked %d times; in flight at a kill: %d on average, "+
-		"at least %d; %d folders reopened, %d messages delivered from their start",
+	return fmt.Sprintf("%d kills (%d more did not count), %d across a roll, %d of them before its first "+
+		"record; %d torn tails; %d acknowledgements, %d a kill, checked %d times; in flight at a kill: %d on "+
+		"average, at least %d; %d folders reopened, %d messages delivered from their start",
 		s.kills, s.wasted, s.acrossRoll, s.inRoll, s.torn, s.acked, s.acked/n, s.checked, s.inFlight/n,
 		s.inFlightMin, s.folders, s.delivered)
 }

@@ -30,14 +30,14 @@ func (b *bench) latency(ctx context.Context, bus *leat.Bus) error {
 	busCase := func(name string, to *[]Latency, options ...leat.SubscribeOption) func(int) error {
 		return func(round int) error {
 			b.progress("latency, consumer %s, round %d", name, round+1)
-			h, err := b.latencyRound(ctx, bus, fmt.Sprintf("latency-%s-%d", name, round+1), n, options)
+			h, err := b.latencyRound(ctx, bus, round, fmt.Sprintf("latency-%s-%d", name, round+1), n, options)
 			keep(round, to, h)
 			return err
 		}
 	}
 	err := interleave(ctx, b.Rounds, busCase("spinning", &spinning, leat.Spin()), busCase("parked", &parked),
 		func(round int) error {
-			keep(round, &channel, b.channelRound(ctx, n))
+			keep(round, &channel, b.channelRound(ctx, round, n))
 			return nil
 		})
 	if err != nil {
@@ -73,7 +73,7 @@ func (b *bench) reportLatency(spinning, parked, channel []Latency) {
 }
 
 // latencyRound sends n messages through a topic of its own; the first fifth warms up.
-func (b *bench) latencyRound(ctx context.Context, bus *leat.Bus, topic string, n int64,
+func (b *bench) latencyRound(ctx context.Context, bus *leat.Bus, round int, topic string, n int64,
 	options []leat.SubscribeOption) (h *Histogram, err error) {
 	h = NewHistogram()
 	cfg := leat.TopicConfig{Partitions: busPartitions, Ack: leat.AckPage, RetentionBytes: busRetentionBytes}
@@ -88,7 +88,7 @@ func (b *bench) latencyRound(ctx context.Context, bus *leat.Bus, topic string, n
 		}
 	}
 	s.start(ctx)
-	sendErr := b.paced(ctx, topic, n, func(intended int64) error {
+	sendErr := b.paced(ctx, round, topic, n, func(intended int64) error {
 		_, err := s.producer.Publish(ctx, s.load.message(intended))
 		return err
 	})
@@ -98,8 +98,10 @@ func (b *bench) latencyRound(ctx context.Context, bus *leat.Bus, topic string, n
 	return h, errors.Join(sendErr, b.finish(topic, s), bus.DeleteTopic(ctx, topic))
 }
 
-// paced sends n messages at latencyRate and makes the run invalid if it could not keep up.
-func (b *bench) paced(ctx context.Context, name string, n int64, send func(intended int64) error) error {
+// paced sends n messages at latencyRate and makes the run invalid if a round that counts could not
+// keep up.
+func (b *bench) paced(ctx context.Context, round int, name string, n int64,
+	send func(intended int64) error) error {
 	pacer := NewPacer(b.clock, latencyRate)
 	start := b.clock.Mono()
 	for i := range n {
@@ -110,14 +112,15 @@ func (b *bench) paced(ctx context.Context, name string, n int64, send func(inten
 			return ctx.Err()
 		}
 	}
-	if rate := perSecond(n, b.clock.Mono()-start); rate < latencyRate*(1-rateSlack) {
+	rate := perSecond(n, b.clock.Mono()-start)
+	if round > warmUp && rate < latencyRate*(1-rateSlack) {
 		b.report.problem("%s: sent %.0f msgs/s of %d intended", name, rate, latencyRate)
 	}
 	return nil
 }
 
 // channelRound is the floor of waking somebody: the same sender, a channel, a blocked receiver.
-func (b *bench) channelRound(ctx context.Context, n int64) *Histogram {
+func (b *bench) channelRound(ctx context.Context, round int, n int64) *Histogram {
 	h := NewHistogram()
 	channel := make(chan int64, 1)
 	var receiver sync.WaitGroup
@@ -130,7 +133,7 @@ func (b *bench) channelRound(ctx context.Context, n int64) *Histogram {
 		}
 	})
 	// An interrupted run ends here too, and its caller sees that.
-	_ = b.paced(ctx, "channel", n, func(intended int64) error {
+	_ = b.paced(ctx, round, "channel", n, func(intended int64) error {
 		channel <- intended
 		return nil
 	})

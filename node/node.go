@@ -183,6 +183,16 @@ func (n *Node) forgetSubscription(s *subscription) {
 	delete(n.subs, s.id)
 }
 
+// SyncRounds is how many syncs have moved the durable end of a partition since the node was opened,
+// for benchmarks: records per round tell how well durable publishes share them.
+func (n *Node) SyncRounds() int64 {
+	total := int64(0)
+	for _, p := range *n.partitions.Load() {
+		total += p.rounds.Load()
+	}
+	return total
+}
+
 // nextID numbers producers and subscriptions.
 func (n *Node) nextID() uint64 {
 	n.mu.Lock()

@@ -27,6 +27,7 @@ type partition struct {
 	highWater atomic.Int64
 	fault     atomic.Pointer[core.Error] // why it takes no records
 	inSynced  atomic.Bool                // queued in shard.synced
+	rounds    atomic.Int64               // syncs that moved the durable end
 	gate      gate                       // closed while too much is not yet on the disk
 	readers   readerList
 }
@@ -57,7 +58,10 @@ func (p *partition) Close() error {
 }
 
 // onDurable is called by the Syncer when the durable end moved or the log was fenced.
-func (p *partition) onDurable(int64, error) {
+func (p *partition) onDurable(_ int64, err error) {
+	if err == nil {
+		p.rounds.Add(1)
+	}
 	if p.inSynced.CompareAndSwap(false, true) {
 		p.shard.synced.push(p)
 	}

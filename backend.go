@@ -5,24 +5,38 @@ import "context"
 // Backend is what carries a Bus: the embedded node, and later the QUIC client. Implementations are
 // safe for any number of goroutines.
 type Backend interface {
+	// CreateTopic creates a topic durably, or answers ErrTopicExists.
 	CreateTopic(ctx context.Context, name string, cfg TopicConfig) error
+	// DeleteTopic deletes a topic with its records and commits.
 	DeleteTopic(ctx context.Context, name string) error
+	// Topics lists the users' topics by name.
 	Topics(ctx context.Context) ([]TopicInfo, error)
+	// Groups lists the consumer groups by name and topic.
 	Groups(ctx context.Context) ([]GroupInfo, error)
+	// OpenProducer opens a producer on a topic that exists.
 	OpenProducer(topic string, o ProducerOptions) (ProducerBackend, error)
+	// OpenSubscription opens a subscription on a topic that exists; o has been checked.
 	OpenSubscription(topic string, o SubscribeOptions) (SubscriptionBackend, error)
+	// Close drains and releases everything; further calls give the same answer.
 	Close() error
+	// Done is closed when Close has ended.
 	Done() <-chan struct{}
 }
 
 // ProducerBackend carries one Producer. Messages go by value so that publishing does not allocate;
 // the backend has copied key, value and headers when a call returns.
 type ProducerBackend interface {
+	// Publish waits until the message is safe at the producer's level.
 	Publish(ctx context.Context, m Message) (Receipt, error)
+	// PublishAsync calls done once, in publish order per partition; it waits only for room in flight.
 	PublishAsync(m Message, done func(Receipt, error))
+	// TryPublish publishes one way and never waits.
 	TryPublish(m Message) error
+	// PublishBatch publishes to one partition all or nothing.
 	PublishBatch(ctx context.Context, batch []Message) (Receipt, error)
+	// Flush waits until everything published so far was answered.
 	Flush(ctx context.Context) error
+	// Close flushes and frees the producer.
 	Close() error
 }
 
@@ -37,6 +51,8 @@ type SubscriptionBackend interface {
 	Commit(ctx context.Context) error
 	// Pause stops delivery of one partition until Resume; what is in flight stays there.
 	Pause(partition int32)
+	// Resume ends a Pause.
 	Resume(partition int32)
+	// Close commits what was acked, leaves the group and ends Next with ErrClosed.
 	Close() error
 }

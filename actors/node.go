@@ -13,8 +13,9 @@ type NodeShell interface {
 	// Store makes a change of the catalogue durable; it blocks until it is. snapshot gives records
 	// that rebuild the catalogue without the change, so that the log of changes can be cut.
 	Store(record core.CatalogueRecord, snapshot func() []core.CatalogueRecord) error
-	// AddTopic makes the data plane of a topic. RemoveTopic takes it away with its data.
+	// AddTopic makes the data plane of a topic.
 	AddTopic(id uint64, name string, cfg core.TopicConfig) TopicShell
+	// RemoveTopic takes it away with its data.
 	RemoveTopic(topic TopicShell) error
 	// Now is the wall time in nanoseconds since 1970.
 	Now() int64

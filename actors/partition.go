@@ -5,9 +5,12 @@ import "github.com/leatbus/leat"
 // PartitionShell is the data plane of a partition. Its methods are called by the partition's actor,
 // on the executor of its shard, so they never race with the journal.
 type PartitionShell interface {
-	Open() error // recovers the log; may read the whole of it
+	// Open recovers the log; it may read the whole of it.
+	Open() error
+	// Describe gives the marks; the partition is open.
 	Describe() leat.PartitionInfo
-	Close() error // refuses records from now on
+	// Close refuses records from now on.
+	Close() error
 }
 
 // OpenPartition asks a partition's actor to recover its log.

@@ -10,11 +10,16 @@ import (
 
 // TopicShell is the data plane of a topic.
 type TopicShell interface {
+	// Name is the topic's name, as users know it.
 	Name() string
+	// ID names the topic on disk and in commits.
 	ID() uint64
+	// Partitions is the number of partitions; it does not change.
 	Partitions() int32
+	// Partition gives the data plane of a partition, numbered from 0.
 	Partition(number int32) PartitionShell
-	Dispatcher(number int32) Dispatcher // the shard the partition lives on
+	// Dispatcher is the shard that a partition lives on.
+	Dispatcher(number int32) Dispatcher
 }
 
 // OpenTopic asks a topic's actor to open all its partitions. The answer is the first failure: the

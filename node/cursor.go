@@ -103,7 +103,8 @@ func (c *cursor) nextFrame() error {
 	h := core.ParseFrameHeader(c.run)
 	size := int(h.Size())
 	if size < core.FrameHeaderSize || size > len(c.run) {
-		return core.Errorf(core.CodeInternal, c.part.op("read"), "frame of %d bytes in a run of %d", size, len(c.run))
+		return core.Errorf(core.CodeInternal, c.part.op("read"),
+			"frame of %d bytes in a run of %d", size, len(c.run))
 	}
 	c.records = c.run[core.FrameHeaderSize:h.Length]
 	c.run = c.run[size:]

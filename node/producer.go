@@ -206,7 +206,8 @@ func (p *producer) PublishAsync(m leat.Message, done func(leat.Receipt, error)) 
 		p.answers.refuse(done, err)
 		return
 	}
-	e := entry{part: part, keyHash: hash, producer: p.index, ticket: ticket, records: 1, level: part.level(p.level)}
+	e := entry{part: part, keyHash: hash, records: 1, level: part.level(p.level)}
+	e.producer, e.ticket = p.index, ticket
 	if err = p.closedMeanwhile(); err == nil {
 		err = p.node.commit(context.Background(), &e, &m, size, true)
 	}

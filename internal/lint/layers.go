@@ -38,6 +38,7 @@ var units = []unit{
 	{folder: "web", layer: 6},
 	{folder: "leattest", layer: 6},
 	{folder: "internal/benchkit", layer: 6},
+	{folder: "internal/killtest", layer: 6},
 	{folder: "bench", layer: 6, also: []string{"internal/benchkit"}},
 }
 

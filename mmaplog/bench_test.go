@@ -92,3 +92,81 @@ func prepareAhead(b *testing.B, l *Log) {
 	l.prep.spare = p
 	l.prep.mu.Unlock()
 }
+
+// BenchmarkRead reads the log from its start, by what its bytes come from.
+func BenchmarkRead(b *testing.B) {
+	for _, mode := range []string{"hot", "hot checked", "cold"} {
+		b.Run(mode, func(b *testing.B) {
+			l := openBenchLog(b, core.AckPage)
+			record := encodeRecord(string(make([]byte, 224)))
+			const records = 100_000
+			for i := range int64(records) {
+				if i%100 == 0 {
+					l.Begin(i)
+				}
+				if _, err := l.Add(record, 1); err != nil {
+					b.Fatal(err)
+				}
+				if i%100 == 99 {
+					if _, err := l.Publish(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			if mode == "cold" {
+				l.store.opts.HotBytes = -1
+			}
+			b.SetBytes(int64(len(record)))
+			r := l.Reader(0)
+			r.verified = mode == "hot checked"
+			defer r.Close()
+			b.ResetTimer()
+			for n := 0; n < b.N; {
+				before := r.Offset()
+				run, err := r.Next(l.End())
+				if err != nil {
+					b.Fatal(err)
+				}
+				if run == nil {
+					r.Seek(0)
+					continue
+				}
+				n += int(r.Offset() - before)
+			}
+		})
+	}
+}
+
+// BenchmarkRecover opens a log of 256 MiB nothing of which is known durable.
+func BenchmarkRecover(b *testing.B) {
+	dir := b.TempDir()
+	s := openTest(b, OS(), dir, Options{FlushEvery: 1 << 40, FlushBytes: 1 << 40})
+	l, err := s.OpenLog(16, 0, LogOptions{Level: core.AckPage})
+	if err != nil {
+		b.Fatal(err)
+	}
+	record := encodeRecord(string(make([]byte, 224)))
+	for l.w.next.offset < 1_000_000 {
+		l.Begin(1)
+		for range 100 {
+			if _, err := l.Add(record, 1); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if _, err := l.Publish(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		s := openTest(b, OS(), dir, Options{})
+		l, err := s.OpenLog(16, 0, LogOptions{Level: core.AckPage})
+		if err != nil || l.Recovery().Frames < 10_000 {
+			b.Fatal(err, l.Recovery())
+		}
+		b.SetBytes(l.Recovery().Bytes)
+		_ = s.Close()
+	}
+}

@@ -134,12 +134,14 @@ func (n *Node) admit(ctx context.Context, p *partition, wait bool) error {
 	return p.refusal()
 }
 
-// maxBodyBytes bounds the buffers in flight between publishers and the journal.
+// maxBodyBytes bounds the buffers in flight between publishers and the journal, on a node whose
+// unsynced_max allows it.
 const maxBodyBytes = 64 << 20
 
 // bodies holds records that are too large for the slab until the journal has appended them.
 type bodies struct {
 	closing <-chan struct{}
+	limit   int // bytes in use, unless one buffer alone is larger
 
 	mu    sync.Mutex // guards the following
 	all   [][]byte
@@ -148,15 +150,15 @@ type bodies struct {
 	room  chan struct{} // closed and replaced when bytes falls
 }
 
-func newBodies(closing <-chan struct{}) *bodies {
-	return &bodies{closing: closing, room: make(chan struct{})}
+func newBodies(closing <-chan struct{}, limit int) *bodies {
+	return &bodies{closing: closing, limit: limit, room: make(chan struct{})}
 }
 
 // take gives a buffer of size bytes and 1 + its index.
 func (b *bodies) take(ctx context.Context, size int, wait bool) (uint32, []byte, error) {
 	for {
 		b.mu.Lock()
-		if b.bytes == 0 || b.bytes+size <= maxBodyBytes {
+		if b.bytes == 0 || b.bytes+size <= b.limit {
 			index, buffer := b.reserveLocked(size)
 			b.mu.Unlock()
 			return index + 1, buffer, nil

@@ -69,8 +69,10 @@ func newNode(o options) (*Node, error) {
 		byID:    make(map[uint64]*topic),
 		subs:    make(map[uint64]*subscription),
 	}
-	n.gateBytes = max(o.log.UnsyncedMax-slabBytes-core.MaxBatchBytes, o.log.UnsyncedMax/2)
-	n.bodies = newBodies(n.closing)
+	// What was let in and is not journaled yet counts: it sits in the ring and in buffers.
+	inBuffers := min(maxBodyBytes, o.log.UnsyncedMax/4)
+	n.gateBytes = o.log.UnsyncedMax - slabBytes - inBuffers - o.log.UnsyncedMax/16 // the last for frame headers
+	n.bodies = newBodies(n.closing, int(inBuffers))
 	n.partitions.Store(&[]*partition{})
 	n.producers.Store(new(make([]*producer, firstProducer)))
 	for i := range max(runtime.GOMAXPROCS(0), 1) {

@@ -10,6 +10,9 @@ import (
 	"github.com/leatbus/leat/mmaplog"
 )
 
+// minUnsyncedMax leaves room for a full ring and for buffers.
+const minUnsyncedMax = 4 << 20
+
 // Open opens the bus in a folder, which it creates if absent, and recovers what is there. ctx
 // bounds opening only. A partition that cannot be recovered refuses publishes and reads with its
 // own error; the others work.
@@ -38,6 +41,10 @@ func open(ctx context.Context, dir string, o options) (*Node, error) {
 		if err := t.cfg.Validate(t.name); err != nil {
 			return nil, err
 		}
+	}
+	if o.log.UnsyncedMax < minUnsyncedMax {
+		return nil, core.Errorf(core.CodeInvalidConfig, "open", "UnsyncedMax %d: want at least %d",
+			o.log.UnsyncedMax, minUnsyncedMax)
 	}
 	o.log.Clock, o.log.Logger = o.clock, o.logger
 	store, err := mmaplog.Open(o.fs, dir, o.log)

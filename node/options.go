@@ -37,7 +37,8 @@ func WithTopic(name string, cfg leat.TopicConfig) Option {
 func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
 
 // WithUnsyncedMax bounds, per partition, what the page cache may hold that is not yet on the disk;
-// publishers wait beyond it. The default is 256 MiB.
+// publishers wait before it is exceeded; only one record or batch larger than a quarter of it may go
+// beyond. The default is 256 MiB, the least 4 MiB.
 func WithUnsyncedMax(bytes int64) Option { return func(o *options) { o.log.UnsyncedMax = bytes } }
 
 // WithFlushEvery sets how long a record at level page may wait until a sync for it starts. The

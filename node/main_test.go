@@ -56,6 +56,9 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
+// pass lets time pass, in a bubble of virtual time.
+func pass(d time.Duration) { <-time.After(d) }
+
 // soon gives a context for a call that must not hang.
 func soon(t testing.TB) context.Context {
 	t.Helper()

@@ -25,7 +25,7 @@ func TestPositions(t *testing.T) {
 		for i := range 5 {
 			times = append(times, time.Now())
 			publish(t, p, text(fmt.Sprint(i)))
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		for _, tt := range []struct {
 			name string
@@ -98,11 +98,18 @@ func loop(ctx context.Context, sub *leat.Subscription) <-chan error {
 // TestLoopEnds ends loops that wait in every way; none may hang or yield an error.
 func TestLoopEnds(t *testing.T) {
 	for name, opts := range map[string][]leat.SubscribeOption{
-		"no group": {leat.From(leat.Earliest)}, "spin": {leat.From(leat.Earliest), leat.Spin()}, "group": {leat.Group("g")},
+		"no group": {leat.From(leat.Earliest)},
+		"spin":     {leat.From(leat.Earliest), leat.Spin()},
+		"group":    {leat.Group("g")},
 	} {
 		for ending, end := range map[string]func(*bed, *leat.Subscription, context.CancelFunc) error{
-			"context":      func(_ *bed, _ *leat.Subscription, cancel context.CancelFunc) error { cancel(); return nil },
-			"subscription": func(_ *bed, sub *leat.Subscription, _ context.CancelFunc) error { return sub.Close() },
+			"context": func(_ *bed, _ *leat.Subscription, cancel context.CancelFunc) error {
+				cancel()
+				return nil
+			},
+			"subscription": func(_ *bed, sub *leat.Subscription, _ context.CancelFunc) error {
+				return sub.Close()
+			},
 			"bus": func(b *bed, _ *leat.Subscription, _ context.CancelFunc) error {
 				b.open = false
 				return b.Close()

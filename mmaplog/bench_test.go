@@ -25,7 +25,8 @@ func BenchmarkAppend(b *testing.B) {
 
 func benchMemcpy(b *testing.B, record []byte) {
 	const size = 64 << 20
-	m, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANON|unix.MAP_POPULATE)
+	m, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_SHARED|unix.MAP_ANON|unix.MAP_POPULATE)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -188,7 +188,8 @@ func (c *crashRun) check(l *Log) error {
 			before.where, l.End(), before.durable, l.Recovery())
 	}
 	if l.End() > int64(len(c.model)) || l.Start() > c.trimmed {
-		return fmt.Errorf("recovered [%d, %d), added were %d, trimmed %d", l.Start(), l.End(), len(c.model), c.trimmed)
+		return fmt.Errorf("recovered [%d, %d), added were %d, trimmed %d",
+			l.Start(), l.End(), len(c.model), c.trimmed)
 	}
 	records, err := readValues(l)
 	if err != nil {
@@ -219,8 +220,8 @@ func readValues(l *Log) ([]string, error) {
 		}
 		for len(run) > 0 {
 			h := core.ParseFrameHeader(run)
-			if h.BaseOffset != l.Start()+int64(len(values)) {
-				return values, fmt.Errorf("frame of offset %d where %d is due", h.BaseOffset, l.Start()+int64(len(values)))
+			if due := l.Start() + int64(len(values)); h.BaseOffset != due {
+				return values, fmt.Errorf("frame of offset %d where %d is due", h.BaseOffset, due)
 			}
 			payload := run[core.FrameHeaderSize:h.Length]
 			for range h.Records {

@@ -179,13 +179,13 @@ func TestPageSyncStartsInTime(t *testing.T) {
 					mu.Lock()
 					begun = append(begun, time.Now())
 					mu.Unlock()
-					time.Sleep(took)
+					pause(took)
 				}
 			})
 			start := time.Now()
 			for time.Since(start) < 2*time.Second {
 				appendValues(t, l, "x")
-				time.Sleep(time.Millisecond)
+				pause(time.Millisecond)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -247,7 +247,7 @@ func TestHangingSync(t *testing.T) {
 			t.Fatalf("saturated at %d bytes, want 50,000", n)
 		}
 		release()
-		time.Sleep(time.Second)
+		pause(time.Second)
 		if l.Saturated() || l.DurableEnd() != l.End() {
 			t.Fatalf("durable end %d of %d after the disk answered", l.DurableEnd(), l.End())
 		}

@@ -55,12 +55,16 @@ type File interface {
 	Allocate(size int64) error
 	// Sync makes content and length durable. After an error nothing is known about what is.
 	Sync() error
+	// Forget drops clean pages from memory, so that reads show what is on the disk: after a failed
+	// sync the two differ. It is best effort.
+	Forget()
 	// Map maps [0, size) for reading and writing, or answers errors.ErrUnsupported.
 	Map(size int64) (Region, error)
 }
 
 // Region is a mapped file. Bytes stays valid until Close.
 type Region interface {
+	// Bytes is the mapped memory itself, shared with everyone who maps the file.
 	Bytes() []byte
 	// Populate makes the pages of [lo, hi) writable without a fault. It does not change content.
 	Populate(lo, hi int64) error

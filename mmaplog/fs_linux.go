@@ -38,6 +38,8 @@ func (f *osFile) Sync() error {
 	return retryInterrupted(func() error { return unix.Fdatasync(int(f.f.Fd())) })
 }
 
+func (f *osFile) Forget() { _ = unix.Fadvise(int(f.f.Fd()), 0, 0, unix.FADV_DONTNEED) }
+
 func (f *osFile) Allocate(size int64) error {
 	err := retryInterrupted(func() error { return unix.Fallocate(int(f.f.Fd()), 0, 0, size) })
 	if !errors.Is(err, unix.EOPNOTSUPP) {

@@ -11,6 +11,8 @@ func (f *osFile) Map(int64) (Region, error) { return nil, errors.ErrUnsupported 
 
 func (f *osFile) Sync() error { return f.f.Sync() }
 
+func (f *osFile) Forget() {}
+
 // Allocate only extends: the zeros that are written next reserve the blocks, and a full disk shows
 // there, as an error.
 func (f *osFile) Allocate(size int64) error {

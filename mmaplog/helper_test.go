@@ -1,11 +1,14 @@
 package mmaplog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/clock"
 )
 
 // openTest opens a store that is closed at the end of the test.
@@ -92,3 +95,6 @@ func scaled(n int) int {
 	}
 	return n
 }
+
+// pause lets d of a test bubble's virtual time pass.
+func pause(d time.Duration) { _ = clock.Sleep(context.Background(), clock.System, d) }

@@ -53,7 +53,8 @@ func (m *modelRun) open() {
 		m.fail("open: %v", err)
 	}
 	m.store, m.log = s, nil
-	m.log, err = s.OpenLog(16, 0, LogOptions{Level: m.level, SegmentBytes: core.MinSegmentBytes << (m.dice.next() % 2)})
+	m.log, err = s.OpenLog(16, 0, LogOptions{Level: m.level,
+		SegmentBytes: core.MinSegmentBytes << (m.dice.next() % 2)})
 	if err != nil {
 		m.fail("open log: %v", err)
 	}
@@ -94,6 +95,7 @@ func (m *modelRun) batch() {
 	if m.dice.next()%4 == 0 {
 		m.now += 5
 		m.log.Begin(m.now)
+		m.log.Begin(m.now - 50)
 	}
 	for range m.dice.next() % 40 {
 		var b []byte

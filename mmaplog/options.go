@@ -75,13 +75,14 @@ func (o LogOptions) withDefaults() (LogOptions, error) {
 		o.Durable = func(int64, error) {}
 	}
 	o.Level = o.Level.Or(core.AckDisk)
+	const op = "open log"
 	n := o.SegmentBytes
 	if n < core.MinSegmentBytes || n > core.MaxSegmentBytes || n&(n-1) != 0 {
-		return o, core.Errorf(core.CodeInvalidConfig, "open log", "SegmentBytes %d: want a power of two from %d to %d",
+		return o, core.Errorf(core.CodeInvalidConfig, op, "SegmentBytes %d: want a power of two from %d to %d",
 			n, core.MinSegmentBytes, core.MaxSegmentBytes)
 	}
 	if o.RetentionBytes < 0 {
-		return o, core.Errorf(core.CodeInvalidConfig, "open log", "RetentionBytes %d: want 0 or more", o.RetentionBytes)
+		return o, core.Errorf(core.CodeInvalidConfig, op, "RetentionBytes %d: want 0 or more", o.RetentionBytes)
 	}
 	return o, nil
 }

@@ -12,7 +12,7 @@ var errNotExist = fs.ErrNotExist
 const (
 	firstWindow = 16 << 10 // prefaulted ahead of an idle log's end
 	lastWindow  = 8 << 20  // and of a busy one's
-	pause       = time.Millisecond
+	rest        = time.Millisecond
 )
 
 // prepState is what writer and preparer of a log share.
@@ -213,7 +213,7 @@ func (p *preparer) makeSpare(l *Log, size int64) {
 // pace gives way to the windows of other logs and then rests, unless a writer is in a hurry.
 func (p *preparer) pace(hurry <-chan struct{}) {
 	p.serveWindows()
-	timer := p.store.opts.Clock.NewTimer(pause)
+	timer := p.store.opts.Clock.NewTimer(rest)
 	defer timer.Stop()
 	select {
 	case <-timer.C():
@@ -227,16 +227,7 @@ func (p *preparer) pace(hurry <-chan struct{}) {
 func (l *Log) takeSpare(need int64) (*prepared, error) {
 	s := &l.prep
 	s.mu.Lock()
-	for s.busy != nil {
-		busy := s.busy
-		if s.hurry != nil {
-			close(s.hurry)
-			s.hurry = nil
-		}
-		s.mu.Unlock()
-		<-busy
-		s.mu.Lock()
-	}
+	s.awaitLocked()
 	spare := s.spare
 	s.spare = nil
 	s.mu.Unlock()
@@ -249,12 +240,28 @@ func (l *Log) takeSpare(need int64) (*prepared, error) {
 	return l.prepareFile(classFor(l.nextSize(), need), nil)
 }
 
-// closeSpare gives up the spare; none is made from now on.
+// awaitLocked hurries the spare that is being made and waits for it. mu is released meanwhile.
+func (s *prepState) awaitLocked() {
+	for s.busy != nil {
+		busy := s.busy
+		if s.hurry != nil {
+			close(s.hurry)
+			s.hurry = nil
+		}
+		s.mu.Unlock()
+		<-busy
+		s.mu.Lock()
+	}
+}
+
+// closeSpare gives up the spare; none is made from now on, and no file of the log is being written
+// when it returns.
 func (l *Log) closeSpare() {
 	s := &l.prep
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
+	s.awaitLocked()
 	if s.spare != nil {
 		l.store.janitor.discard(s.spare)
 		s.spare = nil

@@ -191,6 +191,7 @@ func (r *recovery) scanSegment(s *segmentFile) error {
 		return err
 	}
 	defer f.Close()
+	f.Forget()
 	seed := core.HeaderSeed(s.header.id)
 	r.buf.reset(f, s.header.dataEnd)
 	pos := int64(headerSize)

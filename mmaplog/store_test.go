@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -67,12 +68,16 @@ func TestNewerVersionsAreRefused(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	for _, o := range []Options{{FlushEvery: time.Millisecond}, {FlushBytes: -1}, {UnsyncedMax: -1}, {HotBytes: -1}} {
+	for _, o := range []Options{
+		{FlushEvery: time.Millisecond}, {FlushBytes: -1}, {UnsyncedMax: -1}, {HotBytes: -1},
+	} {
 		_, err := Open(Heap(), "data", o)
 		wantCode(t, fmt.Sprintf("%+v", o), err, core.CodeInvalidConfig)
 	}
 	s := openTest(t, Heap(), "data", Options{})
-	for _, o := range []LogOptions{{SegmentBytes: 1000}, {SegmentBytes: 128 << 20}, {SegmentBytes: 300 << 10}, {RetentionBytes: -1}} {
+	for _, o := range []LogOptions{
+		{SegmentBytes: 1000}, {SegmentBytes: 128 << 20}, {SegmentBytes: 300 << 10}, {RetentionBytes: -1},
+	} {
 		_, err := s.OpenLog(16, 0, o)
 		wantCode(t, fmt.Sprintf("%+v", o), err, core.CodeInvalidConfig)
 	}
@@ -248,14 +253,16 @@ func drainJanitor(s *Store) {
 func TestSpareIsUsed(t *testing.T) {
 	l := openLog(t, openTest(t, Heap(), "data", Options{}), core.AckPage)
 	appendValues(t, l, numbered(150, 1000)...)
-	p, err := l.takeSpare(0) // waits for the one being made
-	if err != nil {
-		t.Fatal(err)
+	var spare *prepared
+	for spare == nil {
+		runtime.Gosched()
+		l.prep.mu.Lock()
+		spare = l.prep.spare
+		l.prep.mu.Unlock()
 	}
-	l.prep.spare = p
 	appendValues(t, l, numbered(150, 1000)...)
-	if got := (*l.segs.Load())[1].header.id; got != p.id {
-		t.Errorf("segment %x in use, prepared was %x", got, p.id)
+	if got := (*l.segs.Load())[1].header.id; got != spare.id {
+		t.Errorf("segment %x in use, prepared was %x", got, spare.id)
 	}
 }
 

@@ -67,8 +67,8 @@ type rolledSegment struct {
 }
 
 // Begin starts a batch: now, in nanoseconds since 1970, becomes the time of its frames unless an
-// earlier frame is younger. It does not block.
-func (l *Log) Begin(now int64) { l.w.now = max(now, l.w.next.time) }
+// earlier batch was younger. It does not block.
+func (l *Log) Begin(now int64) { l.w.now = max(now, l.w.now) }
 
 // Add appends n encoded records, as core.PutRecord wrote them, which stay together in one frame, and
 // returns the offset of the first. They are readable after Publish. On an error nothing of this Add

@@ -147,11 +147,11 @@ type bodies struct {
 	all   [][]byte
 	spare []uint32 // indexes not in use
 	bytes int
-	room  chan struct{} // closed and replaced when bytes falls
+	room  chan struct{} // closed when bytes falls, nil while nobody waits for it
 }
 
 func newBodies(closing <-chan struct{}, limit int) *bodies {
-	return &bodies{closing: closing, limit: limit, room: make(chan struct{})}
+	return &bodies{closing: closing, limit: limit}
 }
 
 // take gives a buffer of size bytes and 1 + its index.
@@ -163,11 +163,15 @@ func (b *bodies) take(ctx context.Context, size int, wait bool) (uint32, []byte,
 			b.mu.Unlock()
 			return index + 1, buffer, nil
 		}
-		room := b.room
-		b.mu.Unlock()
 		if !wait {
+			b.mu.Unlock()
 			return 0, nil, core.NewError(core.CodeFull, "publish", nil)
 		}
+		if b.room == nil {
+			b.room = make(chan struct{})
+		}
+		room := b.room
+		b.mu.Unlock()
 		select {
 		case <-room:
 		case <-ctx.Done():
@@ -211,6 +215,8 @@ func (b *bodies) free(body uint32) {
 	defer b.mu.Unlock()
 	b.bytes -= len(b.all[body-1])
 	b.spare = append(b.spare, body-1)
-	close(b.room)
-	b.room = make(chan struct{})
+	if b.room != nil {
+		close(b.room)
+		b.room = nil
+	}
 }

@@ -1,0 +1,210 @@
+package node
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/core"
+)
+
+// claimed sums the claims of all shard rings, in bytes.
+func (b *bed) claimed() uint64 {
+	sum := uint64(0)
+	for _, s := range b.node.shards {
+		sum += s.slab.Claims()
+	}
+	return sum
+}
+
+// slabEntry is what an entry of n bytes takes of a ring: the ring's own header and whole words.
+func slabEntry(n int) uint64 { return 8 + uint64(n+7)&^7 }
+
+// TestEveryRecordIsClaimed compares how far the rings' claims moved with what was published: each
+// record, or batch, or record by reference, passed exactly one claim, also where the publisher itself
+// runs the journal.
+func TestEveryRecordIsClaimed(t *testing.T) {
+	b := one(t, leat.TopicConfig{Partitions: 4, Ack: leat.AckPage})
+	p := b.producer("t")
+	publish(t, p, text("warm"))
+	small := entryHead + core.RecordHeaderSize + 8 + 8
+	message := func(i int) leat.Message {
+		return leat.Message{Key: fmt.Appendf(nil, "%08d", i), Value: make([]byte, 8)}
+	}
+	const n = 2000
+	for _, tt := range []struct {
+		name    string
+		size    int // of an entry
+		publish func(i int) error
+	}{
+		{"Publish", small, func(i int) error { _, err := p.Publish(soon(t), message(i)); return err }},
+		{"PublishAsync", small, func(i int) error { p.PublishAsync(message(i), nil); return nil }},
+		{"TryPublish", small, func(i int) error { return p.TryPublish(message(i)) }},
+		{"PublishBatch", entryHead + 8, func(i int) error {
+			_, err := p.PublishBatch(soon(t), []leat.Message{message(i), message(i)})
+			return err
+		}},
+		{"by reference", entryHead + 8, func(int) error {
+			_, err := p.Publish(soon(t), leat.Message{Value: make([]byte, inlineBytes)})
+			return err
+		}},
+	} {
+		before := b.claimed()
+		for i := range n {
+			if err := tt.publish(i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// A claim that would not fit before the end of a ring skips the rest of it.
+		moved, want := b.claimed()-before, n*slabEntry(tt.size)
+		if moved < want || moved > want+uint64(len(b.node.shards))*slabEntry(tt.size)*2 {
+			t.Errorf("%s: claims moved by %d bytes for %d entries of %d", tt.name, moved, n, slabEntry(tt.size))
+		}
+	}
+}
+
+// TestPublisherHelps shows that a publish can be journaled on the publisher's goroutine: with the
+// executors held off, the record still gets its receipt, and passed a claim.
+func TestPublisherHelps(t *testing.T) {
+	b := one(t, leat.TopicConfig{Ack: leat.AckPage})
+	p := b.producer("t")
+	publish(t, p, text("warm"))
+	part := b.partition(0)
+	held, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	defer once.Do(func() { close(release) })
+	// The executor is kept inside the lock of its shard, and then only the lock is given up.
+	part.shard.Schedule(func() {
+		close(held)
+		part.shard.lock.Store(false)
+		<-release
+		for !part.shard.tryLock() {
+			runtime.Gosched()
+		}
+	})
+	receive(t, "the executor is held", held)
+	before := b.claimed()
+	for i := range 100 {
+		if r := publish(t, p, text("v")); r.Offset != int64(i)+1 {
+			t.Fatalf("receipt %+v", r)
+		}
+	}
+	if moved, want := b.claimed()-before, 100*slabEntry(entryHead+core.RecordHeaderSize+1+7); moved != want {
+		t.Errorf("claims moved by %d, want %d", moved, want)
+	}
+	once.Do(func() { close(release) })
+}
+
+// allocations runs work and gives what it allocated, in objects. A segment that starts meanwhile costs
+// some fifty, so the least of three runs counts: what is allocated per message shows in each.
+func allocations(work func()) uint64 {
+	least := uint64(math.MaxUint64)
+	for range 3 {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		work()
+		runtime.ReadMemStats(&after)
+		least = min(least, after.Mallocs-before.Mallocs)
+	}
+	return least
+}
+
+// TestNoAllocations runs 10⁵ messages through the real path, ring, journal, log and a loop that reads
+// them, with receipts at page: nothing is allocated per message. What is allocated now and then (a
+// segment, a wake-up) is less than one object in a thousand messages.
+func TestNoAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	const n, perThousand = 100_000, 100
+	for _, group := range []string{"", "g"} {
+		t.Run("group "+group, func(t *testing.T) {
+			bus := openBus(t, t.TempDir(), WithTopic("t", leat.TopicConfig{Ack: leat.AckPage}))
+			p := openProducer(t, bus, "t")
+			opts := []leat.SubscribeOption{leat.From(leat.Earliest)}
+			if group != "" {
+				opts = append(opts, leat.Group(group))
+			}
+			sub, err := bus.Subscribe("t", opts...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			key, value := make([]byte, 8), make([]byte, 64)
+			failed := 0
+			answer := func(_ leat.Receipt, err error) {
+				if err != nil {
+					failed++
+				}
+			}
+			ctx := soon(t)
+			async := func(n int) {
+				for i := range n {
+					binary.LittleEndian.PutUint64(key, uint64(i))
+					p.PublishAsync(leat.Message{Key: key, Value: value}, answer)
+				}
+				if err := p.Flush(ctx); err != nil {
+					t.Error(err)
+				}
+			}
+			read := func(n int) {
+				for m, err := range sub.Messages(ctx) {
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if m.Offset%100 == 0 {
+						if err := m.Ack(); err != nil {
+							t.Error(err)
+						}
+					}
+					if n--; n == 0 {
+						return
+					}
+				}
+				t.Error("the loop ended early")
+			}
+			both := func(n int) {
+				var reader sync.WaitGroup
+				reader.Go(func() { read(n) })
+				async(n)
+				reader.Wait()
+			}
+			both(n) // what grows once
+			if got := allocations(func() { both(n) }); got > perThousand {
+				t.Errorf("PublishAsync to Messages: %d allocations for %d messages", got, n)
+			}
+			one := func(n int) {
+				for range n {
+					if _, err := p.Publish(ctx, leat.Message{Key: key, Value: value}); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			one(1000)
+			if got := allocations(func() { one(n) }); got > perThousand {
+				t.Errorf("Publish: %d allocations for %d messages", got, n)
+			}
+			read(3*n + 1000)
+			large := leat.Message{Key: key, Value: make([]byte, 2*inlineBytes)}
+			byReference := func(n int) {
+				for range n {
+					if _, err := p.Publish(ctx, large); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			byReference(100)
+			if got := allocations(func() { byReference(1000) }); got > perThousand {
+				t.Errorf("Publish by reference: %d allocations for 1000 messages", got)
+			}
+			if failed != 0 {
+				t.Errorf("%d publishes failed", failed)
+			}
+		})
+	}
+}

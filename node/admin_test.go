@@ -201,8 +201,9 @@ func TestManyPartitions(t *testing.T) {
 	if err := b.CreateTopic(soon(t), "t", leat.TopicConfig{Partitions: 1000, Ack: leat.AckPage}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the goroutines of opening have ended", func() bool { return runtime.NumGoroutine() <= before+5 })
-	if names, err := b.fs.ReadDir("data/t"); err != nil || slices.Contains(names, fmt.Sprint(b.node.topicNamed("t").id)) {
+	eventually(t, "the goroutines of opening end", func() bool { return runtime.NumGoroutine() <= before+5 })
+	id := fmt.Sprint(b.node.topicNamed("t").id)
+	if names, err := b.fs.ReadDir("data/t"); err != nil || slices.Contains(names, id) {
 		t.Errorf("folders %q, %v: none of partitions without records", names, err)
 	}
 	p := b.producer("t", leat.WithPartitioner(leat.Manual))

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -100,10 +101,11 @@ func TestPublisherHelps(t *testing.T) {
 }
 
 // allocations runs work and gives what it allocated, in objects. A segment that starts meanwhile costs
-// some fifty, so the least of three runs counts: what is allocated per message shows in each.
+// some fifty, a commit every 50 ms some too, so the least of five runs counts: what is allocated per
+// message shows in each.
 func allocations(work func()) uint64 {
 	least := uint64(math.MaxUint64)
-	for range 3 {
+	for range 5 {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
@@ -116,95 +118,110 @@ func allocations(work func()) uint64 {
 
 // TestNoAllocations runs 10⁵ messages through the real path, ring, journal, log and a loop that reads
 // them, with receipts at page: nothing is allocated per message. What is allocated now and then (a
-// segment, a wake-up) is less than one object in a thousand messages.
+// segment, a commit) is less than one object in a thousand messages.
 func TestNoAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	const n, perThousand = 100_000, 100
 	for _, group := range []string{"", "g"} {
 		t.Run("group "+group, func(t *testing.T) {
-			bus := openBus(t, t.TempDir(), WithTopic("t", leat.TopicConfig{Ack: leat.AckPage}))
-			p := openProducer(t, bus, "t")
-			opts := []leat.SubscribeOption{leat.From(leat.Earliest)}
-			if group != "" {
-				opts = append(opts, leat.Group(group))
-			}
-			sub, err := bus.Subscribe("t", opts...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			key, value := make([]byte, 8), make([]byte, 64)
-			failed := 0
-			answer := func(_ leat.Receipt, err error) {
-				if err != nil {
-					failed++
+			l := newAllocationRun(t, group)
+			const n = 100_000
+			l.both(2 * n) // what grows once
+			for _, tt := range []struct {
+				name string
+				n    int
+				work func(n int)
+			}{
+				{"PublishAsync to Messages", n, l.both},
+				{"Publish", n, l.sync},
+				{"Publish by reference", n / 100, l.byReference},
+			} {
+				tt.work(100)
+				if got := allocations(func() { tt.work(tt.n) }); got > n/1000 {
+					t.Errorf("%s: %d allocations for %d messages", tt.name, got, tt.n)
 				}
 			}
-			ctx := soon(t)
-			async := func(n int) {
-				for i := range n {
-					binary.LittleEndian.PutUint64(key, uint64(i))
-					p.PublishAsync(leat.Message{Key: key, Value: value}, answer)
-				}
-				if err := p.Flush(ctx); err != nil {
-					t.Error(err)
-				}
-			}
-			read := func(n int) {
-				for m, err := range sub.Messages(ctx) {
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					if m.Offset%100 == 0 {
-						if err := m.Ack(); err != nil {
-							t.Error(err)
-						}
-					}
-					if n--; n == 0 {
-						return
-					}
-				}
-				t.Error("the loop ended early")
-			}
-			both := func(n int) {
-				var reader sync.WaitGroup
-				reader.Go(func() { read(n) })
-				async(n)
-				reader.Wait()
-			}
-			both(n) // what grows once
-			if got := allocations(func() { both(n) }); got > perThousand {
-				t.Errorf("PublishAsync to Messages: %d allocations for %d messages", got, n)
-			}
-			one := func(n int) {
-				for range n {
-					if _, err := p.Publish(ctx, leat.Message{Key: key, Value: value}); err != nil {
-						t.Error(err)
-					}
-				}
-			}
-			one(1000)
-			if got := allocations(func() { one(n) }); got > perThousand {
-				t.Errorf("Publish: %d allocations for %d messages", got, n)
-			}
-			read(3*n + 1000)
-			large := leat.Message{Key: key, Value: make([]byte, 2*inlineBytes)}
-			byReference := func(n int) {
-				for range n {
-					if _, err := p.Publish(ctx, large); err != nil {
-						t.Error(err)
-					}
-				}
-			}
-			byReference(100)
-			if got := allocations(func() { byReference(1000) }); got > perThousand {
-				t.Errorf("Publish by reference: %d allocations for 1000 messages", got)
-			}
-			if failed != 0 {
-				t.Errorf("%d publishes failed", failed)
+			if l.failed != 0 {
+				t.Errorf("%d publishes failed", l.failed)
 			}
 		})
+	}
+}
+
+// allocationRun is a bus whose work a test counts allocations of.
+type allocationRun struct {
+	t      *testing.T
+	ctx    context.Context
+	p      *leat.Producer
+	sub    *leat.Subscription
+	small  leat.Message
+	large  leat.Message
+	failed int // counted by callbacks
+	answer func(leat.Receipt, error)
+}
+
+func newAllocationRun(t *testing.T, group string) *allocationRun {
+	bus := openBus(t, t.TempDir(), WithTopic("t", leat.TopicConfig{Ack: leat.AckPage}))
+	opts := []leat.SubscribeOption{leat.From(leat.Earliest)}
+	if group != "" {
+		opts = append(opts, leat.Group(group))
+	}
+	sub, err := bus.Subscribe("t", opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &allocationRun{t: t, ctx: soon(t), p: openProducer(t, bus, "t"), sub: sub,
+		small: leat.Message{Key: make([]byte, 8), Value: make([]byte, 64)},
+		large: leat.Message{Key: make([]byte, 8), Value: make([]byte, 2*inlineBytes)}}
+	l.answer = func(_ leat.Receipt, err error) {
+		if err != nil {
+			l.failed++
+		}
+	}
+	return l
+}
+
+// both publishes and reads at the same time.
+func (l *allocationRun) both(n int) {
+	var reader sync.WaitGroup
+	reader.Go(func() { l.read(n) })
+	for i := range n {
+		binary.LittleEndian.PutUint64(l.small.Key, uint64(i))
+		l.p.PublishAsync(l.small, l.answer)
+	}
+	if err := l.p.Flush(l.ctx); err != nil {
+		l.t.Error(err)
+	}
+	reader.Wait()
+}
+
+func (l *allocationRun) read(n int) {
+	for m, err := range l.sub.Messages(l.ctx) {
+		if err != nil {
+			l.t.Error(err)
+			return
+		}
+		if m.Offset%100 == 0 {
+			if err := m.Ack(); err != nil {
+				l.t.Error(err)
+			}
+		}
+		if n--; n == 0 {
+			return
+		}
+	}
+	l.t.Error("the loop ended early")
+}
+
+func (l *allocationRun) sync(n int) { l.publish(l.small, n) }
+
+func (l *allocationRun) byReference(n int) { l.publish(l.large, n) }
+
+func (l *allocationRun) publish(m leat.Message, n int) {
+	for range n {
+		if _, err := l.p.Publish(l.ctx, m); err != nil {
+			l.t.Error(err)
+		}
 	}
 }

@@ -43,8 +43,7 @@ func (j *journal) step() bool {
 		if taken == 0 {
 			now = j.shard.clock.Now()
 		}
-		taken += len(entry)
-		j.append(entry, now)
+		taken += j.append(entry, now)
 	}
 	if taken == 0 {
 		return len(news) > 0
@@ -59,8 +58,8 @@ func (j *journal) step() bool {
 	return true
 }
 
-// append adds one entry's records to its partition's open frame.
-func (j *journal) append(raw []byte, now int64) {
+// append adds one entry's records to its partition's open frame and gives their size.
+func (j *journal) append(raw []byte, now int64) int {
 	e, records := j.node.decodeEntry(raw)
 	p := e.part
 	if !p.touched {
@@ -76,6 +75,7 @@ func (j *journal) append(raw []byte, now int64) {
 		j.done = append(j.done, o)
 	}
 	p.wantsSync = p.wantsSync || o.disk
+	return len(raw) + len(records)
 }
 
 // touch begins a partition's batch: policy first, which refuses what a fenced partition gets.

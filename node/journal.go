@@ -58,7 +58,7 @@ func (j *journal) step() bool {
 	return true
 }
 
-// append adds one entry's records to its partition's open frame and gives their size.
+// append adds one entry's records to its partition's open frame and gives its size.
 func (j *journal) append(raw []byte, now int64) int {
 	e, records := j.node.decodeEntry(raw)
 	p := e.part
@@ -75,7 +75,10 @@ func (j *journal) append(raw []byte, now int64) int {
 		j.done = append(j.done, o)
 	}
 	p.wantsSync = p.wantsSync || o.disk
-	return len(raw) + len(records)
+	if e.body != 0 {
+		return len(raw) + len(records)
+	}
+	return len(raw)
 }
 
 // touch begins a partition's batch: policy first, which refuses what a fenced partition gets.

@@ -52,11 +52,7 @@ func BenchmarkAppendRatio(b *testing.B) {
 }
 
 func appendOne(b *testing.B, l *Log, record []byte) {
-	l.Begin(1)
-	if _, err := l.Add(record, 1); err != nil {
-		b.Fatal(err)
-	}
-	if _, err := l.Publish(); err != nil {
+	if _, err := l.Append(1, record, 1); err != nil {
 		b.Fatal(err)
 	}
 }

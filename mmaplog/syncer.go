@@ -12,8 +12,9 @@ const syncWorkers = 8
 
 // syncState is the syncer's part of a log.
 type syncState struct {
-	dirty     atomic.Bool // in syncer.dirty, or a round that covers it is under way
-	requested atomic.Bool // a round that has not begun is queued
+	dirty     atomic.Bool  // in syncer.dirty, or a round that covers it is under way
+	requested atomic.Bool  // a round that has not begun is queued
+	barrier   atomic.Int64 // added to where a full barrier is needed; its value means nothing
 
 	phase roundPhase // guarded by syncer.mu
 
@@ -187,6 +188,16 @@ func (l *Log) sync() {
 		l.tellFence()
 		return
 	}
+	l.moveDurable(end, index, bytes)
+	// A writer that published as the round began may have seen dirty from before: the map sink's end is
+	// not out yet when it reads dirty. It is out by now, system calls later.
+	if l.marks.end.Load() != end {
+		l.store.syncer.markDirty(l)
+	}
+}
+
+// moveDurable moves the durable marks and tells the callback, if there is news.
+func (l *Log) moveDurable(end int64, index uint64, bytes int64) {
 	if end == l.marks.durableEnd.Load() {
 		return
 	}

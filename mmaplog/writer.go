@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"math"
 	"runtime/debug"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/leatbus/leat/core"
@@ -35,6 +34,7 @@ type writer struct {
 	start   batchStart
 	ordinal uint64
 	header  [core.FrameHeaderSize]byte
+	head    core.FrameHeader // of the frame being sealed
 }
 
 // frameDraft is the frame records are being added to.
@@ -42,6 +42,8 @@ type frameDraft struct {
 	records int // 0 if no frame is open
 	fill    int // bytes of payload
 	offset  int64
+	summed  bool // crc is the payload's checksum
+	crc     uint32
 }
 
 // logState is what the next frame continues.
@@ -76,16 +78,47 @@ func (l *Log) Begin(now int64) { l.w.now = max(now, l.w.now) }
 // CodeLogFenced (the log takes nothing any more), CodeInvalidRecord. It blocks only when a segment
 // is full and the next one is not prepared.
 func (l *Log) Add(records []byte, n int) (base int64, err error) {
+	if err := l.admit(records, n); err != nil {
+		return 0, err
+	}
+	defer l.endFault(debug.SetPanicOnFault(true), &err)
+	return l.add(records, n)
+}
+
+// Append is Begin, Add and Publish of one batch, and costs less than the three: the records are still
+// in the processor's cache when their checksum is made. Errors as for Add and Publish.
+func (l *Log) Append(now int64, records []byte, n int) (end int64, err error) {
+	if err := l.admit(records, n); err != nil {
+		return l.End(), err
+	}
+	defer l.endFault(debug.SetPanicOnFault(true), &err)
+	l.Begin(now)
+	w := &l.w
+	alone := w.open.records == 0
+	if _, err := l.add(records, n); err != nil {
+		return l.End(), err
+	}
+	if alone {
+		w.open.summed, w.open.crc = true, core.Checksum(records)
+	}
+	return l.publish()
+}
+
+// admit refuses what the log cannot take, whatever room there is.
+func (l *Log) admit(records []byte, n int) error {
 	if f := l.fence.Load(); f != nil {
-		return 0, f
+		return f
 	}
 	size := len(records)
 	if n < 1 || n > core.MaxBatchRecords || size < core.RecordHeaderSize || size&7 != 0 ||
 		size > core.MaxBatchBytes+core.MaxRecordBytes {
-		return 0, core.Errorf(core.CodeInvalidRecord, l.name(), "%d records in %d bytes", n, size)
+		return core.Errorf(core.CodeInvalidRecord, l.name(), "%d records in %d bytes", n, size)
 	}
-	defer l.endFault(debug.SetPanicOnFault(true), &err)
-	w := &l.w
+	return nil
+}
+
+func (l *Log) add(records []byte, n int) (base int64, err error) {
+	w, size := &l.w, len(records)
 	if w.open.records > 0 &&
 		(w.open.fill+size > core.MergeFrameBytes || w.open.records+n > core.MaxBatchRecords ||
 			w.pos+int64(core.FrameHeaderSize+w.open.fill+size) > w.dataEnd) {
@@ -108,40 +141,42 @@ func (l *Log) Add(records []byte, n int) (base int64, err error) {
 	w.next.offset += int64(n)
 	w.open.records += n
 	w.open.fill += size
+	w.open.summed = false
 	return base, nil
 }
 
 // seal completes the open frame. Its header is encoded beside the log; the length word goes last, so
-// that whoever sees it sees a whole frame, and the word after the frame reads 0.
+// that whoever sees it sees a whole frame. The word after the frame reads 0: segments are filled with
+// zeros before they are used, recovery fills what it cuts, and nothing but frames is written.
 func (l *Log) seal() {
 	w := &l.w
 	frame := w.buf[w.pos-w.bufAt:]
 	length := core.FrameHeaderSize + w.open.fill
-	h := core.FrameHeader{
-		Length:     uint32(length),
-		Index:      w.next.index,
-		BaseOffset: w.open.offset,
-		Time:       w.now,
-		Term:       w.seg.header.base.term,
-		PrevCRC:    w.next.prevCRC,
-		PayloadCRC: core.Checksum(frame[core.FrameHeaderSize:length]),
-		Records:    uint16(w.open.records),
-		DurableLag: lag(w.next.index, l.marks.durableIndex.Load()),
-		Attrs:      uint8(core.FrameData),
-		Version:    core.FrameVersion,
+	crc := w.open.crc
+	if !w.open.summed {
+		crc = core.Checksum(frame[core.FrameHeaderSize:length])
 	}
+	h := &w.head // kept, because building a header anew takes as long as its checksum
+	h.Length = uint32(length)
+	h.Index = w.next.index
+	h.BaseOffset = w.open.offset
+	h.Time = w.now
+	h.Term = w.seg.header.base.term
+	h.PrevCRC = w.next.prevCRC
+	h.PayloadCRC = crc
+	h.Records = uint16(w.open.records)
+	h.DurableLag = lag(w.next.index, l.marks.durableIndex.Load())
+	h.Attrs = uint8(core.FrameData)
+	h.Version = core.FrameVersion
 	header := w.header[:] // on the heap, because checksums go through a function variable
 	h.Encode(header, w.seg.seed)
-	copy(frame[8:core.FrameHeaderSize], header[8:])
-	w.pos += int64(length)
-	if w.mapped && w.pos+8 <= w.dataEnd {
-		if after := word(frame[length:]); atomic.LoadUint64(after) != 0 {
-			atomic.StoreUint64(after, 0)
-		}
+	for at := 8; at < core.FrameHeaderSize; at += 8 { // as they were stored, see Encode
+		binary.NativeEndian.PutUint64(frame[at:], binary.NativeEndian.Uint64(header[at:]))
 	}
-	atomic.StoreUint64(word(frame), binary.NativeEndian.Uint64(header[:8]))
+	w.pos += int64(length)
+	storeRelease(word(frame), binary.NativeEndian.Uint64(header[:8]))
 	w.next.index++
-	w.next.prevCRC = h.PayloadCRC
+	w.next.prevCRC = crc
 	w.next.time = w.now
 	w.open = frameDraft{}
 }
@@ -165,6 +200,10 @@ func (l *Log) Publish() (end int64, err error) {
 		return l.End(), f
 	}
 	defer l.endFault(debug.SetPanicOnFault(true), &err)
+	return l.publish()
+}
+
+func (l *Log) publish() (end int64, err error) {
 	w := &l.w
 	if w.open.records > 0 {
 		l.seal()
@@ -182,12 +221,24 @@ func (l *Log) Publish() (end int64, err error) {
 	if len(w.rolled) > 0 {
 		l.publishRolled()
 	}
-	w.seg.published.Store(w.pos)
-	l.marks.endIndex.Store(w.next.index - 1)
-	l.marks.end.Store(w.next.offset)
+	l.moveEnd()
 	l.saveStart()
 	l.afterPublish()
 	return w.next.offset, nil
+}
+
+// moveEnd makes the batch readable. The position and the index go before the end, which tells of them.
+// With the pwrite sink, where a system call was just done, the end is a full barrier too, as after
+// every sync/atomic store; with the map sink it is not: see RequestSync and sync for who looks again.
+func (l *Log) moveEnd() {
+	w := &l.w
+	publishMark(&w.seg.published, w.pos)
+	publishIndex(&l.marks.endIndex, w.next.index-1)
+	if w.mapped {
+		publishMark(&l.marks.end, w.next.offset)
+		return
+	}
+	l.marks.end.Store(w.next.offset)
 }
 
 func (l *Log) publishRolled() {
@@ -226,6 +277,8 @@ func (l *Log) afterPublish() {
 // RequestSync starts a sync of what is published now, because somebody waits for it. Requests during
 // a sync share the next one: that is the group commit. It does not block; Durable tells the result.
 func (l *Log) RequestSync() {
+	// A round clears requested and then reads the end; the end must be out before requested is read.
+	l.round.barrier.Add(1)
 	if !l.round.requested.Load() {
 		l.store.syncer.request(l)
 	}

@@ -158,16 +158,12 @@ func (b *bench) appendBurst(log *mmaplog.Log, record []byte, n int, next *int64)
 	start := b.clock.Mono()
 	for range n {
 		setNumber(record, *next)
-		log.Begin(start)
-		base, err := log.Add(record, 1)
+		end, err := log.Append(start, record, 1)
 		if err != nil {
 			return 0, err
 		}
-		if base != *next {
-			return 0, fmt.Errorf("benchkit: record %d got offset %d", *next, base)
-		}
-		if _, err := log.Publish(); err != nil {
-			return 0, err
+		if end != *next+1 {
+			return 0, fmt.Errorf("benchkit: record %d got offset %d", *next, end-1)
 		}
 		*next++
 	}

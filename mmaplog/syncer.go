@@ -1,6 +1,7 @@
 package mmaplog
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -9,6 +10,10 @@ import (
 
 // syncWorkers bounds how many logs are synced at the same time.
 const syncWorkers = 8
+
+// staleLooks is how often a round without news looks for an end that is on its way: microseconds,
+// where a store takes a few hundred nanoseconds to come out.
+const staleLooks = 50
 
 // syncState is the syncer's part of a log.
 type syncState struct {
@@ -188,18 +193,21 @@ func (l *Log) sync() {
 		l.tellFence()
 		return
 	}
-	l.moveDurable(end, index, bytes)
+	news := l.moveDurable(end, index, bytes)
 	// A writer that published as the round began may have seen dirty from before: the map sink's end is
-	// not out yet when it reads dirty. It is out by now, system calls later.
+	// not out yet when it reads dirty. It is out by now, a system call later, or many loads.
+	for i := 0; i < staleLooks && !news && l.marks.end.Load() == end; i++ {
+		runtime.Gosched()
+	}
 	if l.marks.end.Load() != end {
 		l.store.syncer.markDirty(l)
 	}
 }
 
 // moveDurable moves the durable marks and tells the callback, if there is news.
-func (l *Log) moveDurable(end int64, index uint64, bytes int64) {
+func (l *Log) moveDurable(end int64, index uint64, bytes int64) (news bool) {
 	if end == l.marks.durableEnd.Load() {
-		return
+		return false
 	}
 	if end < l.marks.durableEnd.Load() {
 		panic("mmaplog: durable end moves back")
@@ -208,6 +216,7 @@ func (l *Log) moveDurable(end int64, index uint64, bytes int64) {
 	l.marks.durableIndex.Store(index)
 	l.marks.durableBytes.Store(bytes)
 	l.opts.Durable(end, nil)
+	return true
 }
 
 // tellFence tells the callback once that the log is fenced.

@@ -27,8 +27,8 @@ func TestSyncsUnderLoad(t *testing.T) {
 		b.fs.Hook(func(op, name string) {
 			if op == "msync" && strings.HasPrefix(name, dir) {
 				mu.Lock()
-				defer mu.Unlock()
 				syncs = append(syncs, time.Now())
+				mu.Unlock()                // virtual time stands still while somebody waits for a mutex
 				pass(5 * time.Millisecond) // so long takes the disk
 			}
 		})
@@ -92,7 +92,7 @@ func TestUnsyncedMax(t *testing.T) {
 			WithTopic("other", leat.TopicConfig{Ack: leat.AckPage}), withLog(func(o *mmaplog.Options) {
 				o.FlushBytes = limit / 4
 			}))
-		hung, release := b.hangSync()
+		hung, release := b.hangMapSync()
 		log := b.partition(0).log
 		total := int64(3 * limit / size)
 		var accepted atomic.Int64
@@ -155,7 +155,7 @@ func TestUnsyncedMax(t *testing.T) {
 func TestUnsyncedMaxCountsTheRing(t *testing.T) {
 	const limit = 8 << 20
 	b := one(t, leat.TopicConfig{Ack: leat.AckPage}, WithUnsyncedMax(limit))
-	_, release := b.hangSync()
+	_, release := b.hangMapSync()
 	resume := b.stall()
 	var group sync.WaitGroup
 	const producers, each, size = 8, 30, 100 << 10

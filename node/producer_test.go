@@ -420,6 +420,22 @@ func (b *bed) hangSync() (hung <-chan struct{}, release func()) {
 	return hung, release
 }
 
+// hangMapSync makes every sync of records written through a map hang until release. Other syncs go on,
+// those of segments that are prepared among them: the journal waits for these when a segment is full.
+func (b *bed) hangMapSync() (hung <-chan struct{}, release func()) {
+	reached, wait := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	b.fs.Hook(func(op, _ string) {
+		if op == "msync" {
+			once.Do(func() { close(reached) })
+			<-wait
+		}
+	})
+	release = sync.OnceFunc(func() { close(wait) })
+	b.t.Cleanup(release)
+	return reached, release
+}
+
 // TestInFlightLimit holds the disk back until as many records are in flight as may be.
 func TestInFlightLimit(t *testing.T) {
 	for _, tt := range []struct {
@@ -432,9 +448,9 @@ func TestInFlightLimit(t *testing.T) {
 		{"drop by bytes", leat.DropNewest, 64 << 10, core.MaxInFlightBytes / (64<<10 + core.RecordHeaderSize)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := one(t, leat.TopicConfig{Ack: leat.AckDisk})
-			p := b.producer("t", leat.WithFullPolicy(tt.policy))
-			_, release := b.hangSync()
+			b := one(t, leat.TopicConfig{Ack: leat.AckPage})
+			p := b.producer("t", leat.WithAck(leat.AckDisk), leat.WithFullPolicy(tt.policy))
+			_, release := b.hangMapSync()
 			var good, full atomic.Int64
 			answer := func(_ leat.Receipt, err error) {
 				switch {
@@ -476,9 +492,9 @@ func TestInFlightLimit(t *testing.T) {
 
 // TestInFlightBlocks: the default policy waits for room and loses nothing.
 func TestInFlightBlocks(t *testing.T) {
-	b := one(t, leat.TopicConfig{Ack: leat.AckDisk})
-	p := b.producer("t")
-	_, release := b.hangSync()
+	b := one(t, leat.TopicConfig{Ack: leat.AckPage})
+	p := b.producer("t", leat.WithAck(leat.AckDisk))
+	_, release := b.hangMapSync()
 	var sent, answered atomic.Int64
 	const n = 200
 	m := leat.Message{Value: make([]byte, 64<<10)}
@@ -670,7 +686,7 @@ func TestStrongerLevelDelaysItsOwnReceipt(t *testing.T) {
 	b := one(t, leat.TopicConfig{Ack: leat.AckPage})
 	strong, normal := b.producer("t", leat.WithAck(leat.AckDisk)), b.producer("t")
 	sub := b.subscribe("t", leat.From(leat.Earliest))
-	hung, release := b.hangSync()
+	hung, release := b.hangMapSync()
 	answered := make(chan leat.Receipt, 1)
 	go func() { answered <- publish(t, strong, text("a")) }()
 	receive(t, "a sync starts at once", hung)

@@ -187,6 +187,7 @@ func TestCloseInsideLoop(t *testing.T) {
 // not.
 func TestReadAtPage(t *testing.T) {
 	b := one(t, leat.TopicConfig{Ack: leat.AckDisk})
+	publish(t, b.producer("t"), text("warm")) // the segment is there
 	early, late := b.subscribe("t", leat.ReadAt(leat.AckPage)), b.subscribe("t")
 	hung, release := b.hangSync()
 	b.producer("t").PublishAsync(text("v"), nil)

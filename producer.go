@@ -50,8 +50,10 @@ const (
 func WithFullPolicy(p FullPolicy) ProducerOption { return func(o *ProducerOptions) { o.Full = p } }
 
 // PublishAsync publishes without waiting for the log. done is called once, on one goroutine per
-// producer and in publish order per partition; nil asks for no answer. It blocks only while too
-// much is in flight. Key, Value and Headers may be reused when it returns.
+// producer and in publish order per partition; a message that is refused before it gets a place in
+// that order (ErrFull, ErrRecordTooLarge, ErrClosed) may be answered earlier. nil asks for no answer.
+// It blocks only while too much is in flight or not yet on the disk. Key, Value and Headers may be
+// reused when it returns.
 func (p *Producer) PublishAsync(m Message, done func(Receipt, error)) {
 	p.backend.PublishAsync(m, done)
 }

@@ -10,12 +10,21 @@ import (
 // partition is the data plane of one partition. It costs no ring, no goroutine and no file before
 // its first record.
 type partition struct {
-	topic  *topic
-	number int32
-	id     uint32 // its place in Node.partitions
-	shard  *shard
-	store  *mmaplog.Store
-	log    *mmaplog.Log // set by Open, before anybody reads or publishes
+	// Set once, or rarely, and read by everybody.
+	topic   *topic
+	number  int32
+	id      uint32 // its place in Node.partitions
+	shard   *shard
+	store   *mmaplog.Store
+	log     *mmaplog.Log               // set by Open, before anybody reads or publishes
+	fault   atomic.Pointer[core.Error] // why it takes no records
+	gate    gate                       // closed while too much is not yet on the disk
+	readers readerList
+
+	// The mark has lines of its own: subscriptions poll it while the journal works on what follows.
+	_         [128]byte
+	highWater atomic.Int64
+	_         [120]byte
 
 	// The following is guarded by the shard's lock.
 	state     *core.Partition
@@ -24,12 +33,8 @@ type partition struct {
 	failed    error       // why the records of the step under way were refused
 	waiting   outcomeFIFO // published records that wait for the disk
 
-	highWater atomic.Int64
-	fault     atomic.Pointer[core.Error] // why it takes no records
-	inSynced  atomic.Bool                // queued in shard.synced
-	rounds    atomic.Int64               // syncs that moved the durable end
-	gate      gate                       // closed while too much is not yet on the disk
-	readers   readerList
+	inSynced atomic.Bool  // queued in shard.synced
+	rounds   atomic.Int64 // syncs that moved the durable end
 }
 
 // Open implements actors.PartitionShell: it recovers the log.

@@ -43,8 +43,9 @@ func TestBus(t *testing.T) {
 		t.Fatal(err)
 	}
 	names := []string{"publish with receipts", "publish and deliver", "on disk per message",
-		"publish to handler, consumer spinning", "publish to handler, consumer parked",
-		"Go channel to a blocked receiver", "64 publishers, one partition"}
+		"publish to handler, consumer spinning", "publish to handler, consumer waiting",
+		"Go channel to a blocked receiver", "publish to handler, consumer parked",
+		"Go channel to a parked receiver", "64 publishers, one partition"}
 	if len(report.Rows) > len(names) {
 		names = append(names, "records per sync round, 64 publishers, one partition")
 	}
@@ -56,7 +57,7 @@ func TestBus(t *testing.T) {
 			t.Error(problem)
 		}
 	}
-	for _, row := range report.Rows[3:6] {
+	for _, row := range report.Rows[3:8] {
 		if l := row.Latency; l == nil || l.Count == 0 || l.P50 <= 0 || l.P99 < l.P50 || l.Max < l.P999 {
 			t.Errorf("%s: latency %+v; want rising figures", row.Name, row.Latency)
 		}

@@ -10,44 +10,75 @@ import (
 	"github.com/leatbus/leat"
 )
 
-// latencyRate is the load of the latency cases, in messages per second.
-const latencyRate = 100_000
+// The loads of the latency cases, in messages per second: at the lower one a consumer that has nothing
+// to do falls asleep between two messages.
+const (
+	latencyRate = 100_000
+	sleepRate   = 5_000
+)
 
 // rateSlack is the share of the intended rate that may be missing before a round is invalid.
 const rateSlack = 0.01
 
-// latency publishes at a fixed rate and measures to the handler. The sender spins on its own
+// latencyCase is one way to bring paced messages to a handler.
+type latencyCase struct {
+	name   string
+	level  string
+	note   string
+	rate   int64
+	floor  int // index of the case it is held against
+	run    func(c *latencyCase, round int) (*Histogram, error)
+	rounds []Latency
+}
+
+// latency publishes at fixed rates and measures to the handler. The sender spins on its own
 // processor and waits for each receipt; the same sender feeds the channel.
 func (b *bench) latency(ctx context.Context, bus *leat.Bus) error {
 	length := max(b.For/5, 10*time.Millisecond)
-	n := int64(length) * latencyRate / int64(time.Second)
-	var spinning, parked, channel []Latency
-	keep := func(round int, to *[]Latency, h *Histogram) {
-		if round > warmUp {
-			*to = append(*to, h.Summary())
+	count := func(c *latencyCase) int64 { return int64(length) * c.rate / int64(time.Second) }
+	toBus := func(options ...leat.SubscribeOption) func(*latencyCase, int) (*Histogram, error) {
+		return func(c *latencyCase, round int) (*Histogram, error) {
+			topic := fmt.Sprintf("latency-%d-%d-%d", len(options), c.rate, round+1)
+			return b.latencyRound(ctx, bus, round, topic, c.rate, count(c), options)
 		}
 	}
-	busCase := func(name string, to *[]Latency, options ...leat.SubscribeOption) func(int) error {
-		return func(round int) error {
-			b.progress("latency, consumer %s, round %d", name, round+1)
-			h, err := b.latencyRound(ctx, bus, round, fmt.Sprintf("latency-%s-%d", name, round+1), n, options)
-			keep(round, to, h)
+	toChannel := func(c *latencyCase, round int) (*Histogram, error) {
+		return b.channelRound(ctx, round, c.rate, count(c)), nil
+	}
+	const note = "open loop at %d msgs/s, from the intended time; Publish, which waits for its receipt; one " +
+		"partition, a subscription without group"
+	const channelNote = "open loop at %d msgs/s; the same sender, a channel with room for one"
+	cases := []*latencyCase{
+		{name: "publish to handler, consumer spinning", level: "page", note: note, rate: latencyRate, floor: 2,
+			run: toBus(leat.Spin())},
+		{name: "publish to handler, consumer waiting", level: "page", note: note, rate: latencyRate, floor: 2,
+			run: toBus()},
+		{name: "Go channel to a blocked receiver", level: "-", note: channelNote, rate: latencyRate, floor: 2,
+			run: toChannel},
+		{name: "publish to handler, consumer parked", level: "page", note: note, rate: sleepRate, floor: 4,
+			run: toBus()},
+		{name: "Go channel to a parked receiver", level: "-", note: channelNote, rate: sleepRate, floor: 4,
+			run: toChannel},
+	}
+	var steps []func(int) error
+	for _, c := range cases {
+		steps = append(steps, func(round int) error {
+			b.progress("%s, %d msgs/s, round %d", c.name, c.rate, round+1)
+			h, err := c.run(c, round)
+			if round > warmUp {
+				c.rounds = append(c.rounds, h.Summary())
+			}
 			return err
-		}
-	}
-	err := interleave(ctx, b.Rounds, busCase("spinning", &spinning, leat.Spin()), busCase("parked", &parked),
-		func(round int) error {
-			keep(round, &channel, b.channelRound(ctx, round, n))
-			return nil
 		})
-	if err != nil {
+	}
+	if err := interleave(ctx, b.Rounds, steps...); err != nil {
 		return err
 	}
-	b.reportLatency(spinning, parked, channel)
+	b.reportLatency(cases)
 	return nil
 }
 
-func (b *bench) reportLatency(spinning, parked, channel []Latency) {
+func (b *bench) reportLatency(cases []*latencyCase) {
 	p50s := func(rounds []Latency) []float64 {
 		var values []float64
 		for _, l := range rounds {
@@ -55,28 +86,19 @@ func (b *bench) reportLatency(spinning, parked, channel []Latency) {
 		}
 		return values
 	}
-	note := fmt.Sprintf("open loop at %d msgs/s, from the intended time; Publish, which waits for its receipt; "+
-		"a subscription without group", latencyRate)
-	for _, c := range []struct {
-		name, level, note string
-		rounds            []Latency
-	}{
-		{"publish to handler, consumer spinning", "page", note, spinning},
-		{"publish to handler, consumer parked", "page", note, parked},
-		{"Go channel to a blocked receiver", "-", "the same sender, a channel with room for one", channel},
-	} {
+	for _, c := range cases {
 		row := b.report.row(c.name, c.level, "µs, p50", p50s(c.rounds))
-		row.against("µs, bare channel wake", p50s(channel))
+		row.against(fmt.Sprintf("µs, channel wake at %d/s", c.rate), p50s(cases[c.floor].rounds))
 		summary := medianLatency(c.rounds)
-		row.Latency, row.Note = &summary, c.note
+		row.Latency, row.Note = &summary, fmt.Sprintf(c.note, c.rate)
 	}
 }
 
 // latencyRound sends n messages through a topic of its own; the first fifth warms up.
-func (b *bench) latencyRound(ctx context.Context, bus *leat.Bus, round int, topic string, n int64,
+func (b *bench) latencyRound(ctx context.Context, bus *leat.Bus, round int, topic string, rate, n int64,
 	options []leat.SubscribeOption) (h *Histogram, err error) {
 	h = NewHistogram()
-	cfg := leat.TopicConfig{Partitions: busPartitions, Ack: leat.AckPage, RetentionBytes: busRetentionBytes}
+	cfg := leat.TopicConfig{Partitions: 1, Ack: leat.AckPage, RetentionBytes: busRetentionBytes}
 	s, err := b.openStream(ctx, bus, topic, cfg, options...)
 	if err != nil {
 		return h, err
@@ -88,7 +110,7 @@ func (b *bench) latencyRound(ctx context.Context, bus *leat.Bus, round int, topi
 		}
 	}
 	s.start(ctx)
-	sendErr := b.paced(ctx, round, topic, n, func(intended int64) error {
+	sendErr := b.paced(ctx, round, topic, rate, n, func(intended int64) error {
 		_, err := s.producer.Publish(ctx, s.load.message(intended))
 		return err
 	})
@@ -98,11 +120,11 @@ func (b *bench) latencyRound(ctx context.Context, bus *leat.Bus, round int, topi
 	return h, errors.Join(sendErr, b.finish(topic, s), bus.DeleteTopic(ctx, topic))
 }
 
-// paced sends n messages at latencyRate and makes the run invalid if a round that counts could not
+// paced sends n messages at a rate and makes the run invalid if a round that counts could not
 // keep up.
-func (b *bench) paced(ctx context.Context, round int, name string, n int64,
+func (b *bench) paced(ctx context.Context, round int, name string, perSec, n int64,
 	send func(intended int64) error) error {
-	pacer := NewPacer(b.clock, latencyRate)
+	pacer := NewPacer(b.clock, perSec)
 	start := b.clock.Mono()
 	for i := range n {
 		if err := send(pacer.Wait()); err != nil {
@@ -113,14 +135,14 @@ func (b *bench) paced(ctx context.Context, round int, name string, n int64,
 		}
 	}
 	rate := perSecond(n, b.clock.Mono()-start)
-	if round > warmUp && rate < latencyRate*(1-rateSlack) {
-		b.report.problem("%s: sent %.0f msgs/s of %d intended", name, rate, latencyRate)
+	if round > warmUp && rate < float64(perSec)*(1-rateSlack) {
+		b.report.problem("%s: sent %.0f msgs/s of %d intended", name, rate, perSec)
 	}
 	return nil
 }
 
 // channelRound is the floor of waking somebody: the same sender, a channel, a blocked receiver.
-func (b *bench) channelRound(ctx context.Context, round int, n int64) *Histogram {
+func (b *bench) channelRound(ctx context.Context, round int, rate, n int64) *Histogram {
 	h := NewHistogram()
 	channel := make(chan int64, 1)
 	var receiver sync.WaitGroup
@@ -133,7 +155,7 @@ func (b *bench) channelRound(ctx context.Context, round int, n int64) *Histogram
 		}
 	})
 	// An interrupted run ends here too, and its caller sees that.
-	_ = b.paced(ctx, round, "channel", n, func(intended int64) error {
+	_ = b.paced(ctx, round, "channel", rate, n, func(intended int64) error {
 		channel <- intended
 		return nil
 	})

@@ -44,6 +44,7 @@ func TestColdPagesAreNeverTouched(t *testing.T) {
 
 	// The control: without the window the same read does touch them, and gets an error, not a crash.
 	s.opts.HotBytes = 1 << 40
+	seg.unmapped.Store(0)
 	_, err = readValues(l)
 	wantCode(t, "read of a page that is gone", err, core.CodeIO)
 	wantCode(t, "append after it", appendValue(l, "x"), core.CodeLogFenced)

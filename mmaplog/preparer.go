@@ -11,7 +11,8 @@ var errNotExist = fs.ErrNotExist
 
 const (
 	firstWindow = 16 << 10 // prefaulted ahead of an idle log's end
-	lastWindow  = 8 << 20  // and of a busy one's
+	lastWindow  = 16 << 20 // and of a busy one's
+	windowStep  = 1 << 20  // prefaulted in one call, so that a writer on its heels profits soon
 	rest        = time.Millisecond
 )
 
@@ -169,16 +170,23 @@ func (p *preparer) extendWindow(r windowRequest) {
 		return
 	}
 	defer res.unpin()
-	lo := r.seg.nudges.populated.Load()
-	hi := min(max(lo, r.pos)+window, r.seg.header.dataEnd)
-	if res.region == nil || lo >= hi {
+	if res.region == nil {
 		return
 	}
-	if err := res.region.Populate(lo, hi); err != nil {
-		p.store.opts.Logger.Warn("cannot prefault", "segment", r.seg.path, "err", err)
-		return
+	// The writer goes on meanwhile: the window is filled up to where it is at the end, so that a burst
+	// after a pause finds a whole one.
+	for {
+		lo := max(r.seg.nudges.populated.Load(), r.seg.published.Load())
+		hi := min(lo+windowStep, r.seg.published.Load()+window, r.seg.header.dataEnd)
+		if lo >= hi {
+			return
+		}
+		if err := res.region.Populate(lo, hi); err != nil {
+			p.store.opts.Logger.Warn("cannot prefault", "segment", r.seg.path, "err", err)
+			return
+		}
+		r.seg.nudges.populated.Store(hi)
 	}
-	r.seg.nudges.populated.Store(hi)
 }
 
 // makeSpare prepares the next segment of l, slowly unless the writer waits for it.

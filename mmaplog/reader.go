@@ -191,10 +191,12 @@ func (r *Reader) nextSegment() (run []byte, more bool, err error) {
 	return nil, true, nil
 }
 
-// hot gives the pinned map if the bytes at the cursor were written by this process and are recent.
+// hot gives the pinned map if the bytes at the cursor were written by this process, are recent, and no
+// sync has taken their pages out of the page tables: those cost a fault each, which is more than the
+// system call.
 func (r *Reader) hot() *resource {
 	s := r.seg
-	if r.pos < s.hotFrom || r.log.writtenBytes()-(s.cum+r.pos) > r.log.store.opts.HotBytes {
+	if r.pos < max(s.hotFrom, s.unmapped.Load()) || r.log.writtenBytes()-(s.cum+r.pos) > r.log.store.opts.HotBytes {
 		return nil
 	}
 	res := s.pinned()

@@ -20,6 +20,7 @@ type segment struct {
 
 	published   atomic.Int64 // position behind the last frame readers may see
 	synced      atomic.Int64 // position behind the last byte known durable; moved by the sync round
+	unmapped    atomic.Int64 // a sync took the pages below it out of the page tables
 	entrySynced atomic.Bool  // header and folder entry are durable
 	sealed      atomic.Bool  // a later segment exists and published is final
 	live        atomic.Pointer[resource]

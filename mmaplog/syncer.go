@@ -11,6 +11,9 @@ import (
 // syncWorkers bounds how many logs are synced at the same time.
 const syncWorkers = 8
 
+// pageBytes is the smallest page there is.
+const pageBytes = 4 << 10
+
 // staleLooks is how often a round without news looks for an end that is on its way: microseconds,
 // where a store takes a few hundred nanoseconds to come out.
 const staleLooks = 50
@@ -258,6 +261,7 @@ func (l *Log) syncSegment(s *segment) error {
 	}
 	defer res.unpin()
 	to := s.published.Load()
+	s.unmapped.Store(to &^ (pageBytes - 1))
 	var err error
 	switch {
 	case res.region == nil:

@@ -62,3 +62,25 @@ func BenchmarkBus(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "Mmsg/s")
 }
+
+// BenchmarkPublish publishes and waits for the receipt at level page: the whole path on one goroutine.
+func BenchmarkPublish(b *testing.B) {
+	bus, err := Open(b.Context(), b.TempDir(), WithTopic("t", leat.TopicConfig{
+		Ack: leat.AckPage, RetentionBytes: 256 << 20,
+	}))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer bus.Close()
+	p, err := bus.Producer("t")
+	if err != nil {
+		b.Fatal(err)
+	}
+	key, value := make([]byte, 8), make([]byte, 64)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := p.Publish(b.Context(), leat.Message{Key: key, Value: value}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"time"
+
 	"github.com/leatbus/leat/core"
 )
 
@@ -13,6 +15,22 @@ type journal struct {
 	done    []outcome // of this step, in publish order
 	input   core.PartitionInput
 	effects core.Effects
+
+	wallOffset int64 // wall time minus monotonic time, as of lookedAt
+	lookedAt   int64 // monotonic
+}
+
+// wallEvery is how often the journal looks at the wall clock. In between it adds the monotonic time,
+// which takes half as long to read, and there is one reading per step.
+const wallEvery = int64(10 * time.Millisecond)
+
+// now is the wall time in nanoseconds since 1970; a step of the clock shows wallEvery later.
+func (j *journal) now() int64 {
+	mono := j.shard.clock.Mono()
+	if j.lookedAt == 0 || mono-j.lookedAt > wallEvery {
+		j.wallOffset, j.lookedAt = j.shard.clock.Now()-mono, mono
+	}
+	return mono + j.wallOffset
 }
 
 // outcome is what became of one entry, and whom to tell.
@@ -41,7 +59,7 @@ func (j *journal) step() bool {
 			break
 		}
 		if taken == 0 {
-			now = j.shard.clock.Now()
+			now = j.now()
 		}
 		taken += j.append(entry, now)
 	}

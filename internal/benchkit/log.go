@@ -18,8 +18,9 @@ import (
 // a disk can follow.
 const (
 	logTopic       = 1
-	burstBytes     = 4 << 20
-	burstsPerRound = 8
+	burstBytes     = 1 << 20
+	sustainedBytes = 256 << 20
+	burstsPerRound = 32
 	appenders      = 64
 )
 
@@ -107,7 +108,7 @@ func (b *bench) appendRounds(ctx context.Context, log *mmaplog.Log, floor *copyF
 	frame := make([]byte, core.FrameHeaderSize+b.Size)
 	perBurst := max(1, burstBytes/len(frame))
 	next := int64(0)
-	var appends, copies samples
+	var appends, sustained, copies samples
 	err := interleave(ctx, b.Rounds, func(round int) error {
 		b.progress("append %d B at page, round %d", b.Size, round+1)
 		if round == warmUp {
@@ -120,6 +121,12 @@ func (b *bench) appendRounds(ctx context.Context, log *mmaplog.Log, floor *copyF
 			return b.appendBurst(log, record, perBurst, &next)
 		})
 		appends.add(round, rate)
+		if err != nil {
+			return err
+		}
+		n := sustainedBytes / len(frame)
+		nanos, err := b.appendBurst(log, record, n, &next)
+		sustained.add(round, perSecond(int64(n), nanos))
 		return err
 	}, func(round int) error {
 		rate, err := b.bursts(ctx, burstsPerRound, perBurst, func() (int64, error) {
@@ -132,10 +139,14 @@ func (b *bench) appendRounds(ctx context.Context, log *mmaplog.Log, floor *copyF
 	row.against("records/s, "+floor.name, copies)
 	row.Note = fmt.Sprintf("median of %d bursts of %d MiB in each round; a frame, a checksum and a publish "+
 		"per record", burstsPerRound, burstBytes>>20)
+	row = b.report.row(fmt.Sprintf("append %d B one by one, sustained", b.Size), "page", "records/s", sustained)
+	row.against("records/s, "+floor.name, copies)
+	row.Note = fmt.Sprintf("%d MiB in each round without a rest, segments prepared and synced beside it",
+		sustainedBytes>>20)
 	return next, err
 }
 
-// bursts runs a burst of n records so many times, with rests of a fiftieth of For between, and gives
+// bursts runs a burst of n records so many times, with rests of a two hundredth of For between, and gives
 // the median of their rates: a burst lasts a fraction of a millisecond, and one that lost its
 // processor says nothing.
 func (b *bench) bursts(ctx context.Context, times, n int, burst func() (nanos int64, err error)) (
@@ -147,7 +158,7 @@ func (b *bench) bursts(ctx context.Context, times, n int, burst func() (nanos in
 			return 0, err
 		}
 		rates[i] = perSecond(int64(n), nanos)
-		if err := clock.Sleep(ctx, b.clock, b.For/50); err != nil {
+		if err := clock.Sleep(ctx, b.clock, b.For/200); err != nil {
 			return 0, err
 		}
 	}
@@ -173,7 +184,7 @@ func (b *bench) appendBurst(log *mmaplog.Log, record []byte, n int, next *int64)
 // readRounds reads the newest 64 MiB in order and checks every record.
 func (b *bench) readRounds(ctx context.Context, log *mmaplog.Log, floor *copyFloor, end int64) error {
 	size := int64(core.FrameHeaderSize + b.Size)
-	from := max(log.Start(), end-(48<<20)/size)
+	from := log.Start() // where a segment starts, so that nothing is looked up
 	var reads, copies samples
 	chunk := make([]byte, 64<<10)
 	err := interleave(ctx, b.Rounds, func(round int) error {

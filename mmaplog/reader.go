@@ -196,7 +196,8 @@ func (r *Reader) nextSegment() (run []byte, more bool, err error) {
 // system call.
 func (r *Reader) hot() *resource {
 	s := r.seg
-	if r.pos < max(s.hotFrom, s.unmapped.Load()) || r.log.writtenBytes()-(s.cum+r.pos) > r.log.store.opts.HotBytes {
+	if r.pos < max(s.hotFrom, s.unmapped.Load()) ||
+		r.log.writtenBytes()-(s.cum+r.pos) > r.log.store.opts.HotBytes {
 		return nil
 	}
 	res := s.pinned()

@@ -29,6 +29,7 @@ type syncState struct {
 	// Owned by the round; rounds of one log do not overlap.
 	fenceTold  bool
 	dirsSynced bool // the folders above the log's own
+	started    bool // a segment became durable with its folder entry in this round
 }
 
 type roundPhase uint8
@@ -218,6 +219,10 @@ func (l *Log) moveDurable(end int64, index uint64, bytes int64) (news bool) {
 	l.marks.durableEnd.Store(end)
 	l.marks.durableIndex.Store(index)
 	l.marks.durableBytes.Store(bytes)
+	if l.round.started {
+		l.round.started = false
+		l.askRetention() // after the mark moved: what is older than the new segment may go only then
+	}
 	l.opts.Durable(end, nil)
 	return true
 }
@@ -279,7 +284,7 @@ func (l *Log) syncSegment(s *segment) error {
 			return err
 		}
 		s.entrySynced.Store(true)
-		l.askRetention()
+		l.round.started = true
 	}
 	s.synced.Store(to)
 	return nil

@@ -124,7 +124,7 @@ func (b *bench) appendRounds(ctx context.Context, log *mmaplog.Log, floor *copyF
 		if err != nil {
 			return err
 		}
-		n := sustainedBytes / len(frame)
+		n := int(min(b.For, time.Second)/time.Millisecond) * sustainedBytes / 1000 / len(frame)
 		nanos, err := b.appendBurst(log, record, n, &next)
 		sustained.add(round, perSecond(int64(n), nanos))
 		return err
@@ -141,7 +141,7 @@ func (b *bench) appendRounds(ctx context.Context, log *mmaplog.Log, floor *copyF
 		"per record", burstsPerRound, burstBytes>>20)
 	row = b.report.row(fmt.Sprintf("append %d B one by one, sustained", b.Size), "page", "records/s", sustained)
 	row.against("records/s, "+floor.name, copies)
-	row.Note = fmt.Sprintf("%d MiB in each round without a rest, segments prepared and synced beside it",
+	row.Note = fmt.Sprintf("up to %d MiB in each round without a rest, segments prepared and synced beside it",
 		sustainedBytes>>20)
 	return next, err
 }

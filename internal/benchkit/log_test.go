@@ -18,7 +18,8 @@ func TestLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkReport(t, report, "append 256 B one by one", "append 256 B one by one, sustained",
-		"read 256 B in order, checked", "durable append, one at a time", "durable append, 64 at a time", "records per sync, 64 appenders")
+		"read 256 B in order, checked", "durable append, one at a time", "durable append, 64 at a time",
+		"records per sync, 64 appenders")
 	checkEmpty(t, dir)
 	if perSync := report.Rows[5].Value; perSync < 1 {
 		t.Errorf("records per sync = %v; want at least 1", perSync)

@@ -50,7 +50,7 @@ type answers struct {
 
 	// The following belongs to the producer's actor.
 	head    uint32 // lowest ticket not answered
-	batch   []answered
+	batch   []called
 	topic   string
 	onPanic func(any)
 }
@@ -62,7 +62,14 @@ type answerSlot struct {
 	answered bool // owned by the actor
 }
 
-// answered is a completion with what its slot held, ready to be called.
+// called is what a completion's slot held; the rest is still in the run.
+type called struct {
+	call func(leat.Receipt, error)
+	err  error
+	at   int // of the completion in the run
+}
+
+// answered is an answer ready to be given.
 type answered struct {
 	call    func(leat.Receipt, error)
 	err     error
@@ -202,7 +209,7 @@ func (a *answers) Answer(run *actors.Batch[actors.Completion]) {
 		}
 		slot := &a.slots[c.Ticket%answerRing]
 		if slot.call != nil {
-			a.batch = append(a.batch, a.answered(c, slot))
+			a.batch = append(a.batch, called{slot.call, slot.err, i})
 		}
 		slot.call, slot.err, slot.answered = nil, nil, true
 	}
@@ -214,21 +221,20 @@ func (a *answers) Answer(run *actors.Batch[actors.Completion]) {
 	a.done.Store(done)
 	a.makeRoom()
 	for i := range a.batch {
-		a.callBack(&a.batch[i])
+		b := &a.batch[i]
+		a.callBack(&answered{call: b.call, err: b.err, receipt: a.receipt(run.At(b.at))})
 	}
 	clear(a.batch)
 	a.batch = a.batch[:0]
 	a.takeAside()
 }
 
-func (a *answers) answered(c *actors.Completion, slot *answerSlot) answered {
-	r := answered{call: slot.call, err: slot.err}
-	if !c.Failed {
-		r.receipt = leat.Receipt{
-			Topic: a.topic, Partition: c.Partition, Offset: c.Offset, Time: time.Unix(0, c.Time),
-		}
+// receipt is what a completion says to the caller.
+func (a *answers) receipt(c *actors.Completion) leat.Receipt {
+	if c.Failed {
+		return leat.Receipt{}
 	}
-	return r
+	return leat.Receipt{Topic: a.topic, Partition: c.Partition, Offset: c.Offset, Time: time.Unix(0, c.Time)}
 }
 
 // callBack runs one callback. A panic in it is the user's; it is reported and costs no other answer.

@@ -26,7 +26,9 @@ type SubscribeOptions struct {
 // SubscribeOption is one option of Bus.Subscribe.
 type SubscribeOption func(*SubscribeOptions)
 
-// Group joins a stream group: each partition is read by one member, in order, at least once.
+// Group joins a stream group: each partition is read by one member, in order, at least once. When
+// members come or go, a member that has to give a partition up has 10 s to ack what it was given of
+// it; after that it is fenced, its partitions move, and its messages are delivered again.
 func Group(name string) SubscribeOption { return func(o *SubscribeOptions) { o.Group = name } }
 
 // From sets where to start; with a group it counts only where no commit exists. The default is

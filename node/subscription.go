@@ -14,7 +14,6 @@ import (
 
 const (
 	loopSpins  = 100 // looks at the marks before a loop lets others run
-	spinSpins  = 500 // the same for a subscription that spins
 	loopYields = 50  // times it does so before it sleeps
 )
 
@@ -164,11 +163,7 @@ func (s *subscription) pending() bool {
 
 // pause waits a little: it spins, then yields, then sleeps until there may be something.
 func (s *subscription) pause(ctx context.Context, idle int) error {
-	spins := loopSpins
-	if s.options.Spin {
-		spins = spinSpins
-	}
-	for range spins {
+	for range loopSpins {
 		if s.pending() {
 			return nil
 		}

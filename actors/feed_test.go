@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -526,11 +527,11 @@ func TestFeedAllocates(t *testing.T) {
 		}
 		sent += 2_000
 		for got.Load() != sent {
-			<-time.After(time.Microsecond)
+			runtime.Gosched() // a timer would count among the allocations
 		}
 	}
 	round()
-	if perMessage := testing.AllocsPerRun(10, round) / 2_000; perMessage > 0.05 {
+	if perMessage := testing.AllocsPerRun(10, round) / 2_000; perMessage > 0.005 { // goroutine starts
 		t.Errorf("%.3f allocations per message, want 0", perMessage)
 	}
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"runtime"
 
 	"github.com/leatbus/leat/core"
 )
@@ -95,7 +96,7 @@ func (n *Node) failWaiting() {
 		}
 		p.setFault(core.NewError(core.CodeClosed, p.op("publish to"), nil))
 		for !p.shard.tryLock() {
-			// The Syncer's last news is being settled; it takes microseconds.
+			runtime.Gosched() // the Syncer's last news is being settled; it takes microseconds
 		}
 		p.shard.journal.answerWaiting(p)
 		p.shard.lock.Store(false)

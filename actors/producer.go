@@ -32,10 +32,7 @@ type FlushProducer struct {
 func (m FlushProducer) Abandoned(err error) { m.Reply.Abandoned(err) }
 
 // CloseProducer asks a producer's actor to fail its flushes and to take no new ones.
-type CloseProducer struct{ Reply Reply[struct{}] }
-
-// Abandoned tells the caller that the actor stopped first.
-func (m CloseProducer) Abandoned(err error) { m.Reply.Abandoned(err) }
+type CloseProducer struct{}
 
 // producerActor answers publishes and owns the flushes that wait for them.
 type producerActor struct {
@@ -66,7 +63,6 @@ func (a *producerActor) Receive(ctx Context) {
 			f.Abandoned(core.NewError(core.CodeClosed, "flush producer", nil))
 		}
 		a.flushes = nil
-		m.Reply.Answer(struct{}{}, nil)
 	}
 }
 

@@ -21,8 +21,9 @@ func (t *Topic) Internal() bool { return t.ID < FirstTopicID }
 // internalSegmentBytes keeps the internal topics small: their owners write a snapshot at each roll.
 const internalSegmentBytes = 1 << 20
 
-func internalTopic(id uint64, name string, partitions int) *Topic {
-	config := TopicConfig{Partitions: partitions, Ack: AckDisk, SegmentBytes: internalSegmentBytes}
+// Commits are published at the level of their data topic, so their own topic asks for the least.
+func internalTopic(id uint64, name string, partitions int, level Ack) *Topic {
+	config := TopicConfig{Partitions: partitions, Ack: level, SegmentBytes: internalSegmentBytes}
 	return &Topic{ID: id, Name: name, Config: config.WithDefaults()}
 }
 
@@ -41,8 +42,8 @@ type Catalogue struct {
 // NewCatalogue holds the internal topics only.
 func NewCatalogue() *Catalogue {
 	c := &Catalogue{byID: make(map[uint64]*Topic), byName: make(map[string]*Topic), nextID: FirstTopicID}
-	c.put(internalTopic(MetaTopicID, MetaTopic, 1))
-	c.put(internalTopic(GroupTopicID, GroupsTopic, GroupsPartitions))
+	c.put(internalTopic(MetaTopicID, MetaTopic, 1, AckDisk))
+	c.put(internalTopic(GroupTopicID, GroupsTopic, GroupsPartitions, AckPage))
 	return c
 }
 

@@ -53,12 +53,14 @@ func TestCatalogueInternalTopics(t *testing.T) {
 	for name, want := range map[string]struct {
 		id         uint64
 		partitions int
-	}{"__meta": {1, 1}, "__groups": {2, 16}} {
+		level      Ack // as docs/format.md says
+	}{"__meta": {1, 1, AckDisk}, "__groups": {2, 16, AckPage}} {
 		topic, ok := c.ByName(name)
 		if !ok || topic.ID != want.id || topic.Config.Partitions != want.partitions || !topic.Internal() {
 			t.Errorf("ByName(%q) = %+v, %v", name, topic, ok)
 		}
-		if topic.Config.Ack != AckDisk || topic.Config.RetentionBytes != 0 || topic.Config.Validate(name) != nil {
+		if topic.Config.Ack != want.level || topic.Config.RetentionBytes != 0 ||
+			topic.Config.Validate(name) != nil {
 			t.Errorf("%s: config %+v", name, topic.Config)
 		}
 		_, err := c.Delete(name)

@@ -8,20 +8,15 @@ import (
 	"github.com/leatbus/leat/core"
 )
 
-// internalSegmentBytes keeps the internal topics small: they are cut only behind a snapshot, which
-// is written at each roll.
-const internalSegmentBytes = 1 << 20
-
 // openInternal opens the internal topics, which no catalogue lists.
 func (n *Node) openInternal() error {
-	n.meta = n.AddTopic(core.MetaTopicID, core.MetaTopic, core.TopicConfig{
-		Partitions: 1, Ack: core.AckDisk, SegmentBytes: internalSegmentBytes,
-		MaxRecordBytes: core.DefaultRecordBytes,
-	}).(*topic)
-	groups := n.AddTopic(core.GroupTopicID, core.GroupsTopic, core.TopicConfig{
-		Partitions: core.GroupsPartitions, Ack: core.AckPage, SegmentBytes: internalSegmentBytes,
-		MaxRecordBytes: core.DefaultRecordBytes,
-	}).(*topic)
+	known := core.NewCatalogue()
+	add := func(id uint64) *topic {
+		t, _ := known.ByID(id) // every catalogue has them
+		return n.AddTopic(t.ID, t.Name, t.Config).(*topic)
+	}
+	n.meta = add(core.MetaTopicID)
+	groups := add(core.GroupTopicID)
 	n.metaWriter = n.newProducer(n.meta, leat.ProducerOptions{})
 	n.commits = newCommitWriter(n, groups)
 	for _, t := range []*topic{n.meta, groups} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 
+	"github.com/leatbus/leat/actors"
 	"github.com/leatbus/leat/core"
 )
 
@@ -70,11 +71,16 @@ func (n *Node) drainProducers(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// retireProducers makes publishers that come from now on answer themselves.
+// retireProducers makes publishers that come from now on answer themselves, and fails flushes that
+// still wait: what they wait for may hang in the disk.
 func (n *Node) retireProducers() {
 	for _, p := range *n.producers.Load() {
-		if p != nil {
-			p.answers.retire(true)
+		if p == nil {
+			continue
+		}
+		p.answers.retire(true)
+		if p.answers.pid != nil {
+			n.system.Send(p.answers.pid, actors.CloseProducer{})
 		}
 	}
 }

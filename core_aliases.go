@@ -64,6 +64,23 @@ var (
 	ErrVersionTooNew    = core.ErrVersionTooNew
 	ErrFenced           = core.ErrFenced
 	ErrOffsetOutOfRange = core.ErrOffsetOutOfRange
+	ErrPartitionUnknown = core.ErrPartitionUnknown
+	ErrProducerFenced   = core.ErrProducerFenced
+	ErrTailLost         = core.ErrTailLost
+	ErrUnavailable      = core.ErrUnavailable
+	ErrNotLeader        = core.ErrNotLeader
+	ErrProtocol         = core.ErrProtocol
+	ErrUnsupported      = core.ErrUnsupported
+	ErrDraining         = core.ErrDraining
+	ErrLimited          = core.ErrLimited
+	ErrNotEmbedded      = core.ErrNotEmbedded
+	ErrWrongNode        = core.ErrWrongNode
+	ErrUntrusted        = core.ErrUntrusted
+	ErrDenied           = core.ErrDenied
+	ErrInsecure         = core.ErrInsecure
+	ErrGroupNotFound    = core.ErrGroupNotFound
+	ErrGroupActive      = core.ErrGroupActive
+	ErrInvalidConfig    = core.ErrInvalidConfig
 )
 
 // Retryable reports whether the same call may succeed later without a change by the caller.

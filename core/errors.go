@@ -8,7 +8,8 @@ import (
 )
 
 // Code numbers an error for ever: it is never reused and never changes its meaning. The thousands
-// give the class: 1 configuration, 2 topics and producing, 3 storage, 6 groups, 7 actors, 9 bugs.
+// give the class: 1 configuration, 2 topics and producing, 3 storage, 4 network and cluster, 5 access,
+// 6 groups, 7 actors, 9 bugs.
 type Code uint16
 
 // Every error a user can meet.
@@ -27,6 +28,7 @@ const (
 	CodeOutOfSequence    Code = 2010
 	CodeProducerFenced   Code = 2011
 	CodePartitionUnknown Code = 2012
+	CodeTailLost         Code = 2013
 	CodeStorageFull      Code = 3001
 	CodeLogFenced        Code = 3002
 	CodeCorrupt          Code = 3003
@@ -35,9 +37,21 @@ const (
 	CodePermission       Code = 3006
 	CodeIO               Code = 3007
 	CodeOffsetOutOfRange Code = 3008
+	CodeUnavailable      Code = 4001
+	CodeNotLeader        Code = 4002
+	CodeProtocol         Code = 4003
+	CodeUnsupported      Code = 4004
+	CodeDraining         Code = 4005
+	CodeLimited          Code = 4006
+	CodeNotEmbedded      Code = 4007
+	CodeWrongNode        Code = 4008
+	CodeUntrusted        Code = 5001
+	CodeDenied           Code = 5002
+	CodeInsecure         Code = 5003
 	CodeFenced           Code = 6001
 	CodeGroupNotFound    Code = 6002
 	CodeUnknownMember    Code = 6003
+	CodeGroupActive      Code = 6004
 	CodeHandlerFailed    Code = 7001
 	CodeInternal         Code = 9001
 )
@@ -86,6 +100,8 @@ var Codes = []CodeInfo{
 		"stop this instance: another one runs with its id", false, 1},
 	{CodePartitionUnknown, "PARTITION_UNKNOWN", "the topic has no such partition",
 		"use a partition from 0 to the topic's partitions minus one", false, 3},
+	{CodeTailLost, "TAIL_LOST", "a power cut took acknowledged records of this producer",
+		"publish again what the message names, or use level disk, which a power cut does not touch", false, 1},
 	{CodeStorageFull, "STORAGE_FULL", "the disk is full",
 		"free space or lower RetentionBytes; reading goes on, and publishing resumes when there is room", true, 1},
 	{CodeLogFenced, "LOG_FENCED", "a write or sync failed, so the partition takes no more appends",
@@ -103,12 +119,37 @@ var Codes = []CodeInfo{
 		"check the disk (dmesg); reads of other partitions go on", false, 1},
 	{CodeOffsetOutOfRange, "OFFSET_OUT_OF_RANGE", "the offset is not in the log",
 		"read from leat.Earliest, or from an offset within the range the message names", false, 3},
+	{CodeUnavailable, "UNAVAILABLE", "the node cannot be reached",
+		"check the address and that leat serve runs there; the client goes on trying by itself", true, 4},
+	{CodeNotLeader, "NOT_LEADER", "another node has the partition",
+		"ask the node that the message names; clients of leat.Dial do so by themselves", true, 4},
+	{CodeProtocol, "PROTOCOL", "the other side broke the protocol",
+		"check that both sides are Leat and of matching versions (leat version)", false, 1},
+	{CodeUnsupported, "UNSUPPORTED", "the other side does not support this",
+		"update the older side (leat version tells which)", false, 1},
+	{CodeDraining, "DRAINING", "the node is shutting down",
+		"wait for its restart; the client goes on by itself", true, 4},
+	{CodeLimited, "LIMITED", "a limit of the server is reached",
+		"close what is not needed, or raise the limit that the message names", true, 1},
+	{CodeNotEmbedded, "NOT_EMBEDDED", "the bus does not live in this process",
+		"serve the bus that node.Open returned", false, 2},
+	{CodeWrongNode, "WRONG_NODE", "the folder or peer belongs to another node",
+		"check --node, --peers and --data: a folder keeps the id it was first opened with", false, 2},
+	{CodeUntrusted, "UNTRUSTED", "the certificate of the other side is not trusted",
+		"give the CA with --tls-ca, or on this machine use the same user (or LEAT_CONFIG_DIR) on both sides",
+		false, 5},
+	{CodeDenied, "DENIED", "access denied",
+		"give a client certificate that the server's --tls-client-ca signed (--tls-cert, --tls-key)", false, 5},
+	{CodeInsecure, "INSECURE", "refused to serve beyond this machine without access control",
+		"give --tls-cert, --tls-key and --tls-client-ca (leat cert makes them), or listen on 127.0.0.1", false, 2},
 	{CodeFenced, "FENCED", "this member was replaced in its group",
 		"its partitions belong to another member: subscribe again to rejoin", false, 1},
 	{CodeGroupNotFound, "GROUP_NOT_FOUND", "the group does not exist",
 		"a group exists from its first subscription on; list them with bus.Groups", false, 3},
 	{CodeUnknownMember, "UNKNOWN_MEMBER", "the group does not know this member",
 		"subscribe again to rejoin", false, 1},
+	{CodeGroupActive, "GROUP_ACTIVE", "the group has members",
+		"stop its members first: what they read and ack would undo the change", true, 1},
 	{CodeHandlerFailed, "HANDLER_FAILED", "a handler failed on a message",
 		"the message is tried again with a growing pause; fix the handler or skip the message", true, 1},
 	{CodeInternal, "INTERNAL", "a broken invariant in Leat",
@@ -124,6 +165,10 @@ func (c Code) Info() CodeInfo {
 	}
 	return CodeInternal.Info()
 }
+
+// QUIC is the application error code of a stream or connection that ends because of the error: the
+// number of the code. 0, which is no code, means a normal end (RFC 9000 §20.2).
+func (c Code) QUIC() uint64 { return uint64(c) }
 
 // String gives the form logs and pages use, as in LEAT-2003.
 func (c Code) String() string { return "LEAT-" + strconv.Itoa(int(c)) }
@@ -219,6 +264,7 @@ var (
 	ErrOutOfSequence    = NewError(CodeOutOfSequence, "", nil)
 	ErrProducerFenced   = NewError(CodeProducerFenced, "", nil)
 	ErrPartitionUnknown = NewError(CodePartitionUnknown, "", nil)
+	ErrTailLost         = NewError(CodeTailLost, "", nil)
 	ErrStorageFull      = NewError(CodeStorageFull, "", nil)
 	ErrLogFenced        = NewError(CodeLogFenced, "", nil)
 	ErrCorrupt          = NewError(CodeCorrupt, "", nil)
@@ -227,9 +273,21 @@ var (
 	ErrPermission       = NewError(CodePermission, "", nil)
 	ErrIO               = NewError(CodeIO, "", nil)
 	ErrOffsetOutOfRange = NewError(CodeOffsetOutOfRange, "", nil)
+	ErrUnavailable      = NewError(CodeUnavailable, "", nil)
+	ErrNotLeader        = NewError(CodeNotLeader, "", nil)
+	ErrProtocol         = NewError(CodeProtocol, "", nil)
+	ErrUnsupported      = NewError(CodeUnsupported, "", nil)
+	ErrDraining         = NewError(CodeDraining, "", nil)
+	ErrLimited          = NewError(CodeLimited, "", nil)
+	ErrNotEmbedded      = NewError(CodeNotEmbedded, "", nil)
+	ErrWrongNode        = NewError(CodeWrongNode, "", nil)
+	ErrUntrusted        = NewError(CodeUntrusted, "", nil)
+	ErrDenied           = NewError(CodeDenied, "", nil)
+	ErrInsecure         = NewError(CodeInsecure, "", nil)
 	ErrFenced           = NewError(CodeFenced, "", nil)
 	ErrGroupNotFound    = NewError(CodeGroupNotFound, "", nil)
 	ErrUnknownMember    = NewError(CodeUnknownMember, "", nil)
+	ErrGroupActive      = NewError(CodeGroupActive, "", nil)
 	ErrHandlerFailed    = NewError(CodeHandlerFailed, "", nil)
 	ErrInternal         = NewError(CodeInternal, "", nil)
 )

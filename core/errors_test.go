@@ -80,9 +80,11 @@ func TestEveryCodeHasRowAndSentinel(t *testing.T) {
 func TestSentinelsCarryTheirCode(t *testing.T) {
 	all := []*Error{ErrInvalidConfig, ErrConfigMismatch, ErrInvalidName, ErrTopicExists, ErrTopicNotFound,
 		ErrRecordTooLarge, ErrInvalidRecord, ErrMixedPartitions, ErrFull, ErrClosed, ErrLevelUnavailable,
-		ErrOutOfSequence, ErrProducerFenced, ErrPartitionUnknown, ErrStorageFull, ErrLogFenced, ErrCorrupt,
-		ErrLocked, ErrVersionTooNew, ErrPermission, ErrIO, ErrOffsetOutOfRange, ErrFenced, ErrGroupNotFound,
-		ErrUnknownMember, ErrHandlerFailed, ErrInternal}
+		ErrOutOfSequence, ErrProducerFenced, ErrPartitionUnknown, ErrTailLost, ErrStorageFull, ErrLogFenced, ErrCorrupt,
+		ErrLocked, ErrVersionTooNew, ErrPermission, ErrIO, ErrOffsetOutOfRange, ErrUnavailable,
+		ErrNotLeader, ErrProtocol, ErrUnsupported, ErrDraining, ErrLimited, ErrNotEmbedded, ErrWrongNode,
+		ErrUntrusted, ErrDenied, ErrInsecure, ErrFenced, ErrGroupNotFound,
+		ErrUnknownMember, ErrGroupActive, ErrHandlerFailed, ErrInternal}
 	if len(all) != len(Codes) {
 		t.Fatalf("%d sentinels, %d codes", len(all), len(Codes))
 	}

@@ -2,7 +2,7 @@ package leat
 
 import "context"
 
-// Backend is what carries a Bus: the embedded node, and later the QUIC client. Implementations are
+// Backend is what carries a Bus: the embedded node, or the QUIC client. Implementations are
 // safe for any number of goroutines.
 type Backend interface {
 	// CreateTopic creates a topic durably, or answers ErrTopicExists.
@@ -13,6 +13,14 @@ type Backend interface {
 	Topics(ctx context.Context) ([]TopicInfo, error)
 	// Groups lists the consumer groups by name and topic.
 	Groups(ctx context.Context) ([]GroupInfo, error)
+	// AlterTopic changes what of a topic can change, durably.
+	AlterTopic(ctx context.Context, name string, change TopicChange) error
+	// ResetGroup sets where a group without members goes on in every partition of a topic.
+	ResetGroup(ctx context.Context, group, topic string, to Position) error
+	// DeleteGroup forgets the commits of a group without members.
+	DeleteGroup(ctx context.Context, group, topic string) error
+	// Cluster describes the nodes.
+	Cluster(ctx context.Context) (ClusterInfo, error)
 	// OpenProducer opens a producer on a topic that exists.
 	OpenProducer(topic string, o ProducerOptions) (ProducerBackend, error)
 	// OpenSubscription opens a subscription on a topic that exists; o has been checked.

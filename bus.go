@@ -43,13 +43,35 @@ func (b *Bus) Topics(ctx context.Context) ([]TopicInfo, error) { return b.backen
 // Groups lists the consumer groups by name and topic, with their lag.
 func (b *Bus) Groups(ctx context.Context) ([]GroupInfo, error) { return b.backend.Groups(ctx) }
 
+// AlterTopic changes a topic durably; what is nil in change stays. ErrTopicNotFound, or
+// ErrInvalidConfig with field and bound.
+func (b *Bus) AlterTopic(ctx context.Context, name string, change TopicChange) error {
+	return b.backend.AlterTopic(ctx, name, change)
+}
+
+// ResetGroup makes a group go on at a position in every partition of a topic. The group must have no
+// members: ErrGroupActive. ErrGroupNotFound if it has never committed on the topic.
+func (b *Bus) ResetGroup(ctx context.Context, group, topic string, to Position) error {
+	return b.backend.ResetGroup(ctx, group, topic, to)
+}
+
+// DeleteGroup forgets what a group without members has committed on a topic: ErrGroupActive while it
+// has members, ErrGroupNotFound if there is nothing to forget.
+func (b *Bus) DeleteGroup(ctx context.Context, group, topic string) error {
+	return b.backend.DeleteGroup(ctx, group, topic)
+}
+
+// Cluster describes the nodes of the bus, as the one that answers sees them. A bus of one node that is
+// part of no cluster has one node with id 0.
+func (b *Bus) Cluster(ctx context.Context) (ClusterInfo, error) { return b.backend.Cluster(ctx) }
+
 // Producer opens a producer on a topic that exists. Close it, or close the bus.
 func (b *Bus) Producer(topic string, options ...ProducerOption) (*Producer, error) {
 	var o ProducerOptions
 	for _, option := range options {
 		option(&o)
 	}
-	if err := o.Ack.Available(); err != nil {
+	if err := o.validate(); err != nil {
 		return nil, err
 	}
 	backend, err := b.backend.OpenProducer(topic, o)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -75,7 +76,16 @@ func TestProducerOptions(t *testing.T) {
 	if err != nil || f.producer != want {
 		t.Errorf("options %+v, error %v; want %+v", f.producer, err, want)
 	}
+	if _, err := bus.Producer("t", leat.WithID("feed-1")); err != nil || f.producer.ID != "feed-1" {
+		t.Errorf("id %q, error %v; want feed-1", f.producer.ID, err)
+	}
 	f.opened = 0
+	if _, err := bus.Producer("t", leat.WithID("a/b")); !errors.Is(err, leat.ErrInvalidName) {
+		t.Errorf("WithID(a/b): error %v, want ErrInvalidName", err)
+	}
+	if _, err := bus.Producer("t", leat.WithID("x"), leat.WithAck(leat.AckNone)); !errors.Is(err, leat.ErrInvalidConfig) {
+		t.Errorf("WithID at level none: error %v, want ErrInvalidConfig", err)
+	}
 	for _, level := range []leat.Ack{leat.AckRing, leat.AckQuorumPage, leat.AckQuorum, 99} {
 		if _, err := bus.Producer("t", leat.WithAck(level)); !errors.Is(err, leat.ErrLevelUnavailable) {
 			t.Errorf("level %v: error %v, want ErrLevelUnavailable", level, err)
@@ -98,8 +108,16 @@ func TestSubscribeOptions(t *testing.T) {
 		leat.ReadAt(leat.AckPage), leat.Spin())
 	want := leat.SubscribeOptions{Group: "g", From: leat.AtTime(at), AutoAck: true, ReadAt: leat.AckPage,
 		Spin: true}
-	if err != nil || f.subscribe != want {
+	if err != nil || !reflect.DeepEqual(f.subscribe, want) {
 		t.Errorf("options %+v, error %v; want %+v", f.subscribe, err, want)
+	}
+	called := false
+	_, err = bus.Subscribe("t", leat.Group("g"), leat.OnAssign(func(_, _ []int32) { called = true }))
+	if err != nil || f.subscribe.OnAssign == nil {
+		t.Fatalf("OnAssign did not reach the backend, error %v", err)
+	}
+	if f.subscribe.OnAssign(nil, nil); !called {
+		t.Error("the backend got another function than OnAssign was given")
 	}
 	f.opened = 0
 	for _, tt := range []struct {
@@ -112,7 +130,8 @@ func TestSubscribeOptions(t *testing.T) {
 		{"ReadAt none", leat.ReadAt(leat.AckNone), leat.ErrLevelUnavailable},
 		{"ReadAt ring", leat.ReadAt(leat.AckRing), leat.ErrLevelUnavailable},
 		{"ReadAt quorum", leat.ReadAt(leat.AckQuorum), leat.ErrLevelUnavailable},
-		{"AutoAck alone", leat.AutoAck(), &leat.Error{Code: 1001}},
+		{"AutoAck alone", leat.AutoAck(), leat.ErrInvalidConfig},
+		{"OnAssign alone", leat.OnAssign(func(_, _ []int32) {}), leat.ErrInvalidConfig},
 	} {
 		_, err := bus.Subscribe("t", tt.option)
 		if !errors.Is(err, tt.want) || leat.HintFor(err) == "" {

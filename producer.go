@@ -1,6 +1,10 @@
 package leat
 
-import "context"
+import (
+	"context"
+
+	"github.com/leatbus/leat/core"
+)
 
 // Producer publishes to one topic. It is safe for several goroutines; order is kept per partition
 // for calls that follow one another.
@@ -13,6 +17,19 @@ type ProducerOptions struct {
 	Ack         Ack
 	Partitioner Partitioner
 	Full        FullPolicy
+	ID          string
+}
+
+func (o *ProducerOptions) validate() error {
+	if o.ID != "" {
+		if err := core.ValidateName("producer", o.ID); err != nil {
+			return err
+		}
+		if o.Ack == AckNone {
+			return core.Errorf(core.CodeInvalidConfig, "open a producer", "WithID needs answers: want a level above none")
+		}
+	}
+	return o.Ack.Available()
 }
 
 // ProducerOption is one option of Bus.Producer.
@@ -21,6 +38,11 @@ type ProducerOption func(*ProducerOptions)
 // WithAck asks for a level stronger than the topic's; a weaker one is raised to the topic's, but
 // for AckNone, which stores at the topic's level and waits for nothing.
 func WithAck(level Ack) ProducerOption { return func(o *ProducerOptions) { o.Ack = level } }
+
+// WithID names the producer. At most one producer of a name publishes to a topic: opening another one
+// fences the older, whose publishes fail with ErrProducerFenced from then on, also after a restart of the
+// bus. name has the form of a topic's name.
+func WithID(name string) ProducerOption { return func(o *ProducerOptions) { o.ID = name } }
 
 // Partitioner chooses the partition of a message.
 type Partitioner uint8

@@ -21,6 +21,8 @@ type SubscribeOptions struct {
 	AutoAck bool
 	ReadAt  Ack
 	Spin    bool
+	// OnAssign is called by the loop, or nil.
+	OnAssign func(assigned, revoked []int32)
 }
 
 // SubscribeOption is one option of Bus.Subscribe.
@@ -46,6 +48,13 @@ func ReadAt(level Ack) SubscribeOption { return func(o *SubscribeOptions) { o.Re
 // latency and keeps a core busy.
 func Spin() SubscribeOption { return func(o *SubscribeOptions) { o.Spin = true } }
 
+// OnAssign calls f on the goroutine of the loop, between two messages, when partitions were assigned to
+// this member of a group or taken from it: before the first message of an assigned partition, and after
+// the last of a revoked one was acked. f must not keep the slices.
+func OnAssign(f func(assigned, revoked []int32)) SubscribeOption {
+	return func(o *SubscribeOptions) { o.OnAssign = f }
+}
+
 func (o *SubscribeOptions) validate() error {
 	if o.Group != "" {
 		if err := core.ValidateName("group", o.Group); err != nil {
@@ -57,6 +66,9 @@ func (o *SubscribeOptions) validate() error {
 	}
 	if o.AutoAck && o.Group == "" {
 		return core.Errorf(core.CodeInvalidConfig, "subscribe", "AutoAck needs a Group: nothing else keeps acks")
+	}
+	if o.OnAssign != nil && o.Group == "" {
+		return core.Errorf(core.CodeInvalidConfig, "subscribe", "OnAssign needs a Group: without one nothing is assigned")
 	}
 	return nil
 }

@@ -61,6 +61,26 @@ func (n *Node) Groups(ctx context.Context) ([]leat.GroupInfo, error) {
 	return infos, ctx.Err()
 }
 
+// AlterTopic implements leat.Backend.
+func (n *Node) AlterTopic(context.Context, string, leat.TopicChange) error {
+	return core.NewError(core.CodeUnsupported, "alter topic", nil)
+}
+
+// ResetGroup implements leat.Backend.
+func (n *Node) ResetGroup(context.Context, string, string, leat.Position) error {
+	return core.NewError(core.CodeUnsupported, "reset group", nil)
+}
+
+// DeleteGroup implements leat.Backend.
+func (n *Node) DeleteGroup(context.Context, string, string) error {
+	return core.NewError(core.CodeUnsupported, "delete group", nil)
+}
+
+// Cluster implements leat.Backend.
+func (n *Node) Cluster(context.Context) (leat.ClusterInfo, error) {
+	return leat.ClusterInfo{Nodes: []leat.NodeInfo{{Up: true}}}, nil
+}
+
 // Describe implements actors.PartitionShell.
 func (p *partition) Describe() leat.PartitionInfo {
 	return leat.PartitionInfo{

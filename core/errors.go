@@ -179,6 +179,7 @@ type Error struct {
 	Op        string // what was tried and on what, as in `create topic "trades"`
 	Hint      string // what to do; empty means the table's
 	Retryable bool   // set from the table by NewError; the same call may succeed later
+	Node      uint16 // with CodeNotLeader: the node to ask, 0 if unknown
 	Err       error  // the cause, if any
 }
 

@@ -69,7 +69,7 @@ func ErrorOf(err error) (core.Code, ErrorBody) {
 	if !errors.As(err, &e) {
 		return core.CodeInternal, ErrorBody{Cause: err.Error()}
 	}
-	body := ErrorBody{Op: e.Op}
+	body := ErrorBody{Op: e.Op, Node: e.Node}
 	if e.Err != nil {
 		body.Cause = e.Err.Error()
 	}
@@ -88,6 +88,7 @@ func (b *ErrorBody) Error(code core.Code) *core.Error {
 	if b.Hint != "" {
 		e.Hint = b.Hint
 	}
+	e.Node = b.Node
 	return e
 }
 
@@ -97,8 +98,9 @@ type ProducerOpenBody struct {
 	Ack   uint8  `json:"ack"` // a core.Ack; weaker than the topic's is raised to it, but for none
 	// ProducerID is 0 for level none, where nothing is answered or recognised; else above 0.
 	ProducerID int64  `json:"producerId"`
-	Name       string `json:"name,omitempty"` // of WithID: the server gives the epoch and fences older ones
-	Instance   uint64 `json:"instance"`       // random, the same at every reconnect of one producer
+	Name       string `json:"name,omitempty"`   // of WithID: the server gives the epoch and fences older ones
+	Instance   uint64 `json:"instance"`         // random, the same at every reconnect of one producer
+	Resume     bool   `json:"resume,omitempty"` // the node has answered this instance before
 	// Partitions that the client has sent to on an earlier stream.
 	Partitions []ProducerPartition `json:"partitions,omitempty"`
 }

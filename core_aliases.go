@@ -12,6 +12,8 @@ type (
 	Ack = core.Ack
 	// TopicConfig is what a topic is created with.
 	TopicConfig = core.TopicConfig
+	// TopicChange is what Bus.AlterTopic can change; what is nil stays.
+	TopicChange = core.TopicChange
 	// Position says where a subscription starts.
 	Position = core.Position
 	// Error is every error of this API; errors.Is compares its Code.

@@ -39,12 +39,6 @@ type GroupPartition struct {
 	LagRecords int64  // high-water mark − committed offset
 }
 
-// TopicChange is what of a topic can change; what is nil stays.
-type TopicChange struct {
-	RetentionBytes *int64 // as in TopicConfig
-	MaxRecordBytes *int   // as in TopicConfig
-}
-
 // ClusterInfo describes the nodes of a bus at one moment, as one of them sees it.
 type ClusterInfo struct {
 	Name   string // of the cluster; empty for a node that is alone

@@ -15,6 +15,8 @@ type NodeShell interface {
 	Store(record core.CatalogueRecord, snapshot func() []core.CatalogueRecord) error
 	// AddTopic makes the data plane of a topic.
 	AddTopic(id uint64, name string, cfg core.TopicConfig) TopicShell
+	// ChangeTopic makes the data plane of a topic follow a changed configuration.
+	ChangeTopic(topic TopicShell, cfg core.TopicConfig)
 	// RemoveTopic takes it away with its data.
 	RemoveTopic(topic TopicShell) error
 	// Now is the wall time in nanoseconds since 1970.
@@ -39,6 +41,16 @@ type DeleteTopicNamed struct {
 
 // Abandoned tells the caller that the actor stopped first.
 func (m DeleteTopicNamed) Abandoned(err error) { m.Reply.Abandoned(err) }
+
+// AlterTopic asks the node's actor to change what of a topic can change.
+type AlterTopic struct {
+	Name   string
+	Change core.TopicChange
+	Reply  Reply[struct{}]
+}
+
+// Abandoned tells the caller that the actor stopped first.
+func (m AlterTopic) Abandoned(err error) { m.Reply.Abandoned(err) }
 
 // ListTopics asks the node's actor for all topics with their partitions.
 type ListTopics struct{ Reply Reply[[]leat.TopicInfo] }
@@ -85,6 +97,8 @@ func (a *nodeActor) Receive(ctx Context) {
 		m.Reply.Answer(struct{}{}, a.restore(m.Records))
 	case CreateTopic:
 		m.Reply.Answer(struct{}{}, a.create(m.Name, m.Config))
+	case AlterTopic:
+		m.Reply.Answer(struct{}{}, a.alter(m.Name, m.Change))
 	case DeleteTopicNamed:
 		m.Reply.Answer(a.delete(m.Name))
 	case ListTopics:
@@ -125,13 +139,33 @@ func (a *nodeActor) create(name string, cfg core.TopicConfig) error {
 	if err != nil {
 		return err
 	}
-	if err := a.shell.Store(record, a.catalogue.Snapshot); err != nil {
-		return err
-	}
-	if err := a.catalogue.Apply(record); err != nil {
+	if err := a.store(record); err != nil {
 		return err
 	}
 	return a.open(record.ID, name, cfg)
+}
+
+// store makes a planned change durable and then applies it.
+func (a *nodeActor) store(record core.CatalogueRecord) error {
+	if err := a.shell.Store(record, a.catalogue.Snapshot); err != nil {
+		return err
+	}
+	return a.catalogue.Apply(record)
+}
+
+func (a *nodeActor) alter(name string, change core.TopicChange) error {
+	record, err := a.catalogue.Alter(name, change)
+	if err != nil {
+		return err
+	}
+	if err := a.store(record); err != nil {
+		return err
+	}
+	if open, ok := a.topics[record.ID]; ok {
+		topic, _ := a.catalogue.ByID(record.ID) // it was there a moment ago, and this actor alone changes it
+		a.shell.ChangeTopic(open.shell, topic.Config)
+	}
+	return nil
 }
 
 func (a *nodeActor) delete(name string) (uint64, error) {
@@ -139,10 +173,7 @@ func (a *nodeActor) delete(name string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := a.shell.Store(record, a.catalogue.Snapshot); err != nil {
-		return 0, err
-	}
-	if err := a.catalogue.Apply(record); err != nil {
+	if err := a.store(record); err != nil {
 		return 0, err
 	}
 	topic := a.topics[record.ID]

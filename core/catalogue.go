@@ -27,7 +27,7 @@ func internalTopic(id uint64, name string, partitions int, level Ack) *Topic {
 	return &Topic{ID: id, Name: name, Config: config.WithDefaults()}
 }
 
-// Catalogue is the state machine of topics. Create and Delete only plan: they check and give the
+// Catalogue is the state machine of topics. Create, Alter and Delete only plan: they check and give the
 // record of the change. The change happens in Apply, which the shell calls once the record is
 // stored in __meta, one change after the other, and for every stored record when it opens.
 //
@@ -66,6 +66,23 @@ func (c *Catalogue) Create(name string, cfg TopicConfig, now int64) (CatalogueRe
 	return CatalogueRecord{Kind: CatalogueCreated, ID: c.nextID, Name: name, Config: cfg, Time: now}, nil
 }
 
+// Alter plans a change of what can change of a topic. It changes nothing: store the record, then Apply
+// it. Errors: CodeInvalidName for internal topics, CodeTopicNotFound, CodeInvalidConfig.
+func (c *Catalogue) Alter(name string, change TopicChange) (CatalogueRecord, error) {
+	if err := ValidateName("topic", name); err != nil {
+		return CatalogueRecord{}, err
+	}
+	known, ok := c.byName[name]
+	if !ok {
+		return CatalogueRecord{}, NewError(CodeTopicNotFound, "alter topic "+Quote(name), nil)
+	}
+	cfg := known.Config.Changed(change)
+	if err := cfg.Validate(name); err != nil && CodeOf(err) != CodeLevelUnavailable {
+		return CatalogueRecord{}, err
+	}
+	return CatalogueRecord{Kind: CatalogueAltered, ID: known.ID, Config: TopicConfig{}.withChangeable(cfg)}, nil
+}
+
 // Delete plans the end of a topic. It changes nothing: store the record, then Apply it. Errors:
 // CodeInvalidName for internal topics, CodeTopicNotFound.
 func (c *Catalogue) Delete(name string) (CatalogueRecord, error) {
@@ -96,6 +113,10 @@ func (c *Catalogue) Apply(r CatalogueRecord) error {
 			delete(c.byID, t.ID)
 			delete(c.byName, t.Name)
 		}
+	case CatalogueAltered:
+		if t, ok := c.byID[r.ID]; ok {
+			t.Config = t.Config.withChangeable(r.Config)
+		}
 	case CatalogueMark:
 		c.nextID = max(c.nextID, r.ID)
 		return nil
@@ -107,9 +128,12 @@ func (c *Catalogue) Apply(r CatalogueRecord) error {
 func (c *Catalogue) applyCreated(r *CatalogueRecord) error {
 	t := Topic{ID: r.ID, Name: r.Name, Config: r.Config, Created: r.Time}
 	if known, ok := c.byID[r.ID]; ok {
-		if *known != t {
+		same := t
+		same.Config = t.Config.withChangeable(known.Config)
+		if *known != same {
 			return corruptCatalogue("id %d is %s and again %s", r.ID, Quote(known.Name), Quote(r.Name))
 		}
+		known.Config = t.Config // the last record counts for what can change
 		return nil
 	}
 	if known, ok := c.byName[r.Name]; ok {

@@ -185,6 +185,69 @@ func TestApplyRefusesContradictions(t *testing.T) {
 	apply(t, c, good)
 }
 
+// TestCatalogueAlter: what is nil stays, 0 is the default, and what cannot be is refused by field.
+func TestCatalogueAlter(t *testing.T) {
+	c := NewCatalogue()
+	cfg := TopicConfig{Partitions: 4, RetentionBytes: 5, MaxRecordBytes: 6}
+	id := create(t, c, "a", cfg)
+	cfg = cfg.WithDefaults()
+	steps := []struct {
+		change TopicChange
+		retain int64
+		most   int
+	}{
+		{TopicChange{}, 5, 6},
+		{TopicChange{RetentionBytes: new(int64(7))}, 7, 6},
+		{TopicChange{MaxRecordBytes: new(8)}, 7, 8},
+		{TopicChange{RetentionBytes: new(int64(0)), MaxRecordBytes: new(0)}, 0, DefaultRecordBytes},
+	}
+	for _, step := range steps {
+		before, _ := c.ByID(id)
+		r, err := c.Alter("a", step.change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now, _ := c.ByID(id); now != before {
+			t.Fatalf("Alter changed the catalogue to %+v before Apply", now)
+		}
+		apply(t, c, r, r)
+		cfg.RetentionBytes, cfg.MaxRecordBytes = step.retain, step.most
+		if got, _ := c.ByName("a"); got.Config != cfg {
+			t.Errorf("after %+v: %+v, want %+v", step.change, got.Config, cfg)
+		}
+	}
+	for want, change := range map[string]TopicChange{
+		"RetentionBytes -1: want 0 or more":           {RetentionBytes: new(int64(-1))},
+		"MaxRecordBytes 16777217: want 1 to 16777216": {MaxRecordBytes: new(MaxRecordBytes + 1)},
+	} {
+		_, err := c.Alter("a", change)
+		wantCode(t, want, err, CodeInvalidConfig)
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q in it", err, want)
+		}
+	}
+	_, err := c.Alter("b", TopicChange{})
+	wantCode(t, "Alter of an unknown topic", err, CodeTopicNotFound)
+	_, err = c.Alter("__meta", TopicChange{})
+	wantCode(t, "Alter of an internal topic", err, CodeInvalidName)
+	drop(t, c, "a")
+	late := CatalogueRecord{Kind: CatalogueAltered, ID: id + 5, Config: TopicConfig{MaxRecordBytes: 1}}
+	apply(t, c, late)
+	if next := create(t, c, "b", TopicConfig{}); next != id+6 {
+		t.Errorf("the next id is %d: a change of %d was seen", next, id+5)
+	}
+	for what, config := range map[string]TopicConfig{
+		"no record limit":         {},
+		"a record limit too high": {MaxRecordBytes: MaxRecordBytes + 1},
+		"partitions":              {MaxRecordBytes: 1, Partitions: 1},
+		"a level":                 {MaxRecordBytes: 1, Ack: AckDisk},
+		"negative retention":      {MaxRecordBytes: 1, RetentionBytes: -1},
+	} {
+		late.Config = config
+		wantCode(t, "altered with "+what, c.Apply(late), CodeCorrupt)
+	}
+}
+
 // TestCatalogueReplay: random lives are logged with snapshots in between; replay from the start,
 // and from shortly before any snapshot, gives the same catalogue, also with a level of the future.
 func TestCatalogueReplay(t *testing.T) {
@@ -196,7 +259,9 @@ func TestCatalogueReplay(t *testing.T) {
 		for range 60 {
 			name := fmt.Sprint("t", random.Intn(8))
 			r, err := c.Create(name, TopicConfig{Partitions: 1 + random.Intn(3)}, random.Int63())
-			if err != nil {
+			if err != nil && random.Intn(2) == 0 {
+				r, err = c.Alter(name, randomChange(random))
+			} else if err != nil {
 				r, err = c.Delete(name)
 			}
 			if err != nil {
@@ -225,6 +290,17 @@ func TestCatalogueReplay(t *testing.T) {
 	}
 }
 
+func randomChange(random *rand.Rand) TopicChange {
+	var change TopicChange
+	if random.Intn(2) == 0 {
+		change.RetentionBytes = new(random.Int63n(1 << 30))
+	}
+	if random.Intn(2) == 0 {
+		change.MaxRecordBytes = new(random.Intn(MaxRecordBytes + 1))
+	}
+	return change
+}
+
 func sampleCatalogueRecords() map[string]CatalogueRecord {
 	return map[string]CatalogueRecord{
 		"catalogue-created.hex": {Kind: CatalogueCreated, ID: 0x0102030405060708, Time: 0x1112131415161718,
@@ -232,6 +308,8 @@ func sampleCatalogueRecords() map[string]CatalogueRecord {
 				SegmentBytes: 1 << 20, MaxRecordBytes: 0x414243}},
 		"catalogue-deleted.hex": {Kind: CatalogueDeleted, ID: 17},
 		"catalogue-mark.hex":    {Kind: CatalogueMark, ID: 18},
+		"catalogue-altered.hex": {Kind: CatalogueAltered, ID: 19,
+			Config: TopicConfig{RetentionBytes: 0x5152535455565758, MaxRecordBytes: 0x616263}},
 	}
 }
 
@@ -262,9 +340,12 @@ func TestDecodeCatalogueRecordRefuses(t *testing.T) {
 		{"as it is", set(0), 0},
 		{"a level of a newer version", set(44, byte(AckQuorum)), 0},
 		{"version 0", set(0, 0), CodeCorrupt},
-		{"version 2", set(0, 2), CodeVersionTooNew},
-		{"version 2, shorter", func([]byte) []byte { return []byte{2} }, CodeVersionTooNew},
-		{"kind 4", set(1, 4), CodeCorrupt},
+		{"version 3", set(0, 3), CodeVersionTooNew},
+		{"version 3, shorter", func([]byte) []byte { return []byte{3} }, CodeVersionTooNew},
+		{"a kind of version 1 in version 2", set(0, 2), CodeCorrupt},
+		{"kind 4 in version 1", set(1, 4), CodeCorrupt},
+		{"kind 5", set(1, 5), CodeCorrupt},
+		{"kind 4 with more", set(0, 2, 4), CodeCorrupt},
 		{"shorter name", set(2, 5), CodeCorrupt},
 		{"longer name", set(2, 7), CodeCorrupt},
 		{"more bytes", func(p []byte) []byte { return append(p, 0) }, CodeCorrupt},

@@ -13,10 +13,12 @@ const (
 	CatalogueCreated CatalogueKind = 1 // topic ID exists from here on
 	CatalogueDeleted CatalogueKind = 2 // topic ID is gone; only ID counts
 	CatalogueMark    CatalogueKind = 3 // ids below ID have been given; only ID counts
+	CatalogueAltered CatalogueKind = 4 // topic ID has another retention and record limit; only these and ID count
 )
 
-// CatalogueRecordVersion is the version byte this build writes and the newest it reads.
-const CatalogueRecordVersion = 1
+// CatalogueRecordVersion is the newest version byte this build writes and reads. A record carries the
+// lowest version that has its kind.
+const CatalogueRecordVersion = 2
 
 // catalogueFixedBytes is a catalogue record without the name.
 const catalogueFixedBytes = 48
@@ -31,10 +33,18 @@ type CatalogueRecord struct {
 	Name   string
 }
 
+// version is the first version of the format that has the record's kind.
+func (r *CatalogueRecord) version() uint8 {
+	if r.Kind == CatalogueAltered {
+		return 2
+	}
+	return 1
+}
+
 // Encode appends the record to dst.
 func (r *CatalogueRecord) Encode(dst []byte) []byte {
 	le := binary.LittleEndian
-	dst = append(dst, CatalogueRecordVersion, uint8(r.Kind))
+	dst = append(dst, r.version(), uint8(r.Kind))
 	dst = le.AppendUint16(dst, uint16(len(r.Name)))
 	dst = le.AppendUint32(dst, uint32(r.Config.Partitions))
 	dst = le.AppendUint64(dst, r.ID)
@@ -81,6 +91,9 @@ func DecodeCatalogueRecord(src []byte) (CatalogueRecord, error) {
 		},
 		Name: string(name),
 	}
+	if src[0] != r.version() {
+		return CatalogueRecord{}, corruptCatalogue("kind %d in version %d", r.Kind, src[0])
+	}
 	return r, r.validate()
 }
 
@@ -94,6 +107,8 @@ func (r *CatalogueRecord) validate() error {
 			return corruptCatalogue("kind %d with more than an id", r.Kind)
 		}
 		return nil
+	case r.Kind == CatalogueAltered:
+		return r.validateAltered()
 	case r.Kind != CatalogueCreated:
 		return corruptCatalogue("kind %d", r.Kind)
 	case r.Config.Ack == AckDefault || r.Config.Ack >= ackEnd:
@@ -104,6 +119,16 @@ func (r *CatalogueRecord) validate() error {
 	}
 	if err := r.Config.Validate(r.Name); err != nil && CodeOf(err) != CodeLevelUnavailable {
 		return NewError(CodeCorrupt, "read catalogue", err)
+	}
+	return nil
+}
+
+// validateAltered checks a record that changes a topic.
+func (r *CatalogueRecord) validateAltered() error {
+	changed := TopicConfig{}.withChangeable(r.Config)
+	if *r != (CatalogueRecord{Kind: CatalogueAltered, ID: r.ID, Config: changed}) ||
+		changed.RetentionBytes < 0 || changed.MaxRecordBytes < 1 || changed.MaxRecordBytes > MaxRecordBytes {
+		return corruptCatalogue("topic %d altered to %+v", r.ID, r.Config)
 	}
 	return nil
 }

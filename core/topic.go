@@ -45,6 +45,29 @@ func (c TopicConfig) Validate(name string) error {
 	return c.Ack.Available()
 }
 
+// TopicChange is what of a topic can change; what is nil stays.
+type TopicChange struct {
+	RetentionBytes *int64 // as in TopicConfig
+	MaxRecordBytes *int   // as in TopicConfig
+}
+
+// Changed gives the configuration with a change made; what the change sets to 0 gets its default.
+func (c TopicConfig) Changed(change TopicChange) TopicConfig {
+	if change.RetentionBytes != nil {
+		c.RetentionBytes = *change.RetentionBytes
+	}
+	if change.MaxRecordBytes != nil {
+		c.MaxRecordBytes = *change.MaxRecordBytes
+	}
+	return c.WithDefaults()
+}
+
+// withChangeable is c with those fields of other that can change.
+func (c TopicConfig) withChangeable(other TopicConfig) TopicConfig {
+	c.RetentionBytes, c.MaxRecordBytes = other.RetentionBytes, other.MaxRecordBytes
+	return c
+}
+
 // Differs names the first field in which want differs from what is stored, or is empty.
 func (c TopicConfig) Differs(want TopicConfig) string {
 	switch {

@@ -19,7 +19,8 @@ type Log struct {
 	partition int32
 	dir       string
 	opts      LogOptions
-	idSeed    uint64 // of the ids of segments started from now on
+	retention atomic.Int64 // RetentionBytes as of now
+	idSeed    uint64       // of the ids of segments started from now on
 	recovery  Recovery
 
 	marks  logMarks

@@ -51,14 +51,24 @@ func (l *Log) removeSegment(s *segment) {
 	}
 }
 
+// SetRetention changes RetentionBytes, 0 or more, and has it enforced in the background.
+func (l *Log) SetRetention(bytes int64) {
+	l.retention.Store(bytes)
+	l.askRetention()
+}
+
 // retain trims to RetentionBytes: a segment goes when the ones after it hold that much alone.
 func (l *Log) retain() {
-	l.marks.retaining.Store(false)
+	l.marks.retaining.Store(false) // before looking, so that a later change asks again
+	bytes := l.retention.Load()
+	if bytes == 0 {
+		return
+	}
 	list := *l.segs.Load()
 	rest := l.Bytes()
 	for i := 0; i+1 < len(list); i++ {
 		rest -= list[i].header.size
-		if rest < l.opts.RetentionBytes {
+		if rest < bytes {
 			return
 		}
 		_ = l.TrimTo(list[i+1].header.base.offset)
@@ -67,7 +77,7 @@ func (l *Log) retain() {
 
 // askRetention has the janitor enforce RetentionBytes. It does not block.
 func (l *Log) askRetention() {
-	if l.opts.RetentionBytes > 0 && l.marks.retaining.CompareAndSwap(false, true) {
+	if l.retention.Load() > 0 && l.marks.retaining.CompareAndSwap(false, true) {
 		l.store.janitor.do(l.retain)
 	}
 }

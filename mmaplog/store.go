@@ -139,6 +139,7 @@ func (s *Store) OpenLog(topic uint64, partition int32, o LogOptions) (*Log, erro
 		return nil, err
 	}
 	l := &Log{store: s, topic: topic, partition: partition, opts: o, dir: logDir(s.dir, topic, partition)}
+	l.retention.Store(o.RetentionBytes)
 	l.segs.Store(&[]*segment{})
 	if partition < 0 {
 		return nil, core.Errorf(core.CodePartitionUnknown, "open "+l.name(), "want 0 or more")

@@ -190,6 +190,39 @@ func TestMergeLimits(t *testing.T) {
 	}
 }
 
+// TestSetRetention: a log that keeps everything is cut when that changes, and grows again after it.
+func TestSetRetention(t *testing.T) {
+	bothFS(t, func(t *testing.T, fs FS, dir string) {
+		s := openTest(t, fs, dir, Options{})
+		l, err := s.OpenLog(16, 0, LogOptions{Level: core.AckPage, SegmentBytes: core.MinSegmentBytes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill := func() {
+			for range 10 {
+				appendValues(t, l, numbered(200, 1000)...)
+				syncNow(l)
+			}
+			drainJanitor(s)
+		}
+		fill()
+		if l.Start() != 0 || l.Segments() < 8 {
+			t.Fatalf("%d segments from %d before the change", l.Segments(), l.Start())
+		}
+		l.SetRetention(600 << 10)
+		drainJanitor(s)
+		if l.Start() == 0 || l.Segments() > 4 {
+			t.Errorf("%d segments from %d after a lower limit", l.Segments(), l.Start())
+		}
+		l.SetRetention(0)
+		start := l.Start()
+		fill()
+		if l.Start() != start {
+			t.Errorf("start moved from %d to %d with nothing to enforce", start, l.Start())
+		}
+	})
+}
+
 func TestRetentionBytes(t *testing.T) {
 	bothFS(t, func(t *testing.T, fs FS, dir string) {
 		s := openTest(t, fs, dir, Options{})

@@ -57,6 +57,56 @@ func TestTopics(t *testing.T) {
 	check(b.reopen())
 }
 
+// TestAlterTopic: producers and logs that are open follow, and so does the next run.
+func TestAlterTopic(t *testing.T) {
+	cfg := leat.TopicConfig{Ack: leat.AckPage, SegmentBytes: core.MinSegmentBytes, MaxRecordBytes: 1 << 10}
+	b := one(t, cfg)
+	p := b.producer("t")
+	large := text(strings.Repeat("x", 40<<10))
+	_, err := p.Publish(soon(t), large)
+	wantError(t, "a record over the limit", err, leat.ErrRecordTooLarge)
+	if err := b.AlterTopic(soon(t), "t", leat.TopicChange{MaxRecordBytes: new(64 << 10)}); err != nil {
+		t.Fatal(err)
+	}
+	for range 40 {
+		publish(t, p, large)
+	}
+	part := b.node.topicNamed("t").partitions[0]
+	eventually(t, "everything is synced", func() bool { return part.log.DurableEnd() == 40 })
+	if start := part.log.Start(); start != 0 {
+		t.Fatalf("the log starts at %d with nothing to enforce", start)
+	}
+	const retention = 300 << 10
+	if err := b.AlterTopic(soon(t), "t", leat.TopicChange{RetentionBytes: new(int64(retention))}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "retention cuts the open log", func() bool { return part.log.Start() > 20 })
+	cfg.MaxRecordBytes, cfg.RetentionBytes = 64<<10, retention
+	check := func(b *bed) {
+		t.Helper()
+		list, err := b.Topics(soon(t))
+		if err != nil || len(list) != 1 || list[0].Config != cfg.WithDefaults() {
+			t.Errorf("topics %+v, %v; want config %+v", list, err, cfg)
+		}
+	}
+	check(b)
+	b = b.reopen(WithTopic("t", cfg))
+	check(b)
+	p = b.producer("t")
+	for range 40 {
+		publish(t, p, large) // still within the limit
+	}
+	part = b.node.topicNamed("t").partitions[0]
+	eventually(t, "retention holds after a restart", func() bool { return part.log.Start() > 50 })
+	if err := b.AlterTopic(soon(t), "t", leat.TopicChange{MaxRecordBytes: new(10)}); err != nil {
+		t.Fatal(err)
+	}
+	refusals(t, p, leat.ErrRecordTooLarge)
+	wantError(t, "of a topic that is not there", b.AlterTopic(soon(t), "u", leat.TopicChange{}), leat.ErrTopicNotFound)
+	wantError(t, "to what cannot be", b.AlterTopic(soon(t), "t", leat.TopicChange{MaxRecordBytes: new(-1)}),
+		leat.ErrInvalidConfig)
+}
+
 // TestDeleteTopic: the folder and the commits go, the name is free again under a new id, and whoever
 // used the topic is told.
 func TestDeleteTopic(t *testing.T) {

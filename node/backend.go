@@ -62,8 +62,11 @@ func (n *Node) Groups(ctx context.Context) ([]leat.GroupInfo, error) {
 }
 
 // AlterTopic implements leat.Backend.
-func (n *Node) AlterTopic(context.Context, string, leat.TopicChange) error {
-	return core.NewError(core.CodeUnsupported, "alter topic", nil)
+func (n *Node) AlterTopic(ctx context.Context, name string, change leat.TopicChange) error {
+	_, err := actors.Call(ctx, n.system, n.self, func(r actors.Reply[struct{}]) any {
+		return actors.AlterTopic{Name: name, Change: change, Reply: r}
+	})
+	return err
 }
 
 // ResetGroup implements leat.Backend.

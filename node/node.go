@@ -104,7 +104,7 @@ func (n *Node) AddTopic(id uint64, name string, cfg core.TopicConfig) actors.Top
 	if err != nil {
 		panic("node: topic with partitions that the catalogue must refuse: " + err.Error())
 	}
-	t := &topic{id: id, name: name, cfg: cfg, table: table}
+	t := newTopic(id, name, cfg, table)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	all := *n.partitions.Load()

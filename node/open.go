@@ -92,7 +92,7 @@ func (n *Node) start(ctx context.Context, o options) error {
 // ensureTopic creates a topic if it is absent, and compares it if it is there.
 func (n *Node) ensureTopic(ctx context.Context, name string, cfg core.TopicConfig) error {
 	if t := n.topicNamed(name); t != nil {
-		if diff := t.cfg.Differs(cfg); diff != "" {
+		if diff := t.config().Differs(cfg); diff != "" {
 			return core.Errorf(core.CodeConfigMismatch, t.op("open"), "%s", diff)
 		}
 		return nil

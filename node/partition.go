@@ -43,7 +43,7 @@ func (p *partition) Open() error {
 	log, err := p.store.OpenLog(p.topic.id, p.number, mmaplog.LogOptions{
 		Level:          cfg.Ack,
 		SegmentBytes:   cfg.SegmentBytes,
-		RetentionBytes: cfg.RetentionBytes,
+		RetentionBytes: p.topic.retention.Load(),
 		Durable:        p.onDurable,
 	})
 	if err != nil {

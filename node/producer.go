@@ -58,9 +58,9 @@ func (p *producer) check(m *leat.Message) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if size > p.topic.cfg.MaxRecordBytes {
+	if most := int(p.topic.maxRecord.Load()); size > most {
 		return 0, core.Errorf(core.CodeRecordTooLarge, p.topic.op("publish to"),
-			"%d bytes with key and headers, at most %d", size, p.topic.cfg.MaxRecordBytes)
+			"%d bytes with key and headers, at most %d", size, most)
 	}
 	return size, nil
 }

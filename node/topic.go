@@ -13,7 +13,9 @@ import (
 type topic struct {
 	id         uint64
 	name       string
-	cfg        core.TopicConfig
+	cfg        core.TopicConfig // as of the opening; see config
+	retention  atomic.Int64     // RetentionBytes as of now
+	maxRecord  atomic.Int64     // MaxRecordBytes as of now
 	table      routing.Table
 	partitions []*partition
 	deleted    atomic.Bool
@@ -23,6 +25,32 @@ var (
 	_ actors.TopicShell     = (*topic)(nil)
 	_ actors.PartitionShell = (*partition)(nil)
 )
+
+func newTopic(id uint64, name string, cfg core.TopicConfig, table routing.Table) *topic {
+	t := &topic{id: id, name: name, cfg: cfg, table: table}
+	t.retention.Store(cfg.RetentionBytes)
+	t.maxRecord.Store(int64(cfg.MaxRecordBytes))
+	return t
+}
+
+// config is the configuration as of now. What cannot change is read from cfg.
+func (t *topic) config() core.TopicConfig {
+	cfg := t.cfg
+	cfg.RetentionBytes, cfg.MaxRecordBytes = t.retention.Load(), int(t.maxRecord.Load())
+	return cfg
+}
+
+// ChangeTopic implements actors.NodeShell: producers and logs that are open follow at once.
+func (n *Node) ChangeTopic(shell actors.TopicShell, cfg core.TopicConfig) {
+	t := shell.(*topic) // AddTopic made it
+	t.maxRecord.Store(int64(cfg.MaxRecordBytes))
+	t.retention.Store(cfg.RetentionBytes)
+	for _, p := range t.partitions {
+		if p.log != nil {
+			p.log.SetRetention(cfg.RetentionBytes)
+		}
+	}
+}
 
 // op says what was tried on the topic, for errors.
 func (t *topic) op(verb string) string { return verb + " topic " + core.Quote(t.name) }

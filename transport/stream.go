@@ -11,7 +11,8 @@ import (
 )
 
 // Stream is a reliable, ordered stream of bytes in both directions. Read and Write may be called by one
-// goroutine each, Close and Reset by any.
+// goroutine each, Close by the one that writes, Reset by any. A stream is done with, and counts no more
+// against the limit of streams, when both directions have ended: read it until io.EOF, or reset it.
 //
 // Read gives io.EOF behind the last byte of a side that called Close. If the stream or its connection ended
 // in another way, Read and Write give a *core.Error: the code that the other side gave, or

@@ -12,9 +12,12 @@ const HeaderSize = 16
 
 // Limits of payloads, in bytes.
 const (
-	MaxHelloPayload = 4 << 10                                                         // before HELLO was accepted
-	MaxOpenPayload  = 1 << 20                                                         // JSON bodies from a client
-	MaxPayload      = core.FrameHeaderSize + core.MaxBatchBytes + core.MaxRecordBytes // everything else
+	// MaxHelloPayload holds until HELLO was accepted.
+	MaxHelloPayload = 4 << 10
+	// MaxOpenPayload is for JSON bodies from a client.
+	MaxOpenPayload = 1 << 20
+	// MaxPayload is for everything else.
+	MaxPayload = core.FrameHeaderSize + core.MaxBatchBytes + core.MaxRecordBytes
 )
 
 // Type is the kind of a frame. Its numbers are on the wire.
@@ -70,7 +73,7 @@ const (
 const (
 	PeerHello   Type = 64 // → JSON PeerHelloBody; first frame
 	PeerWelcome Type = 65 // ← JSON PeerHelloBody of the other side
-	Catalogue   Type = 66 // ← arg: version; concatenated u32 length and catalogue record; aux 1: a snapshot begins
+	Catalogue   Type = 66 // ← arg: version; u32 length and record, repeated; aux 1: a snapshot begins
 	CatalogueOK Type = 67 // → arg: version up to which the peer has stored the catalogue
 )
 

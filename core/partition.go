@@ -6,13 +6,15 @@ type PartitionInputKind uint8
 // The inputs of Partition.Step.
 const (
 	InputAppend  PartitionInputKind = iota + 1 // a batch wants to be appended
-	InputWritten                               // the batch of the last append is in the log
+	InputAdded                                 // the batch of the last append is part of the write under way
+	InputWritten                               // the write under way is in the log, and so is the last append
+	InputDropped                               // the write under way failed: nothing of it is in the log
 	InputSynced                                // the log is on the disk up to Offset
 	InputFence                                 // a write or sync failed: no more appends
 )
 
-// PartitionInput is one step's input. The producer's fields belong to InputAppend and InputWritten
-// and are the same in both.
+// PartitionInput is one step's input. The producer's fields belong to InputAppend, InputAdded and
+// InputWritten and are the same in all that are about one batch.
 type PartitionInput struct {
 	Kind          PartitionInputKind
 	ProducerEpoch int16
@@ -20,7 +22,8 @@ type PartitionInput struct {
 	ProducerID    int64 // 0 is anonymous: never checked, never remembered
 	BaseSeq       int32 // sequence of the first record, 0 to 2³¹−1
 	Records       int32 // records of the batch, at least 1; of a producer, at most MaxBatchRecords
-	Offset        int64 // InputWritten: the new log end; InputSynced: the new durable end
+	Time          int64 // InputAdded, InputWritten: append time of a producer's batch
+	Offset        int64 // InputAdded: the end behind it; InputWritten: the new log end; InputSynced: durable
 }
 
 // EffectKind says what the shell has to do.
@@ -28,8 +31,8 @@ type EffectKind uint8
 
 // The effects of Partition.Step. An append answers exactly one of the first three.
 const (
-	EffectAppend    EffectKind = iota + 1 // write the batch as [Lo, Hi), then step InputWritten
-	EffectDuplicate                       // the batch is in the log already, as [Lo, Hi)
+	EffectAppend    EffectKind = iota + 1 // write the batch as [Lo, Hi), then step InputAdded or InputWritten
+	EffectDuplicate                       // the batch is in the log already, as [Lo, Hi), since Time
 	EffectReject                          // answer Code; the batch must not be written
 	EffectHighWater                       // consumers may now read up to Hi, exclusive; Lo was the mark before
 )
@@ -39,6 +42,7 @@ type Effect struct {
 	Kind   EffectKind
 	Code   Code
 	Lo, Hi int64
+	Time   int64 // EffectDuplicate: when the batch was appended, 0 if unknown
 }
 
 // Effects is where steps leave their effects. It is owned by the caller and reused.
@@ -55,7 +59,11 @@ func (e *Effects) add(effect Effect) { e.List = append(e.List, effect) }
 // state machine without I/O or clock, owned by the partition's shard.
 //
 // An append is planned by InputAppend and counts only from InputWritten on, because the write
-// between them may fail; so the shell plans, writes and reports one batch after the other.
+// between them may fail; so the shell plans, writes and reports one batch after the other. Several
+// batches may share one write: each is planned and reported by InputAdded, from when on later ones are
+// judged as if it were stored, until InputWritten makes that true or InputDropped forgets them. Batches
+// of anonymous producers need no steps of their own in between: the Offset of a later step tells how
+// many there were, and until then Lo of an EffectAppend does not count them.
 //
 // Invariant: durableEnd <= logEnd; highWater is logEnd or durableEnd, by the topic's level, and
 // none of the three ever falls.
@@ -65,6 +73,7 @@ type Partition struct {
 	logEnd     int64
 	durableEnd int64
 	highWater  int64
+	addedEnd   int64 // end of the write under way, as far as steps told; at least logEnd
 	producers  producerTable
 }
 
@@ -76,6 +85,7 @@ func NewPartition(level Ack, logEnd, durableEnd int64) *Partition {
 	}
 	p := &Partition{level: level.Or(AckDisk), logEnd: logEnd, durableEnd: durableEnd}
 	p.highWater = p.visibleEnd()
+	p.addedEnd = logEnd
 	return p
 }
 
@@ -89,7 +99,7 @@ func (p *Partition) Restore(h *FrameHeader, now int64) {
 	}
 	p.producers.advance(now)
 	p.producers.remember(h.ProducerID, h.ProducerEpoch,
-		producedBatch{baseSeq: h.BaseSeq, records: int32(h.Records), lo: h.BaseOffset})
+		producedBatch{baseSeq: h.BaseSeq, records: int32(h.Records), lo: h.BaseOffset, time: h.Time})
 }
 
 // LogEnd is the next offset to be written.
@@ -101,6 +111,12 @@ func (p *Partition) DurableEnd() int64 { return p.durableEnd }
 // HighWater is the first offset consumers may not see.
 func (p *Partition) HighWater() int64 { return p.highWater }
 
+// Producer tells what the next batch of a producer must be: epoch and sequence, or sequence 0 of a
+// newer epoch. One that is not known, new or forgotten, may go on with any.
+func (p *Partition) Producer(id int64) (epoch int16, nextSeq int32, known bool) {
+	return p.producers.next(id)
+}
+
 // Step takes one input at time now, in nanoseconds, and appends the effects to out, which it does
 // not reset. A clock that goes back is taken to stand still. It does not allocate unless a producer
 // is new. It panics where the shell breaks an invariant, never because of what a producer sent.
@@ -109,8 +125,12 @@ func (p *Partition) Step(in *PartitionInput, now int64, out *Effects) {
 	switch in.Kind {
 	case InputAppend:
 		out.add(p.plan(in))
+	case InputAdded:
+		p.added(in)
 	case InputWritten:
 		p.written(in, out)
+	case InputDropped:
+		p.drop()
 	case InputSynced:
 		p.synced(in, out)
 	case InputFence:
@@ -124,43 +144,67 @@ func (p *Partition) plan(in *PartitionInput) Effect {
 	if p.fence != 0 {
 		return Effect{Kind: EffectReject, Code: p.fence}
 	}
-	if in.Records < 1 || in.ProducerID < 0 || in.BaseSeq < 0 {
+	if in.Records < 1 || in.ProducerID < 0 || in.ProducerEpoch < 0 || in.BaseSeq < 0 {
 		return Effect{Kind: EffectReject, Code: CodeInvalidRecord}
 	}
 	if in.ProducerID != 0 {
 		if in.Records > MaxBatchRecords {
 			return Effect{Kind: EffectReject, Code: CodeInvalidRecord}
 		}
-		lo, verdict := p.producers.check(in.ProducerID, in.ProducerEpoch, in.BaseSeq, in.Records)
+		b, verdict := p.producers.check(in.ProducerID, in.ProducerEpoch,
+			producedBatch{baseSeq: in.BaseSeq, records: in.Records})
 		switch verdict {
 		case sequenceDuplicate:
-			return Effect{Kind: EffectDuplicate, Lo: lo, Hi: lo + int64(in.Records)}
+			return Effect{Kind: EffectDuplicate, Lo: b.lo, Hi: b.lo + int64(in.Records), Time: b.time}
 		case sequenceGap:
 			return Effect{Kind: EffectReject, Code: CodeOutOfSequence}
 		case sequenceFenced:
 			return Effect{Kind: EffectReject, Code: CodeProducerFenced}
 		}
 	}
-	return Effect{Kind: EffectAppend, Lo: p.logEnd, Hi: p.logEnd + int64(in.Records)}
+	return Effect{Kind: EffectAppend, Lo: p.addedEnd, Hi: p.addedEnd + int64(in.Records)}
+}
+
+// added notes a batch of the write under way.
+func (p *Partition) added(in *PartitionInput) {
+	lo := in.Offset - int64(in.Records)
+	if lo < p.addedEnd {
+		panic("core: added batch overlaps the one before")
+	}
+	if p.fence != 0 {
+		return // the write will not be reported as written
+	}
+	p.addedEnd = in.Offset
+	if in.ProducerID != 0 {
+		p.producers.pending = append(p.producers.pending, pendingBatch{in.ProducerID, in.ProducerEpoch,
+			producedBatch{lo: lo, time: in.Time, baseSeq: in.BaseSeq, records: in.Records}})
+	}
+}
+
+// drop forgets the write under way.
+func (p *Partition) drop() {
+	p.producers.pending = p.producers.pending[:0]
+	p.addedEnd = p.logEnd
 }
 
 // written also takes batches of several anonymous appends at once: only Offset counts for them.
 func (p *Partition) written(in *PartitionInput, out *Effects) {
 	if p.fence != 0 {
+		p.drop()
 		out.add(Effect{Kind: EffectReject, Code: p.fence})
 		return
 	}
-	if in.Offset < p.logEnd {
+	if in.Offset < p.addedEnd {
 		panic("core: log end went back")
 	}
 	if in.ProducerID != 0 {
-		if in.Offset-int64(in.Records) != p.logEnd {
+		if in.Offset-int64(in.Records) != p.addedEnd {
 			panic("core: written batch is not the planned one")
 		}
-		p.producers.remember(in.ProducerID, in.ProducerEpoch,
-			producedBatch{baseSeq: in.BaseSeq, records: in.Records, lo: p.logEnd})
+		p.added(in)
 	}
-	p.logEnd = in.Offset
+	p.producers.rememberPending()
+	p.logEnd, p.addedEnd = in.Offset, in.Offset
 	p.moveHighWater(out)
 }
 

@@ -160,7 +160,7 @@ func TestIdempotence(t *testing.T) {
 		{"gap of one", batch(id, 1, 61, 1), rejected(CodeOutOfSequence)},
 		{"far ahead", batch(id, 1, math.MaxInt32, 1), rejected(CodeOutOfSequence)},
 		{"older epoch", batch(id, 0, 60, 1), rejected(CodeProducerFenced)},
-		{"negative epoch", batch(id, -1, 60, 1), rejected(CodeProducerFenced)},
+		{"negative epoch", batch(id, -1, 60, 1), rejected(CodeInvalidRecord)},
 		{"newer epoch, not at 0", batch(id, 2, 60, 1), rejected(CodeOutOfSequence)},
 		{"another producer, anywhere", batch(78, 0, 1_000, 1), appended(60, 61)},
 		{"in sequence still", batch(id, 1, 60, 1), appended(61, 62)},
@@ -189,6 +189,103 @@ func TestSequencesWrap(t *testing.T) {
 	exact := newPartitionRig(t, AckPage)
 	exact.wantPublish("ends at the last", batch(id, 0, end-1, 2), appended(0, 2))
 	exact.wantPublish("begins at 0", batch(id, 0, 0, 1), appended(2, 3))
+}
+
+func TestEpochsWrap(t *testing.T) {
+	tests := []struct {
+		a, b  int16
+		after bool
+	}{
+		{1, 0, true}, {0, 1, false}, {0, 0, false}, {32767, 32766, true}, {0, 32767, true}, {32767, 0, false},
+		{5, 32760, true}, {32760, 5, false}, {16383, 0, true}, {0, 16383, false},
+		{16384, 0, false}, {0, 16384, false}, {16385, 0, false}, {0, 16385, true},
+	}
+	for _, tt := range tests {
+		if got := epochAfter(tt.a, tt.b); got != tt.after {
+			t.Errorf("epochAfter(%d, %d) = %v, want %v", tt.a, tt.b, got, tt.after)
+		}
+	}
+	for from, want := range map[int16]int16{0: 1, 32766: 32767, 32767: 0} {
+		if got := NextProducerEpoch(from); got != want || !epochAfter(got, from) {
+			t.Errorf("NextProducerEpoch(%d) = %d, want %d, which is after it", from, got, want)
+		}
+	}
+	r := newPartitionRig(t, AckPage)
+	r.wantPublish("the last epoch", batch(5, 32767, 40, 1), appended(0, 1))
+	r.wantPublish("the first one, not at 0", batch(5, 0, 41, 1), rejected(CodeOutOfSequence))
+	r.wantPublish("the first one", batch(5, 0, 0, 1), appended(1, 2))
+	r.wantPublish("the last again", batch(5, 32767, 41, 1), rejected(CodeProducerFenced))
+}
+
+func TestProducerTellsWhatComesNext(t *testing.T) {
+	r := newPartitionRig(t, AckPage)
+	wantNext := func(what string, epoch int16, seq int32, known bool) {
+		t.Helper()
+		if e, s, k := r.p.Producer(7); e != epoch || s != seq || k != known {
+			t.Errorf("%s: Producer = %d, %d, %v; want %d, %d, %v", what, e, s, k, epoch, seq, known)
+		}
+	}
+	wantNext("nothing written", 0, 0, false)
+	r.publish(batch(7, 3, math.MaxInt32, 2))
+	wantNext("wrapped", 3, 1, true)
+	r.step(batch(7, 3, 1, 1))
+	wantNext("only planned", 3, 1, true)
+	in := batch(7, 4, 0, 5)
+	in.Kind, in.Offset = InputAdded, 7
+	r.step(in)
+	wantNext("in the write under way", 4, 5, true)
+	r.step(PartitionInput{Kind: InputDropped})
+	wantNext("dropped", 3, 1, true)
+	r.now += ProducerIdleNanos
+	r.step(PartitionInput{Kind: InputSynced})
+	wantNext("expired", 0, 0, false)
+}
+
+// TestOneWriteOfManyBatches: batches of a write are judged as if the ones before were stored.
+func TestOneWriteOfManyBatches(t *testing.T) {
+	r := newPartitionRig(t, AckPage)
+	added := func(in PartitionInput, end, time int64) {
+		in.Kind, in.Offset, in.Time = InputAdded, end, time
+		r.want("added", r.step(in))
+	}
+	round := func() {
+		added(batch(7, 1, 0, 2), 5, 11) // [3, 5), behind 3 anonymous records that had no step
+		added(batch(8, 0, 9, 1), 6, 11)
+		added(batch(7, 1, 2, 1), 10, 11)
+		again := duplicate(3, 5)
+		again.Time = 11
+		r.want("the first again", r.step(batch(7, 1, 0, 2)), again)
+		r.want("a gap", r.step(batch(7, 1, 4, 1)), rejected(CodeOutOfSequence))
+		r.want("an older epoch", r.step(batch(7, 0, 3, 1)), rejected(CodeProducerFenced))
+		r.want("the next", r.step(batch(7, 1, 3, 1)), appended(10, 11))
+		added(batch(7, 2, 0, 1), 11, 11)
+		r.want("the epoch before", r.step(batch(7, 1, 3, 1)), rejected(CodeProducerFenced))
+		r.want("what the new epoch did not write", r.step(batch(7, 2, 7, 1)), rejected(CodeOutOfSequence))
+		if r.p.LogEnd() != 0 || r.p.HighWater() != 0 {
+			t.Errorf("ends at %d, %d before the write", r.p.LogEnd(), r.p.HighWater())
+		}
+	}
+	round()
+	r.want("dropped", r.step(PartitionInput{Kind: InputDropped}))
+	r.want("as if it had never been", r.step(batch(7, 1, 2, 1)), appended(0, 1))
+	round()
+	r.want("written, with two more", r.step(PartitionInput{Kind: InputWritten, Offset: 13}), highWater(0, 13))
+	stored := duplicate(10, 11)
+	stored.Time = 11
+	r.wantPublish("a retry", batch(7, 2, 0, 1), stored)
+	r.wantPublish("the next", batch(7, 2, 1, 1), appended(13, 14))
+}
+
+func TestFenceDropsTheWriteUnderWay(t *testing.T) {
+	r := newPartitionRig(t, AckPage)
+	in := batch(7, 0, 0, 2)
+	in.Kind, in.Offset = InputAdded, 2
+	r.step(in)
+	r.step(PartitionInput{Kind: InputFence})
+	r.want("written", r.step(PartitionInput{Kind: InputWritten, Offset: 2}), rejected(CodeLogFenced))
+	if _, _, known := r.p.Producer(7); known || r.p.LogEnd() != 0 {
+		t.Errorf("producer known: %v, log end %d after a write that was fenced", known, r.p.LogEnd())
+	}
 }
 
 func TestProducersExpire(t *testing.T) {
@@ -329,6 +426,8 @@ func TestPartitionAssertsItsInvariants(t *testing.T) {
 	wantPanic(t, "core: log end went back", step(PartitionInput{Kind: InputWritten, Offset: 9}))
 	wantPanic(t, "core: written batch is not the planned one",
 		step(PartitionInput{Kind: InputWritten, ProducerID: 1, Records: 2, Offset: 13}))
+	wantPanic(t, "core: added batch overlaps the one before",
+		step(PartitionInput{Kind: InputAdded, ProducerID: 1, Records: 2, Offset: 11}))
 	wantPanic(t, "core: unknown partition input", step(PartitionInput{}))
 }
 
@@ -349,7 +448,14 @@ func TestPartitionStepDoesNotAllocate(t *testing.T) {
 		publish(anonymous)
 		identified.BaseSeq += 10
 		publish(identified)
+		for range 3 {
+			identified.BaseSeq += 10
+			identified.Kind, identified.Offset = InputAdded, r.p.addedEnd+10
+			r.p.Step(&identified, r.now, &r.out)
+		}
+		r.p.Step(&PartitionInput{Kind: InputWritten, Offset: r.p.addedEnd}, r.now, &r.out)
 		retry := identified
+		retry.Kind = InputAppend
 		r.out.Reset()
 		r.p.Step(&retry, r.now, &r.out)
 		if r.out.List[0].Kind != EffectDuplicate {

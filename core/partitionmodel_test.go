@@ -3,6 +3,7 @@ package core
 import (
 	"fmt"
 	"math/rand"
+	"slices"
 	"testing"
 )
 
@@ -26,8 +27,9 @@ func (m *partitionModel) judge(in PartitionInput, now int64) Effect {
 		return next
 	}
 	if in.ProducerEpoch != p.epoch {
+		newer := (int(in.ProducerEpoch) - int(p.epoch) + 1<<15) % (1 << 15)
 		switch {
-		case in.ProducerEpoch < p.epoch:
+		case newer >= 1<<14:
 			return rejected(CodeProducerFenced)
 		case in.BaseSeq != 0:
 			return rejected(CodeOutOfSequence)
@@ -42,7 +44,9 @@ func (m *partitionModel) judge(in PartitionInput, now int64) Effect {
 		for i := range int64(known.Records) {
 			same := (int64(known.BaseSeq)+i)%(1<<31) == int64(in.BaseSeq)
 			if same && i+int64(in.Records) <= int64(known.Records) {
-				return duplicate(known.Offset+i, known.Offset+i+int64(in.Records))
+				again := duplicate(known.Offset+i, known.Offset+i+int64(in.Records))
+				again.Time = known.Time
+				return again
 			}
 		}
 	}
@@ -70,6 +74,9 @@ func (m *partitionModel) randomBatch(random *rand.Rand) PartitionInput {
 	p := m.producers[in.ProducerID]
 	if p == nil {
 		in.BaseSeq = sequenceMask - int32(random.Intn(20)) // so that sequences wrap
+		if in.ProducerID != 0 {
+			in.ProducerEpoch = epochMask - int16(random.Intn(3)) // and epochs
+		}
 		return in
 	}
 	last := p.batches[len(p.batches)-1]
@@ -81,7 +88,7 @@ func (m *partitionModel) randomBatch(random *rand.Rand) PartitionInput {
 	case 2:
 		in.BaseSeq = (in.BaseSeq + int32(1+random.Intn(50))) & sequenceMask
 	case 3:
-		in.ProducerEpoch += int16(random.Intn(3) - 1)
+		in.ProducerEpoch = (in.ProducerEpoch + int16(random.Intn(3)-1)) & epochMask
 		in.BaseSeq *= int32(random.Intn(2))
 	}
 	return in
@@ -113,22 +120,63 @@ func runPartitionModel(t *testing.T, seed int64) {
 			m.durableEnd += random.Int63n(m.logEnd - m.durableEnd + 1)
 			r.step(PartitionInput{Kind: InputSynced, Offset: m.durableEnd})
 		}
-		in := m.randomBatch(random)
-		want := m.judge(in, r.now)
-		got := r.step(in)
-		if r.want(fmt.Sprintf("append %+v", in), got, want); t.Failed() {
+		written := r.writeGroup(m, random)
+		if t.Failed() {
 			return
 		}
-		if want.Kind == EffectAppend && random.Intn(5) > 0 { // else the write failed
-			frames = append(frames, FrameHeader{ProducerID: in.ProducerID, ProducerEpoch: in.ProducerEpoch,
-				BaseSeq: in.BaseSeq, Records: uint16(in.Records), BaseOffset: m.logEnd})
-			m.written(in, r.now)
-			in.Kind, in.Offset = InputWritten, m.logEnd
-			r.step(in)
-		}
+		frames = append(frames, written...)
 		r.checkEnds(m)
 	}
 	checkProducerTable(t, &r.p.producers)
+}
+
+// writeGroup does one write of several batches, which may fail, and gives the frames it stored.
+func (r *partitionRig) writeGroup(m *partitionModel, random *rand.Rand) (frames []FrameHeader) {
+	before := m.clone()
+	n := 1 + random.Intn(4)
+	for range n {
+		in := m.randomBatch(random)
+		in.Time = r.now
+		want := m.judge(in, r.now)
+		if r.want(fmt.Sprintf("append %+v", in), r.step(in), want); r.t.Failed() {
+			return nil
+		}
+		if want.Kind != EffectAppend {
+			continue
+		}
+		if n > 1 {
+			m.logEnd += int64(random.Intn(3)) // anonymous records without a step
+		}
+		frames = append(frames, FrameHeader{ProducerID: in.ProducerID, ProducerEpoch: in.ProducerEpoch,
+			BaseSeq: in.BaseSeq, Records: uint16(in.Records), BaseOffset: m.logEnd, Time: r.now})
+		m.written(in, r.now)
+		in.Kind, in.Offset = InputAdded, m.logEnd
+		if n == 1 {
+			in.Kind = InputWritten
+		}
+		r.step(in)
+	}
+	switch {
+	case n == 1:
+	case random.Intn(5) == 0:
+		*m = *before
+		r.step(PartitionInput{Kind: InputDropped})
+		return nil
+	default:
+		r.step(PartitionInput{Kind: InputWritten, Offset: m.logEnd})
+	}
+	return frames
+}
+
+func (m *partitionModel) clone() *partitionModel {
+	c := *m
+	c.producers = map[int64]*modelProducer{}
+	for id, p := range m.producers {
+		copied := *p
+		copied.batches = slices.Clone(p.batches)
+		c.producers[id] = &copied
+	}
+	return &c
 }
 
 // restart rebuilds the partition from its frames, and the oracle from the same.
@@ -138,8 +186,11 @@ func (r *partitionRig) restart(m *partitionModel, frames []FrameHeader) {
 	for i := range frames {
 		h := &frames[i]
 		r.p.Restore(h, r.now)
-		m.written(batch(h.ProducerID, h.ProducerEpoch, h.BaseSeq, int32(h.Records)), r.now)
+		in := batch(h.ProducerID, h.ProducerEpoch, h.BaseSeq, int32(h.Records))
+		in.Time, m.logEnd = h.Time, h.BaseOffset
+		m.written(in, r.now)
 	}
+	m.logEnd = r.p.LogEnd()
 }
 
 func (r *partitionRig) checkEnds(m *partitionModel) {

@@ -22,9 +22,22 @@ const (
 
 const sequenceMask = 1<<31 - 1 // producer sequences are 31 bits and wrap to 0
 
+const epochMask = 1<<15 - 1 // producer epochs are 15 bits and wrap to 0
+
+// epochAfter reports whether epoch a is newer than b, by serial arithmetic (RFC 1982 §3.2): it is if
+// less than half of all epochs lie between. Neither of two that are exactly half apart is newer.
+func epochAfter(a, b int16) bool {
+	distance := (a - b) & epochMask
+	return distance != 0 && distance < (epochMask+1)/2
+}
+
+// NextProducerEpoch is the epoch after e, from 0 to 32767; after the last comes 0.
+func NextProducerEpoch(e int16) int16 { return (e + 1) & epochMask }
+
 // producedBatch is one batch a producer wrote: records from sequence baseSeq on, at offset lo on.
 type producedBatch struct {
 	lo      int64
+	time    int64 // append time
 	baseSeq int32
 	records int32
 }
@@ -34,11 +47,12 @@ func (b producedBatch) nextSeq() int32 {
 	return int32((uint32(b.baseSeq) + uint32(b.records)) & sequenceMask)
 }
 
-// find gives the offset of a batch that lies within b. Being contained is enough, because the
-// journal may have merged several batches of one producer into the frame b was restored from.
-func (b producedBatch) find(baseSeq, records int32) (int64, bool) {
+// find gives the part of b that a batch lies within. Being contained is enough, because the journal
+// may have merged several batches of one producer into the frame b was restored from.
+func (b producedBatch) find(baseSeq, records int32) (producedBatch, bool) {
 	skipped := int64((uint32(baseSeq) - uint32(b.baseSeq)) & sequenceMask)
-	return b.lo + skipped, skipped+int64(records) <= int64(b.records)
+	part := producedBatch{lo: b.lo + skipped, time: b.time, baseSeq: baseSeq, records: records}
+	return part, skipped+int64(records) <= int64(b.records)
 }
 
 // producer is what a partition remembers of one producer id.
@@ -51,6 +65,13 @@ type producer struct {
 	kept     uint8 // batches in use
 	last     uint8 // the newest of them
 	batches  [ProducerBatchesKept]producedBatch
+}
+
+// pendingBatch is a batch that is in the log only if the write under way succeeds.
+type pendingBatch struct {
+	id    int64
+	epoch int16
+	batch producedBatch
 }
 
 const noProducer = int32(-1)
@@ -66,7 +87,11 @@ func (p *producer) push(b producedBatch) {
 //
 // Invariant: lastSeen does not fall from oldest to newest; free slots are linked by newer.
 type producerTable struct {
-	now    int64
+	now int64
+	// Batches of the write under way, in its order. They are few (a journal step takes 64 KiB), so that
+	// looking through them costs less than an index; a failed write forgets them.
+	pending []pendingBatch
+
 	index  map[int64]int32 // producer id to slot
 	slots  []producer
 	oldest int32
@@ -87,29 +112,77 @@ func (t *producerTable) advance(now int64) {
 
 func (t *producerTable) expired(p *producer) bool { return t.now-p.lastSeen >= ProducerIdleNanos }
 
-// check judges a batch. A producer that is not known may start at any sequence, because its state
-// may have expired (KIP-360); a known one starts a new epoch at 0.
-func (t *producerTable) check(id int64, epoch int16, baseSeq, records int32) (int64, sequenceVerdict) {
-	slot, known := t.index[id]
-	if !known || t.expired(&t.slots[slot]) {
-		return 0, sequenceNext
-	}
-	p := &t.slots[slot]
+// check judges a batch, and gives the stored one that a duplicate repeats. A producer that is not
+// known may start at any sequence, because its state may have expired (KIP-360); a known one starts a
+// new epoch at 0. What is pending counts like what is remembered.
+func (t *producerTable) check(id int64, epoch int16, b producedBatch) (producedBatch, sequenceVerdict) {
+	epochNow, nextSeq, known := t.next(id)
 	switch {
-	case epoch < p.epoch:
-		return 0, sequenceFenced
-	case epoch > p.epoch && baseSeq == 0, epoch == p.epoch && baseSeq == p.batches[p.last].nextSeq():
-		return 0, sequenceNext
-	case epoch > p.epoch:
-		return 0, sequenceGap
+	case !known:
+		return b, sequenceNext
+	case epoch != epochNow && !epochAfter(epoch, epochNow):
+		return b, sequenceFenced
+	case epoch != epochNow && b.baseSeq == 0, epoch == epochNow && b.baseSeq == nextSeq:
+		return b, sequenceNext
+	case epoch != epochNow:
+		return b, sequenceGap
 	}
-	for i := range p.kept {
-		b := p.batches[(p.last+ProducerBatchesKept-i)%ProducerBatchesKept]
-		if lo, ok := b.find(baseSeq, records); ok {
-			return lo, sequenceDuplicate
+	return t.findStored(id, epoch, b)
+}
+
+// next is what the next batch of a producer must be: this epoch and this sequence, or sequence 0 of a
+// newer epoch.
+func (t *producerTable) next(id int64) (epoch int16, nextSeq int32, known bool) {
+	for i := len(t.pending) - 1; i >= 0; i-- {
+		if p := &t.pending[i]; p.id == id {
+			return p.epoch, p.batch.nextSeq(), true
 		}
 	}
-	return 0, sequenceGap
+	slot, known := t.index[id]
+	if !known || t.expired(&t.slots[slot]) {
+		return 0, 0, false
+	}
+	p := &t.slots[slot]
+	return p.epoch, p.batches[p.last].nextSeq(), true
+}
+
+// findStored looks for a batch of the producer's current epoch among the last ones.
+func (t *producerTable) findStored(id int64, epoch int16, b producedBatch) (producedBatch, sequenceVerdict) {
+	left := ProducerBatchesKept
+	for i := len(t.pending) - 1; i >= 0 && left > 0; i-- {
+		p := &t.pending[i]
+		if p.id != id {
+			continue
+		}
+		if p.epoch != epoch {
+			return b, sequenceGap // the epoch began with what is pending
+		}
+		if part, ok := p.batch.find(b.baseSeq, b.records); ok {
+			return part, sequenceDuplicate
+		}
+		left--
+	}
+	slot, known := t.index[id]
+	if !known || t.expired(&t.slots[slot]) || t.slots[slot].epoch != epoch {
+		return b, sequenceGap
+	}
+	p := &t.slots[slot]
+	for i := range min(int(p.kept), left) {
+		stored := p.batches[(int(p.last)+ProducerBatchesKept-i)%ProducerBatchesKept]
+		if part, ok := stored.find(b.baseSeq, b.records); ok {
+			return part, sequenceDuplicate
+		}
+	}
+	return b, sequenceGap
+}
+
+// rememberPending notes everything pending: it is in the log now.
+func (t *producerTable) rememberPending() {
+	for i := range t.pending {
+		p := &t.pending[i]
+		t.remember(p.id, p.epoch, p.batch)
+	}
+	t.pending = t.pending[:0]
 }
 
 // remember notes a batch that is in the log. The log is right: a batch that does not follow the

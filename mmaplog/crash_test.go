@@ -147,7 +147,7 @@ func (c *crashRun) work(l *Log, woken <-chan struct{}) error {
 		l.Begin(int64(c.life))
 		for range 1 + c.dice.next()%8 {
 			offset := int64(len(c.model))
-			base, err := l.Add(encodeRecord(c.value(offset, c.life)), 1)
+			base, err := c.add(l, offset)
 			if err != nil || base != offset {
 				c.api.Unlock()
 				return fmt.Errorf("add: offset %d, want %d, error %w", base, offset, err)
@@ -177,6 +177,31 @@ func (c *crashRun) work(l *Log, woken <-chan struct{}) error {
 	return nil
 }
 
+// add appends the record of an offset; every third one is a frame of a producer.
+func (c *crashRun) add(l *Log, offset int64) (base int64, err error) {
+	record := encodeRecord(c.value(offset, c.life))
+	if offset%3 > 0 {
+		return l.Add(record, 1)
+	}
+	h := produced(1+offset%5, int32(offset), record, 1)
+	return l.AddFrame(&h, record)
+}
+
+// checkProducers tells whether the frames of producers are those that add made.
+func (c *crashRun) checkProducers(l *Log) error {
+	return eachFrame(l, func(h *core.FrameHeader) error {
+		want := core.FrameHeader{}
+		if h.BaseOffset%3 == 0 {
+			want = produced(1+h.BaseOffset%5, int32(h.BaseOffset), nil, 1)
+			want.PayloadCRC, want.Length = h.PayloadCRC, h.Length
+		}
+		if !sameProducer(h, &want) {
+			return fmt.Errorf("frame %+v, was added as %+v", *h, want)
+		}
+		return nil
+	})
+}
+
 // check compares a recovered log with what the life before left.
 func (c *crashRun) check(l *Log) error {
 	before := c.previous
@@ -197,6 +222,9 @@ func (c *crashRun) check(l *Log) error {
 	}
 	if int64(len(records)) != l.End()-l.Start() {
 		return fmt.Errorf("read %d records of [%d, %d)", len(records), l.Start(), l.End())
+	}
+	if err := c.checkProducers(l); err != nil {
+		return fmt.Errorf("cut at %s: %w", before.where, err)
 	}
 	for i, value := range records {
 		offset := l.Start() + int64(i)

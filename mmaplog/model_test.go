@@ -19,8 +19,9 @@ type modelRun struct {
 	store *Store
 	log   *Log
 
-	values []string // by offset
-	times  []int64  // of the frame of each offset
+	values []string                   // by offset
+	frames map[int64]core.FrameHeader // added by AddFrame, by base offset
+	times  []int64                    // of the frame of each offset
 	now    int64
 	start  int64
 }
@@ -30,7 +31,8 @@ func TestModel(t *testing.T) {
 	for _, level := range bothSinks {
 		t.Run(level.String(), func(t *testing.T) {
 			for seed := range uint64(scaled(30)) {
-				m := &modelRun{t: t, seed: seed, dice: dice(seed), fs: Heap(), level: level}
+				m := &modelRun{t: t, seed: seed, dice: dice(seed), fs: Heap(), level: level,
+					frames: map[int64]core.FrameHeader{}}
 				m.open()
 				for range 120 {
 					m.step()
@@ -109,7 +111,7 @@ func (m *modelRun) batch() {
 			m.values = append(m.values, v)
 			b = append(b, encodeRecord(v)...)
 		}
-		base, err := m.log.Add(b, n)
+		base, err := m.add(b, n)
 		if err != nil || base != int64(len(m.values)-n) {
 			m.fail("Add = %d, %v; want %d", base, err, len(m.values)-n)
 		}
@@ -127,6 +129,16 @@ func (m *modelRun) batch() {
 	if !slices.IsSorted(m.times) {
 		m.fail("time went back")
 	}
+}
+
+// add appends records as an anonymous producer or as one with an id.
+func (m *modelRun) add(b []byte, n int) (base int64, err error) {
+	if m.dice.next()%3 > 0 {
+		return m.log.Add(b, n)
+	}
+	h := produced(int64(1+m.dice.next()%3), int32(m.dice.next()%1000), b, n)
+	m.frames[int64(len(m.values)-n)] = h
+	return m.log.AddFrame(&h, b)
 }
 
 func (m *modelRun) trim() {
@@ -175,6 +187,9 @@ func (m *modelRun) compare(run []byte, at, limit int64) int64 {
 		h := core.ParseFrameHeader(run)
 		if h.NextOffset() > limit || h.BaseOffset != at && (!first || h.BaseOffset > at || h.NextOffset() <= at) {
 			m.fail("frame [%d, %d) at cursor %d, limit %d", h.BaseOffset, h.NextOffset(), at, limit)
+		}
+		if want := m.frames[h.BaseOffset]; !sameProducer(&h, &want) {
+			m.fail("frame %+v, was added as %+v", h, want)
 		}
 		payload := run[core.FrameHeaderSize:h.Length]
 		for i := range int64(h.Records) {

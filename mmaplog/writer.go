@@ -34,7 +34,7 @@ type writer struct {
 	start   batchStart
 	ordinal uint64
 	header  [core.FrameHeaderSize]byte
-	head    core.FrameHeader // of the frame being sealed
+	head    core.FrameHeader // of the frame being sealed; attrs and producer are 0 but within AddFrame
 }
 
 // frameDraft is the frame records are being added to.
@@ -166,14 +166,13 @@ func (l *Log) seal() {
 	h.PayloadCRC = crc
 	h.Records = uint16(w.open.records)
 	h.DurableLag = lag(w.next.index, l.marks.durableIndex.Load())
-	h.Attrs = uint8(core.FrameData)
 	h.Version = core.FrameVersion
 	header := w.header[:] // on the heap, because checksums go through a function variable
 	h.Encode(header, w.seg.seed)
 	for at := 8; at < core.FrameHeaderSize; at += 8 { // as they were stored, see Encode
 		binary.NativeEndian.PutUint64(frame[at:], binary.NativeEndian.Uint64(header[at:]))
 	}
-	w.pos += int64(length)
+	w.pos += int64(core.Align8(length))
 	storeRelease(word(frame), binary.NativeEndian.Uint64(header[:8]))
 	w.next.index++
 	w.next.prevCRC = crc

@@ -113,17 +113,7 @@ func (n *Node) newProducer(t *topic, o leat.ProducerOptions) *producer {
 			n.logger.Error("publish callback panicked", "topic", t.name, "panic", fmt.Sprint(cause))
 		},
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	list := slices.Clone(*n.producers.Load())
-	if at := slices.Index(list[firstProducer:], nil); at >= 0 {
-		p.index = firstProducer + uint32(at)
-		list[p.index] = p
-	} else {
-		p.index = uint32(len(list))
-		list = append(list, p)
-	}
-	n.producers.Store(&list)
+	p.index = n.register(p)
 	return p
 }
 
@@ -160,11 +150,7 @@ func (n *Node) closeProducer(p *producer) error {
 		return err // what hangs in the journal still answers to this index
 	}
 	err := p.stopAnswers(ctx)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	list := slices.Clone(*n.producers.Load())
-	list[p.index] = nil
-	n.producers.Store(&list)
+	n.unregister(p.index)
 	return err
 }
 

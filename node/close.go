@@ -57,16 +57,12 @@ func (n *Node) close(ctx context.Context) error {
 // drainProducers refuses new publishes and waits until those in flight are answered.
 func (n *Node) drainProducers(ctx context.Context) error {
 	var errs []error
-	list := *n.producers.Load()
+	list := n.ownProducers()
 	for _, p := range list {
-		if p != nil {
-			p.closed.Store(true)
-		}
+		p.closed.Store(true)
 	}
 	for _, p := range list {
-		if p != nil {
-			errs = append(errs, p.Flush(ctx))
-		}
+		errs = append(errs, p.Flush(ctx))
 	}
 	return errors.Join(errs...)
 }
@@ -74,10 +70,7 @@ func (n *Node) drainProducers(ctx context.Context) error {
 // retireProducers makes publishers that come from now on answer themselves, and fails flushes that
 // still wait: what they wait for may hang in the disk.
 func (n *Node) retireProducers() {
-	for _, p := range *n.producers.Load() {
-		if p == nil {
-			continue
-		}
+	for _, p := range n.ownProducers() {
 		p.answers.retire(true)
 		if p.answers.pid != nil {
 			n.system.Send(p.answers.pid, actors.CloseProducer{})
@@ -87,10 +80,8 @@ func (n *Node) retireProducers() {
 
 // callBackLeft calls back what was put aside after the last flush. The actors have stopped.
 func (n *Node) callBackLeft() {
-	for _, p := range *n.producers.Load() {
-		if p != nil {
-			p.answers.takeAside()
-		}
+	for _, p := range n.ownProducers() {
+		p.answers.takeAside()
 	}
 }
 

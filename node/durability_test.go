@@ -136,11 +136,9 @@ func TestUnsyncedMax(t *testing.T) {
 		}
 		release()
 		group.Wait()
-		for _, p := range *b.node.producers.Load() {
-			if p != nil {
-				if err := p.Flush(soon(t)); err != nil {
-					t.Error(err)
-				}
+		for _, p := range b.node.ownProducers() {
+			if err := p.Flush(soon(t)); err != nil {
+				t.Error(err)
 			}
 		}
 		if accepted.Load() != total/4*4 {

@@ -13,11 +13,18 @@ import (
 // An entry of the slab is a 16-byte head and then the encoded records, as they go to the log, or,
 // where these are larger than inlineBytes, a reference to a buffer that holds them:
 //
-//	0 partition u32 | 4 producer u32 | 8 ticket u32 | 12 records u16 | 14 level u8 | 15 by reference u8
+//	0 partition u32 | 4 producer u32 | 8 ticket u32 | 12 records u16 | 14 level u8 | 15 form u8
 //	16 records …                      or 16 body u32 | 20 zero u32
 const (
-	entryHead   = 16
-	inlineBytes = 4 << 10
+	entryHead     = 16
+	bodyReference = 8
+	inlineBytes   = 4 << 10
+)
+
+// Bits of an entry's form.
+const (
+	formReference = 1 << iota // the records are in a buffer
+	formFrame                 // the records are one frame of a remote producer, see frameHead
 )
 
 // Producers that are not in the table of producers.
@@ -36,6 +43,7 @@ type entry struct {
 	records  int
 	level    core.Ack
 	body     uint32 // 1 + index of the buffer; 0 if the records are inline
+	frame    bool   // the records are one frame of a remote producer
 }
 
 func (n *Node) decodeEntry(raw []byte) (entry, []byte) {
@@ -47,10 +55,17 @@ func (n *Node) decodeEntry(raw []byte) (entry, []byte) {
 		records:  int(le.Uint16(raw[12:])),
 		level:    core.Ack(raw[14]),
 	}
-	if raw[15] == 0 {
+	form, at := raw[15], entryHead
+	if form == 0 {
 		return e, raw[entryHead:]
 	}
-	e.body = 1 + le.Uint32(raw[entryHead:])
+	if e.frame = form&formFrame != 0; e.frame {
+		at += frameHead
+	}
+	if form&formReference == 0 {
+		return e, raw[at:]
+	}
+	e.body = 1 + le.Uint32(raw[at:])
 	return e, n.bodies.get(e.body)
 }
 
@@ -61,9 +76,13 @@ func (e *entry) encode(dst []byte) {
 	le.PutUint32(dst[8:], e.ticket)
 	le.PutUint16(dst[12:], uint16(e.records))
 	dst[14] = uint8(e.level)
+	at := entryHead
+	if e.frame {
+		dst[15], at = formFrame, at+frameHead
+	}
 	if e.body != 0 {
-		dst[15] = 1
-		le.PutUint64(dst[entryHead:], uint64(e.body-1))
+		dst[15] |= formReference
+		le.PutUint64(dst[at:], uint64(e.body-1))
 	}
 }
 
@@ -107,7 +126,7 @@ func (n *Node) commitBody(ctx context.Context, e *entry, batch []leat.Message, s
 		buffer = buffer[recordSize:]
 	}
 	e.body = body
-	claimed, err := e.part.shard.claim(ctx, entryHead+8, wait)
+	claimed, err := e.part.shard.claim(ctx, entryHead+bodyReference, wait)
 	if err != nil {
 		n.bodies.free(body)
 		return err

@@ -15,6 +15,7 @@ type journal struct {
 	done    []outcome // of this step, in publish order
 	input   core.PartitionInput
 	effects core.Effects
+	frame   core.FrameHeader // of the remote producer's frame being added
 
 	wallOffset int64 // wall time minus monotonic time, as of lookedAt
 	lookedAt   int64 // monotonic
@@ -41,8 +42,10 @@ type outcome struct {
 	offset   int64 // of the first record
 	records  int32
 	disk     bool // answered only when synced
-	time     int64
-	err      error
+	// duplicate: the records were in the log already; offset and time are those of the original.
+	duplicate bool
+	time      int64
+	err       error
 }
 
 // step journals at most stepBytes and reports whether it did anything.
@@ -86,13 +89,17 @@ func (j *journal) append(raw []byte, now int64) int {
 	o := outcome{part: p, producer: e.producer, ticket: e.ticket, records: int32(e.records), time: now,
 		disk: e.level == core.AckDisk, err: p.failed}
 	if o.err == nil {
-		o.offset, o.err = p.log.Add(records, int(e.records))
+		if e.frame {
+			j.addFrame(&o, raw[entryHead:], records)
+		} else {
+			o.offset, o.err = p.log.Add(records, e.records)
+		}
 	}
 	j.node.bodies.free(e.body)
 	if o.producer != nobody || o.err != nil {
 		j.done = append(j.done, o)
 	}
-	p.wantsSync = p.wantsSync || o.disk
+	p.wantsSync = p.wantsSync || o.disk && o.err == nil
 	if e.body != 0 {
 		return len(raw) + len(records)
 	}
@@ -125,18 +132,19 @@ func (j *journal) publish(p *partition, now int64) {
 	}
 	before := p.state.LogEnd()
 	end, err := p.log.Publish()
-	if err != nil {
+	switch {
+	case err != nil:
 		j.failBatch(p, before, err)
-		return
+	case end != before:
+		j.input = core.PartitionInput{Kind: core.InputWritten, Offset: end}
+		j.apply(p, now)
 	}
-	if end == before {
-		return // every record of the batch was refused
-	}
-	j.input = core.PartitionInput{Kind: core.InputWritten, Offset: end}
-	j.apply(p, now)
 	if p.wantsSync {
 		p.wantsSync = false
 		p.log.RequestSync()
+	}
+	if end == before {
+		return // every record of the batch was refused, or is a duplicate
 	}
 	p.gate.set(p.log.UnsyncedBytes() > j.node.gateBytes)
 	p.readers.wake(&j.node.notifier)
@@ -149,6 +157,8 @@ func (j *journal) failBatch(p *partition, from int64, err error) {
 			o.err = err
 		}
 	}
+	j.input = core.PartitionInput{Kind: core.InputDropped}
+	j.apply(p, 0)
 	if p.log.Fenced() != nil {
 		j.fence(p, err)
 	}
@@ -193,7 +203,7 @@ func (j *journal) settle(p *partition) {
 func (j *journal) answer() {
 	for i := range j.done {
 		o := &j.done[i]
-		if o.disk && o.err == nil || o.ordered() && !o.part.waiting.empty() {
+		if o.waits() || o.ordered() && !o.part.waiting.empty() {
 			o.part.waiting.push(*o)
 			o.producer = nobody
 		}
@@ -206,6 +216,11 @@ func (j *journal) answer() {
 // ordered: callbacks of a producer come in publish order per partition, so an answer must not
 // overtake one that waits for the disk.
 func (o *outcome) ordered() bool { return o.producer > waiterProducer }
+
+// waits reports whether the outcome waits for the disk. What was written just now always does.
+func (o *outcome) waits() bool {
+	return o.disk && o.err == nil && (!o.duplicate || !o.settled(o.part.log.DurableEnd()))
+}
 
 // settled reports whether the outcome can be told: it waits for nothing, or the disk has it.
 func (o *outcome) settled(durableEnd int64) bool {
@@ -248,7 +263,7 @@ func (j *journal) tell(list []outcome) {
 			for end < len(list) && list[end].producer == o.producer {
 				end++
 			}
-			j.node.producerAt(o.producer).complete(j.shard, list[i:end])
+			j.node.completerAt(o.producer).complete(j.shard, list[i:end])
 			i = end
 		}
 	}

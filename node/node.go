@@ -38,7 +38,7 @@ type Node struct {
 
 	// Tables by index, copied on write: the journal reads them without a lock.
 	partitions atomic.Pointer[[]*partition]
-	producers  atomic.Pointer[[]*producer]
+	producers  atomic.Pointer[[]completer]
 
 	meta       *topic
 	metaWriter *producer
@@ -74,7 +74,7 @@ func newNode(o options) (*Node, error) {
 	n.gateBytes = o.log.UnsyncedMax - slabBytes - inBuffers - o.log.UnsyncedMax/16 // the last for frame headers
 	n.bodies = newBodies(n.closing, int(inBuffers))
 	n.partitions.Store(&[]*partition{})
-	n.producers.Store(new(make([]*producer, firstProducer)))
+	n.producers.Store(new(make([]completer, firstProducer)))
 	for i := range max(runtime.GOMAXPROCS(0), 1) {
 		s, err := newShard(n, i)
 		if err != nil {
@@ -95,8 +95,6 @@ func (n *Node) Done() <-chan struct{} { return n.done }
 func (n *Node) Now() int64 { return n.clock.Now() }
 
 func (n *Node) partitionAt(id uint32) *partition { return (*n.partitions.Load())[id] }
-
-func (n *Node) producerAt(index uint32) *producer { return (*n.producers.Load())[index] }
 
 // AddTopic implements actors.NodeShell: it makes the data plane of a topic, with no file yet.
 func (n *Node) AddTopic(id uint64, name string, cfg core.TopicConfig) actors.TopicShell {

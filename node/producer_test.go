@@ -511,7 +511,7 @@ func TestInFlightBlocks(t *testing.T) {
 			sent.Add(1)
 		}
 	}()
-	answers := &b.node.producerAt(b.backendOf(p).index).answers
+	answers := &b.backendOf(p).answers
 	eventually(t, "a publisher waits for room", func() bool { return answers.blocked.Load() == 1 })
 	if sent.Load() >= n || answered.Load() != 0 {
 		t.Errorf("%d sent, %d answered while the disk hangs", sent.Load(), answered.Load())
@@ -529,7 +529,7 @@ func TestInFlightBlocks(t *testing.T) {
 // backendOf finds the data plane of the producer opened last.
 func (b *bed) backendOf(*leat.Producer) *producer {
 	list := *b.node.producers.Load()
-	return list[len(list)-1]
+	return list[len(list)-1].(*producer)
 }
 
 func TestFlush(t *testing.T) {

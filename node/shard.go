@@ -133,6 +133,20 @@ func (s *shard) help() {
 	}
 }
 
+// call runs f with the lock held, on the caller's goroutine if the lock is free, else on the executor
+// some time later.
+func (s *shard) call(f func()) {
+	if !s.tryLock() {
+		s.Schedule(f)
+		return
+	}
+	f()
+	s.lock.Store(false)
+	if s.ready() || s.tasks.any() {
+		s.wakeExecutor()
+	}
+}
+
 func (s *shard) tryLock() bool { return !s.lock.Load() && s.lock.CompareAndSwap(false, true) }
 
 // ready reports whether the journal has something to do.
@@ -148,8 +162,9 @@ func (s *shard) wakeExecutor() {
 	}
 }
 
-// taskQueue is a small queue of actor activations. An actor has at most one activation queued, so
-// its length is bounded by the partitions of the shard.
+// taskQueue is a small queue of actor activations and calls. An actor has at most one activation
+// queued, and a caller waits for its call, so its length is bounded by the partitions of the shard and
+// the callers.
 type taskQueue struct {
 	count atomic.Int32
 	mu    sync.Mutex // guards the following

@@ -58,6 +58,17 @@ type (
 		seq    uint64
 		acks   []PartitionAck
 	}
+	// groupReset moves the commits of a group without members; it is answered when they are stored.
+	groupReset struct {
+		partitions int32
+		offsets    map[int32]int64
+		Reply[struct{}]
+	}
+	// groupErase removes the commits of a group without members; it is answered when that is stored.
+	groupErase struct {
+		partitions int32
+		Reply[struct{}]
+	}
 	groupDescribe struct{ Reply[GroupState] }
 	groupSnapshot struct{ Reply[[]core.Commit] }
 	// groupForget ends the group; the answer is what it has committed.
@@ -102,6 +113,10 @@ func (g *groupActor) Receive(ctx Context) {
 		g.setTick()
 	case groupCommit:
 		g.commit(msg)
+	case groupReset:
+		g.administer(msg.partitions, &core.GroupInput{Kind: core.GroupReset, Offsets: msg.offsets}, msg.Reply)
+	case groupErase:
+		g.administer(msg.partitions, &core.GroupInput{Kind: core.GroupForget}, msg.Reply)
 	case groupDescribe:
 		msg.Answer(g.describe(), nil)
 	case groupSnapshot:
@@ -126,19 +141,26 @@ func (g *groupActor) begin(partitions int32) {
 	g.state = core.NewGroup(partitions)
 	g.state.RestoreGeneration(g.generation)
 	for partition, commit := range g.commits.newest {
-		g.state.Restore(partition, commit.Offset)
-		g.state.RestoreGeneration(commit.Generation)
+		if !commit.Removed {
+			g.state.Restore(partition, commit.Offset)
+			g.state.RestoreGeneration(commit.Generation)
+		}
+	}
+}
+
+// grow makes sure that the state has the partitions of the topic.
+func (g *groupActor) grow(partitions int32) {
+	if g.state == nil {
+		g.begin(partitions)
+	}
+	if partitions > g.state.Partitions() {
+		g.step(&core.GroupInput{Kind: core.GroupPartitions, Partitions: partitions})
 	}
 }
 
 func (g *groupActor) join(msg groupJoin) {
-	if g.state == nil {
-		g.begin(msg.partitions)
-	}
 	g.members[msg.member] = msg.link
-	if msg.partitions > g.state.Partitions() {
-		g.step(&core.GroupInput{Kind: core.GroupPartitions, Partitions: msg.partitions})
-	}
+	g.grow(msg.partitions)
 	if code := g.step(&core.GroupInput{Kind: core.GroupJoin, Member: msg.member}); code != 0 {
 		delete(g.members, msg.member)
 		msg.link.tell(memberFenced{g.fault(code, msg.member)})
@@ -187,6 +209,17 @@ func (g *groupActor) commit(msg groupCommit) {
 		}
 		msg.link.tell(memberCommitted{seq: msg.seq, err: err})
 	})
+	g.commits.write()
+}
+
+// administer changes the commits of a group without members, and answers when that is stored.
+func (g *groupActor) administer(partitions int32, in *core.GroupInput, reply Reply[struct{}]) {
+	g.grow(partitions)
+	if code := g.step(in); code != 0 {
+		reply.Answer(struct{}{}, core.NewError(code, "change group "+core.Quote(g.group), nil))
+		return
+	}
+	g.commits.await(func(err error) { reply.Answer(struct{}{}, err) })
 	g.commits.write()
 }
 
@@ -239,6 +272,8 @@ func (g *groupActor) step(in *core.GroupInput) (rejected core.Code) {
 			g.fence(effect.Member)
 		case core.GroupPersist:
 			g.commits.add(effect.Partition, effect.Offset, effect.Generation)
+		case core.GroupRemove:
+			g.commits.remove(effect.Partition)
 		case core.GroupReject:
 			rejected = effect.Code
 		}

@@ -40,7 +40,8 @@ const (
 // an append runs goes with the next, so that a slow log makes appends larger, not queues longer.
 // Owned by the group's actor, but for result.
 //
-// Invariant: per partition one commit is kept, the newest; a stored offset never goes back.
+// Invariant: per partition one commit is kept, the newest; what is stored is superseded by what is stored
+// after it (core.Commit.Supersedes), or removed.
 type commitPipe struct {
 	system *System
 	clock  clock.Clock
@@ -48,7 +49,7 @@ type commitPipe struct {
 	key    groupKey
 	self   *PID // the group's actor
 
-	newest  commits            // of each partition, stored or not
+	newest  commits            // of each partition, stored or not; removed ones until that is stored
 	pending map[int32]struct{} // partitions whose newest commit was not handed to the log
 	writing []core.Commit      // handed to the log, not answered; nil while no append runs
 	round   uint64             // number of the append that runs or ran last
@@ -82,12 +83,31 @@ func newCommitPipe(s *System, c clock.Clock, log CommitLog, key groupKey, stored
 
 // add takes a commit in. One that moves nothing is stored, or on its way, already.
 func (p *commitPipe) add(partition int32, offset int64, generation int32) {
-	if old, ok := p.newest[partition]; ok && offset <= old.Offset {
+	commit := core.Commit{Group: p.key.group, TopicID: p.key.topicID, Partition: partition,
+		Offset: offset, Generation: generation, Time: p.clock.Now()}
+	if old, ok := p.newest[partition]; ok && !old.Removed &&
+		(offset == old.Offset || !commit.Supersedes(&old)) {
 		return
 	}
-	p.newest[partition] = core.Commit{Group: p.key.group, TopicID: p.key.topicID, Partition: partition,
-		Offset: offset, Generation: generation, Time: p.clock.Now()}
+	p.newest[partition] = commit
 	p.pending[partition] = struct{}{}
+}
+
+// remove forgets the commit of a partition.
+func (p *commitPipe) remove(partition int32) {
+	p.newest[partition] = core.Commit{Group: p.key.group, TopicID: p.key.topicID, Partition: partition,
+		Removed: true}
+	p.pending[partition] = struct{}{}
+}
+
+// drop lets go of removals that are stored.
+func (p *commitPipe) drop(written []core.Commit) {
+	for _, commit := range written {
+		_, again := p.pending[commit.Partition]
+		if commit.Removed && !again && p.newest[commit.Partition].Removed {
+			delete(p.newest, commit.Partition)
+		}
+	}
 }
 
 // await calls answer when everything added so far is stored, at once if it is. An error that trying
@@ -145,6 +165,7 @@ func (p *commitPipe) collect() {
 	p.lastErr = result.err
 	if result.err == nil {
 		p.failures = 0
+		p.drop(written)
 		p.answer(result.round, nil)
 		p.write()
 		return
@@ -201,7 +222,9 @@ func (p *commitPipe) answer(round uint64, err error) {
 
 // snapshot gives the newest commit of every partition. One that is still on its way is among them:
 // its record may be in a segment that goes as soon as the snapshot is written.
-func (p *commitPipe) snapshot() []core.Commit { return p.newest.sorted() }
+func (p *commitPipe) snapshot() []core.Commit {
+	return slices.DeleteFunc(p.newest.sorted(), func(c core.Commit) bool { return c.Removed })
+}
 
 // end answers whoever waits and writes no more.
 func (p *commitPipe) end(err error) {

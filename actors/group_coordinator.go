@@ -51,16 +51,15 @@ type sinceStart struct {
 // Mono is 1 at the start, so that 0 may mean never.
 func (c sinceStart) Mono() int64 { return c.Clock.Mono() - c.start + 1 }
 
-// Restore takes over a commit read from __groups, in the order of the log, before the first Join. The
-// highest offset of a partition wins, for commits only move forward and a snapshot may stand behind
-// newer ones; a removed commit forgets those before it.
+// Restore takes over a commit read from __groups, in the order of the log, before the first Join. Of a
+// partition's commits one counts, see core.Commit.Supersedes; a removed commit forgets those before it.
 func (c *Coordinator) Restore(commit core.Commit) {
 	key := groupKey{commit.Group, commit.TopicID}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	group := c.stored[key]
 	switch old, known := group[commit.Partition]; {
-	case c.closed || c.groups[key] != nil || known && !commit.Removed && commit.Offset < old.Offset:
+	case c.closed || c.groups[key] != nil || known && !commit.Removed && old.Supersedes(&commit):
 	case commit.Removed:
 		if delete(group, commit.Partition); len(group) == 0 {
 			delete(c.stored, key)
@@ -160,7 +159,8 @@ func (c *Coordinator) left(m *Member) {
 	delete(c.members, m)
 }
 
-// Describe gives the state of all groups, sorted by name and topic. It waits for their actors.
+// Describe gives the state of all groups that have members or commits, sorted by name and topic. It waits
+// for their actors.
 func (c *Coordinator) Describe() []GroupState {
 	var states []GroupState
 	for _, g := range c.find(func(groupKey) bool { return true }) {
@@ -170,7 +170,7 @@ func (c *Coordinator) Describe() []GroupState {
 		}
 		state, err := Call(context.Background(), c.system, g.pid,
 			func(r Reply[GroupState]) any { return groupDescribe{r} })
-		if err == nil {
+		if err == nil && !state.nothing() {
 			states = append(states, state)
 		}
 	}

@@ -1,5 +1,7 @@
 package actors
 
+import "slices"
+
 // GroupState describes one group on one topic.
 type GroupState struct {
 	Group      string
@@ -33,10 +35,19 @@ func (g *groupActor) describe() GroupState {
 	return s
 }
 
+// nothing reports whether the group is not there for users: no members and no commits.
+func (s *GroupState) nothing() bool {
+	return len(s.Members) == 0 && !slices.ContainsFunc(s.Partitions,
+		func(p GroupPartitionState) bool { return p.Committed >= 0 })
+}
+
 // describeStored gives the state of a group that has nothing but commits.
 func describeStored(key groupKey, stored commits) GroupState {
 	s := GroupState{Group: key.group, Topic: key.topicID}
 	for _, c := range stored.sorted() {
+		if c.Removed {
+			continue
+		}
 		s.Partitions = append(s.Partitions, GroupPartitionState{Partition: c.Partition, Committed: c.Offset})
 	}
 	return s

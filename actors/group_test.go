@@ -219,8 +219,10 @@ func TestGroupCommitSurvivesARestart(t *testing.T) {
 
 		b = newGroupBed(t, log)
 		for _, c := range []core.Commit{
-			{Partition: 1, Offset: 42},
-			{Partition: 1, Offset: 41}, // an older one of a snapshot
+			{Partition: 1, Offset: 90, Generation: 2}, // from before a reset
+			{Partition: 1, Offset: 42, Generation: 3},
+			{Partition: 1, Offset: 41, Generation: 3}, // an older one of a snapshot
+			{Partition: 1, Offset: 95, Generation: 2}, // and one from before the reset
 			{Partition: 2, Offset: 3},
 			{Partition: 2, Removed: true},
 			{Partition: 7, Offset: 5, Generation: 6}, // the topic has no such partition

@@ -13,7 +13,7 @@ const (
 	CatalogueCreated CatalogueKind = 1 // topic ID exists from here on
 	CatalogueDeleted CatalogueKind = 2 // topic ID is gone; only ID counts
 	CatalogueMark    CatalogueKind = 3 // ids below ID have been given; only ID counts
-	CatalogueAltered CatalogueKind = 4 // topic ID has another retention and record limit; only these and ID count
+	CatalogueAltered CatalogueKind = 4 // topic ID has another retention and record limit
 )
 
 // CatalogueRecordVersion is the newest version byte this build writes and reads. A record carries the

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 
@@ -26,6 +27,13 @@ type Commit struct {
 	Offset     int64 // the first offset not done
 	Time       int64 // nanoseconds since 1970
 	Removed    bool  // the value was null: there is no commit any more, the fields after Partition are 0
+}
+
+// Supersedes reports whether c counts and not old, another stored commit of the same key: that of the
+// higher generation does, for offsets go back only by a reset, which begins one; of one generation, that
+// of the higher offset, for a snapshot may stand behind newer commits.
+func (c *Commit) Supersedes(old *Commit) bool {
+	return cmp.Or(cmp.Compare(c.Generation, old.Generation), cmp.Compare(c.Offset, old.Offset)) > 0
 }
 
 // EncodeCommitKey appends the key of c's record to dst: what names a commit.

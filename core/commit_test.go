@@ -83,6 +83,19 @@ func setBytes(keyAt int, k byte, valueAt int, v byte) func(key, value []byte) ([
 	}
 }
 
+// TestCommitSupersedes: the generation decides, then the offset; a commit does not supersede itself.
+func TestCommitSupersedes(t *testing.T) {
+	rising := []Commit{{Generation: 1, Offset: 9}, {Generation: 2, Offset: 3}, {Generation: 2, Offset: 5},
+		{Generation: 3, Offset: 0}}
+	for i := range rising {
+		for j := range rising {
+			if got := rising[i].Supersedes(&rising[j]); got != (i > j) {
+				t.Errorf("%+v supersedes %+v: %v", rising[i], rising[j], got)
+			}
+		}
+	}
+}
+
 // TestGroupsPartition freezes the mapping: moving a group would lose its commits.
 func TestGroupsPartition(t *testing.T) {
 	var b strings.Builder

@@ -25,6 +25,10 @@ const (
 	GroupTick
 	// GroupPartitions: the topic now has Partitions partitions.
 	GroupPartitions
+	// GroupReset: a group without members goes on at Offsets. All or nothing.
+	GroupReset
+	// GroupForget: a group without members forgets its commits.
+	GroupForget
 )
 
 // GroupInput is one step's input.
@@ -40,6 +44,7 @@ type GroupInput struct {
 	Offset     int64
 	Generation int32
 	Partitions int32
+	Offsets    map[int32]int64 // by partition; of GroupReset
 }
 
 // GroupEffectKind says what the shell has to do for a group.
@@ -55,6 +60,8 @@ const (
 	GroupFence
 	// GroupPersist: store Offset and Generation as the commit of Partition, then answer Member.
 	GroupPersist
+	// GroupRemove: remove the stored commit of Partition.
+	GroupRemove
 	// GroupReject: answer Code; Member, Partition, Offset and Generation are the input's.
 	GroupReject
 )
@@ -106,8 +113,8 @@ type groupPartition struct {
 // group's actor. Equal inputs give equal effects: it iterates in sorted order only.
 //
 // Invariant: a partition has at most one owner; it changes hands only after the owner released it,
-// left, was replaced or expired, and each time under a higher generation. A committed offset never
-// goes back.
+// left, was replaced or expired, and each time under a higher generation. A committed offset goes
+// back by GroupReset only, which begins a generation.
 type Group struct {
 	generation int32
 	revoking   int32 // partitions whose owner was asked to release them
@@ -221,6 +228,10 @@ func (g *Group) Step(in *GroupInput, now int64, out *GroupEffects) {
 		g.resize(in, out)
 	case GroupCommit:
 		g.commit(in, out)
+	case GroupReset:
+		g.reset(in, out)
+	case GroupForget:
+		g.forget(in, out)
 	case GroupLeave, GroupHeartbeat, GroupRevoked:
 		g.stepMember(in, out)
 	default:

@@ -17,6 +17,7 @@ import (
 //	new PARTITIONS | restore PARTITION OFFSET | generation N
 //	join M | leave M [gN] | heartbeat M [gN] | revoked M PARTITION [gN]
 //	commit M PARTITION OFFSET gN | tick | partitions N | show
+//	reset [PARTITION OFFSET]… | forget
 type groupScript struct {
 	group *Group
 	now   int64
@@ -24,7 +25,7 @@ type groupScript struct {
 }
 
 var groupEffectNames = [...]string{GroupAssign: "assign", GroupRevoke: "revoke", GroupFence: "fence",
-	GroupPersist: "persist", GroupReject: "reject"}
+	GroupPersist: "persist", GroupRemove: "remove", GroupReject: "reject"}
 
 func (e GroupEffect) String() string {
 	switch e.Kind {
@@ -124,7 +125,8 @@ func scriptNumbers(t *testing.T, words []string) []int64 {
 func scriptInput(t *testing.T, words []string, n []int64) GroupInput {
 	t.Helper()
 	kinds := map[string]GroupInputKind{"join": GroupJoin, "leave": GroupLeave, "heartbeat": GroupHeartbeat,
-		"revoked": GroupRevoked, "commit": GroupCommit, "tick": GroupTick, "partitions": GroupPartitions}
+		"revoked": GroupRevoked, "commit": GroupCommit, "tick": GroupTick, "partitions": GroupPartitions,
+		"reset": GroupReset, "forget": GroupForget}
 	in := GroupInput{Kind: kinds[words[0]]}
 	switch in.Kind {
 	case 0:
@@ -132,7 +134,13 @@ func scriptInput(t *testing.T, words []string, n []int64) GroupInput {
 	case GroupPartitions:
 		in.Partitions = int32(n[0])
 		return in
-	case GroupTick:
+	case GroupTick, GroupForget:
+		return in
+	case GroupReset:
+		in.Offsets = map[int32]int64{}
+		for i := 0; i+1 < len(words)-1; i += 2 {
+			in.Offsets[int32(n[i])] = n[i+1]
+		}
 		return in
 	case GroupRevoked:
 		in.Partition, in.Generation = int32(n[0]), int32(n[1])

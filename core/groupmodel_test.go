@@ -16,6 +16,7 @@ type groupModel struct {
 	out        GroupEffects
 	log        []string // every effect, to compare two runs
 	generation int32
+	persists   int // effects of the last reset
 	committed  []int64
 	owner      []modelAssignment
 	past       []modelAssignment // assignments that ended: what zombies hold
@@ -98,6 +99,8 @@ func (m *groupModel) randomInput() GroupInput {
 		in.Kind = GroupHeartbeat
 	case n < 12:
 		in.Kind = GroupTick
+	case n < 13 && len(m.members) == 0 || n == 0:
+		in = m.randomAdministration()
 	case n < 13 && m.random.Intn(4) == 0:
 		in.Kind, in.Partitions = GroupPartitions, int32(len(m.owner)+m.random.Intn(4)-1)
 	case n < 16:
@@ -109,6 +112,46 @@ func (m *groupModel) randomInput() GroupInput {
 		in.Generation = int32(m.random.Intn(2)) * m.random.Int31n(m.generation+2)
 	}
 	return in
+}
+
+// randomAdministration is a reset, now and then with what cannot be, or the end of all commits.
+func (m *groupModel) randomAdministration() GroupInput {
+	if m.random.Intn(3) == 0 {
+		return GroupInput{Kind: GroupForget}
+	}
+	in := GroupInput{Kind: GroupReset, Offsets: map[int32]int64{}}
+	for range m.random.Intn(4) {
+		in.Offsets[int32(m.random.Intn(len(m.owner)))] = m.random.Int63n(1_000)
+	}
+	switch m.random.Intn(6) {
+	case 0:
+		in.Offsets[int32(len(m.owner))] = 1
+	case 1:
+		in.Offsets[0] = -1
+	}
+	return in
+}
+
+// refusesAdministration reports whether a reset or the end of all commits has to be refused.
+func (m *groupModel) refusesAdministration(in *GroupInput) bool {
+	refused := len(m.members) > 0 || slices.Max(m.committed) < 0
+	for partition, offset := range in.Offsets {
+		refused = refused || offset < 0 || int(partition) >= len(m.owner)
+	}
+	return refused
+}
+
+// administered counts the effects of an input that reset or ended commits.
+func (m *groupModel) administered(in *GroupInput, e GroupEffect) {
+	want := GroupEffect{Kind: GroupRemove, Partition: e.Partition, Offset: -1}
+	if in.Kind == GroupReset {
+		want = GroupEffect{Kind: GroupPersist, Partition: e.Partition, Offset: in.Offsets[e.Partition],
+			Generation: m.generation}
+	}
+	if e != want || m.committed[e.Partition] != e.Offset {
+		m.t.Errorf("%+v: %+v, want %+v", *in, e, want)
+	}
+	m.persists++
 }
 
 // randomHolding is a release or commit of an assignment, mostly a current one, else one that ended,
@@ -158,6 +201,7 @@ func (m *groupModel) step(in GroupInput) {
 	}
 	var fenced []string
 	revokes := 0
+	m.persists = 0
 	for _, e := range m.out.List {
 		m.log = append(m.log, e.String())
 		switch e.Kind {
@@ -168,7 +212,11 @@ func (m *groupModel) step(in GroupInput) {
 			m.asked(e)
 		case GroupAssign:
 			m.assigned(e)
-		case GroupPersist:
+		case GroupPersist, GroupRemove:
+			if in.Kind == GroupReset || in.Kind == GroupForget {
+				m.administered(&in, e)
+				continue
+			}
 			m.persisted(&in, e, code)
 		case GroupReject:
 			if code == 0 || len(m.out.List) != 1 || e.Member != in.Member {
@@ -181,6 +229,9 @@ func (m *groupModel) step(in GroupInput) {
 	}
 	if code != 0 && len(m.out.List) != 1 {
 		m.t.Errorf("%+v: effects %v, want a rejection", in, m.out.List)
+	}
+	if in.Kind == GroupReset && code == 0 && m.persists != len(in.Offsets) {
+		m.t.Errorf("%+v: effects %v", in, m.out.List)
 	}
 	if changed && revokes != moves {
 		m.t.Errorf("%+v: %d partitions asked back, want %d", in, revokes, moves)
@@ -203,6 +254,11 @@ func (m *groupModel) predict(in *GroupInput) (gone []string, changed bool, code 
 	case GroupTick:
 		gone = m.expired()
 		return gone, len(gone) > 0, 0
+	case GroupReset, GroupForget:
+		if m.refusesAdministration(in) {
+			return nil, false, CodeGroupActive
+		}
+		return nil, in.Kind == GroupReset, 0
 	case GroupPartitions:
 		return nil, int(in.Partitions) > len(m.owner), 0
 	case GroupLeave:
@@ -301,6 +357,14 @@ func (m *groupModel) accept(in *GroupInput, code Code) {
 	case code != 0:
 	case in.Kind == GroupJoin:
 		m.members[in.Member] = &modelMember{joined: m.generation + 1, heardAt: m.now}
+	case in.Kind == GroupReset:
+		for partition, offset := range in.Offsets {
+			m.committed[partition] = offset
+		}
+	case in.Kind == GroupForget:
+		for partition := range m.committed {
+			m.committed[partition] = -1
+		}
 	case in.Kind == GroupHeartbeat:
 		m.members[in.Member].heardAt = m.now
 	case in.Kind == GroupPartitions:

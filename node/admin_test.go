@@ -102,7 +102,7 @@ func TestAlterTopic(t *testing.T) {
 		t.Fatal(err)
 	}
 	refusals(t, p, leat.ErrRecordTooLarge)
-	wantError(t, "of a topic that is not there", b.AlterTopic(soon(t), "u", leat.TopicChange{}), leat.ErrTopicNotFound)
+	wantError(t, "of no topic", b.AlterTopic(soon(t), "u", leat.TopicChange{}), leat.ErrTopicNotFound)
 	wantError(t, "to what cannot be", b.AlterTopic(soon(t), "t", leat.TopicChange{MaxRecordBytes: new(-1)}),
 		leat.ErrInvalidConfig)
 }

@@ -1,10 +1,8 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/actors"
@@ -47,36 +45,12 @@ func (n *Node) Topics(ctx context.Context) ([]leat.TopicInfo, error) {
 	})
 }
 
-// Groups implements leat.Backend.
-func (n *Node) Groups(ctx context.Context) ([]leat.GroupInfo, error) {
-	var infos []leat.GroupInfo
-	for _, g := range n.groups.Describe() {
-		if t := n.topicWithID(g.Topic); t != nil {
-			infos = append(infos, groupInfo(t, &g))
-		}
-	}
-	slices.SortFunc(infos, func(a, b leat.GroupInfo) int {
-		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic))
-	})
-	return infos, ctx.Err()
-}
-
 // AlterTopic implements leat.Backend.
 func (n *Node) AlterTopic(ctx context.Context, name string, change leat.TopicChange) error {
 	_, err := actors.Call(ctx, n.system, n.self, func(r actors.Reply[struct{}]) any {
 		return actors.AlterTopic{Name: name, Change: change, Reply: r}
 	})
 	return err
-}
-
-// ResetGroup implements leat.Backend.
-func (n *Node) ResetGroup(context.Context, string, string, leat.Position) error {
-	return core.NewError(core.CodeUnsupported, "reset group", nil)
-}
-
-// DeleteGroup implements leat.Backend.
-func (n *Node) DeleteGroup(context.Context, string, string) error {
-	return core.NewError(core.CodeUnsupported, "delete group", nil)
 }
 
 // Cluster implements leat.Backend.
@@ -199,20 +173,4 @@ func (s *subscription) readAll() error {
 		p.readers.add(s.sleeper)
 	}
 	return nil
-}
-
-func groupInfo(t *topic, g *actors.GroupState) leat.GroupInfo {
-	info := leat.GroupInfo{Group: g.Group, Topic: t.name, Generation: g.Generation, Members: g.Members}
-	for _, owned := range g.Partitions {
-		if int(owned.Partition) >= len(t.partitions) {
-			continue
-		}
-		p := t.partitions[owned.Partition]
-		gp := leat.GroupPartition{Partition: owned.Partition, Member: owned.Member, Committed: owned.Committed}
-		if p.log != nil {
-			gp.LagRecords = p.highWater.Load() - max(owned.Committed, p.log.Start())
-		}
-		info.Partitions = append(info.Partitions, gp)
-	}
-	return info
 }

@@ -20,8 +20,9 @@ type commitWriter struct {
 	disk   *producer
 	groups *actors.Coordinator
 
-	mu      sync.Mutex // guards the following
-	cutting [core.GroupsPartitions]bool
+	// cutting holds a token per partition of __groups while a snapshot of it is under way, or its groups
+	// are being deleted: a snapshot from before, written after, would bring them back.
+	cutting [core.GroupsPartitions]chan struct{}
 	cuts    sync.WaitGroup // snapshots under way
 }
 
@@ -32,6 +33,9 @@ func newCommitWriter(n *Node, groups *topic) *commitWriter {
 	w := &commitWriter{node: n, topic: groups, page: n.newProducer(groups, manual)}
 	manual.Ack = core.AckDisk
 	w.disk = n.newProducer(groups, manual)
+	for i := range w.cutting {
+		w.cutting[i] = make(chan struct{}, 1)
+	}
 	return w
 }
 
@@ -117,20 +121,28 @@ func (w *commitWriter) cutIfRolled(partition int32) {
 	if p.log == nil || p.log.Segments() < 2 {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.cutting[partition] {
+	select {
+	case w.cutting[partition] <- struct{}{}:
+	default:
 		return
 	}
-	w.cutting[partition] = true
 	w.cuts.Go(func() {
+		defer func() { <-w.cutting[partition] }()
 		if err := w.cut(p); err != nil {
 			w.node.report("snapshot of commits failed; the log grows until one succeeds", p, err)
 		}
-		w.mu.Lock()
-		w.cutting[partition] = false
-		w.mu.Unlock()
 	})
+}
+
+// whileNoCut waits until no snapshot of a partition is under way, and keeps them away while do runs.
+func (w *commitWriter) whileNoCut(ctx context.Context, partition int32, do func() error) error {
+	select {
+	case w.cutting[partition] <- struct{}{}:
+		defer func() { <-w.cutting[partition] }()
+		return do()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (w *commitWriter) cut(p *partition) error {

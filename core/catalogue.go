@@ -1,7 +1,6 @@
 package core
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -12,7 +11,9 @@ type Topic struct {
 	ID      uint64 // names the topic's folder; never reused
 	Name    string
 	Config  TopicConfig // without defaults
-	Created int64       // nanoseconds since 1970, 0 for internal topics
+	Created int64       // nanoseconds since 1970, 0 for internal topics of a node that is alone
+	// Placement is empty on a node that is alone, and for __meta, which every node has.
+	Placement Placement
 }
 
 // Internal reports whether the topic is one of Leat's own.
@@ -37,6 +38,8 @@ type Catalogue struct {
 	byID   map[uint64]*Topic
 	byName map[string]*Topic
 	nextID uint64
+
+	version uint64 // of a cluster's catalogue
 }
 
 // NewCatalogue holds the internal topics only.
@@ -108,6 +111,10 @@ func (c *Catalogue) Apply(r CatalogueRecord) error {
 		if err := c.applyCreated(&r); err != nil {
 			return err
 		}
+	case CataloguePlaced:
+		if err := c.applyPlaced(&r); err != nil {
+			return err
+		}
 	case CatalogueDeleted:
 		if t, ok := c.byID[r.ID]; ok {
 			delete(c.byID, t.ID)
@@ -118,22 +125,26 @@ func (c *Catalogue) Apply(r CatalogueRecord) error {
 			t.Config = t.Config.withChangeable(r.Config)
 		}
 	case CatalogueMark:
-		c.nextID = max(c.nextID, r.ID)
-		return nil
+		r.ID-- // it names the first id not given
 	}
 	c.nextID = max(c.nextID, r.ID+1)
+	c.version = max(c.version, r.Version)
 	return nil
 }
 
 func (c *Catalogue) applyCreated(r *CatalogueRecord) error {
-	t := Topic{ID: r.ID, Name: r.Name, Config: r.Config, Created: r.Time}
+	t := Topic{ID: r.ID, Name: r.Name, Config: r.Config, Created: r.Time, Placement: r.Placement}
 	if known, ok := c.byID[r.ID]; ok {
 		same := t
 		same.Config = t.Config.withChangeable(known.Config)
+		if t.Placement == "" || known.Placement == "" { // placed after it was created
+			t.Placement = max(t.Placement, known.Placement)
+			same.Placement = known.Placement
+		}
 		if *known != same {
 			return corruptCatalogue("id %d is %s and again %s", r.ID, Quote(known.Name), Quote(r.Name))
 		}
-		known.Config = t.Config // the last record counts for what can change
+		*known = t // the last record counts for what can change
 		return nil
 	}
 	if known, ok := c.byName[r.Name]; ok {
@@ -171,15 +182,19 @@ func (c *Catalogue) sorted(order func(a, b Topic) int) []Topic {
 }
 
 // Snapshot gives the records from which an empty catalogue becomes this one: the topics by id,
-// then the mark that keeps the ids of deleted topics from being given again. Internal topics are
-// not in it.
+// then the mark that keeps the ids of deleted topics from being given again, and the version. Of the
+// internal topics it has the placement of __groups, first.
 func (c *Catalogue) Snapshot() []CatalogueRecord {
 	var records []CatalogueRecord
-	for _, t := range c.sorted(func(a, b Topic) int { return cmp.Compare(a.ID, b.ID) }) {
-		if !t.Internal() {
+	for _, t := range c.byAge() {
+		switch {
+		case !t.Internal():
 			records = append(records, CatalogueRecord{Kind: CatalogueCreated, ID: t.ID, Name: t.Name,
-				Config: t.Config, Time: t.Created})
+				Config: t.Config, Time: t.Created, Placement: t.Placement})
+		case t.Placement != "":
+			records = append(records, CatalogueRecord{Kind: CataloguePlaced, ID: t.ID, Time: t.Created,
+				Config: TopicConfig{Partitions: t.Config.Partitions}, Placement: t.Placement})
 		}
 	}
-	return append(records, CatalogueRecord{Kind: CatalogueMark, ID: c.nextID})
+	return append(records, c.mark())
 }

@@ -310,6 +310,18 @@ func sampleCatalogueRecords() map[string]CatalogueRecord {
 		"catalogue-mark.hex":    {Kind: CatalogueMark, ID: 18},
 		"catalogue-altered.hex": {Kind: CatalogueAltered, ID: 19,
 			Config: TopicConfig{RetentionBytes: 0x5152535455565758, MaxRecordBytes: 0x616263}},
+		"catalogue-created-in-cluster.hex": {Kind: CatalogueCreated, ID: 0x0102030405060708,
+			Time: 0x1112131415161718, Name: "trades", Version: 0x5152535455565758,
+			Config: TopicConfig{Partitions: 3, Ack: AckPage, RetentionBytes: 0x3132333435363738,
+				SegmentBytes: 1 << 20, MaxRecordBytes: 0x414243},
+			Placement: NewPlacement([]uint16{2, 0x6162, 65535})},
+		"catalogue-deleted-in-cluster.hex": {Kind: CatalogueDeleted, ID: 17, Version: 0x5152535455565758},
+		"catalogue-mark-in-cluster.hex":    {Kind: CatalogueMark, ID: 18, Version: 0x5152535455565758},
+		"catalogue-placed.hex": {Kind: CataloguePlaced, ID: 16, Version: 0x5152535455565758,
+			Config: TopicConfig{Partitions: 2}, Placement: NewPlacement([]uint16{1, 2})},
+		"catalogue-placed-groups.hex": {Kind: CataloguePlaced, ID: GroupTopicID, Time: 0x1112131415161718,
+			Config:    TopicConfig{Partitions: GroupsPartitions},
+			Placement: Place([]uint16{1, 2, 3}, GroupsPartitions, 0)},
 	}
 }
 
@@ -342,6 +354,7 @@ func TestDecodeCatalogueRecordRefuses(t *testing.T) {
 		{"version 0", set(0, 0), CodeCorrupt},
 		{"version 3", set(0, 3), CodeVersionTooNew},
 		{"version 3, shorter", func([]byte) []byte { return []byte{3} }, CodeVersionTooNew},
+		{"in a cluster, without more", set(45, 1), CodeCorrupt},
 		{"a kind of version 1 in version 2", set(0, 2), CodeCorrupt},
 		{"kind 4 in version 1", set(1, 4), CodeCorrupt},
 		{"kind 5", set(1, 5), CodeCorrupt},

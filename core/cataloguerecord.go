@@ -14,11 +14,15 @@ const (
 	CatalogueDeleted CatalogueKind = 2 // topic ID is gone; only ID counts
 	CatalogueMark    CatalogueKind = 3 // ids below ID have been given; only ID counts
 	CatalogueAltered CatalogueKind = 4 // topic ID has another retention and record limit
+	CataloguePlaced  CatalogueKind = 5 // topic ID, which was there without, has a placement; Time: of __groups
 )
 
 // CatalogueRecordVersion is the newest version byte this build writes and reads. A record carries the
-// lowest version that has its kind.
+// lowest version that has what it says.
 const CatalogueRecordVersion = 2
+
+// catalogueInCluster is the flag of a record that has a catalogue version and, behind the name, a placement.
+const catalogueInCluster = 1
 
 // catalogueFixedBytes is a catalogue record without the name.
 const catalogueFixedBytes = 48
@@ -31,11 +35,18 @@ type CatalogueRecord struct {
 	Time   int64       // of the creation, nanoseconds since 1970
 	Config TopicConfig // without defaults
 	Name   string
+
+	// In a cluster: the version of the catalogue with this change, 0 within a snapshot, and who leads the
+	// partitions of a topic that is created or placed.
+	Version   uint64
+	Placement Placement
 }
 
-// version is the first version of the format that has the record's kind.
+func (r *CatalogueRecord) inCluster() bool { return r.Version != 0 || r.Placement != "" }
+
+// version is the first version of the format that has what the record says.
 func (r *CatalogueRecord) version() uint8 {
-	if r.Kind == CatalogueAltered {
+	if r.inCluster() || r.Kind == CatalogueAltered {
 		return 2
 	}
 	return 1
@@ -52,8 +63,14 @@ func (r *CatalogueRecord) Encode(dst []byte) []byte {
 	dst = le.AppendUint64(dst, uint64(r.Config.RetentionBytes))
 	dst = le.AppendUint64(dst, uint64(r.Config.SegmentBytes))
 	dst = le.AppendUint32(dst, uint32(r.Config.MaxRecordBytes))
-	dst = append(dst, uint8(r.Config.Ack), 0, 0, 0)
-	return append(dst, r.Name...)
+	if !r.inCluster() {
+		dst = append(dst, uint8(r.Config.Ack), 0, 0, 0)
+		return append(dst, r.Name...)
+	}
+	dst = append(dst, uint8(r.Config.Ack), catalogueInCluster, 0, 0)
+	dst = le.AppendUint64(dst, r.Version)
+	dst = append(dst, r.Name...)
+	return append(dst, r.Placement...)
 }
 
 // DecodeCatalogueRecord reads what Encode wrote, all of src. A record of a newer version is
@@ -68,8 +85,8 @@ func DecodeCatalogueRecord(src []byte) (CatalogueRecord, error) {
 			len(src), catalogueFixedBytes)
 	}
 	le := binary.LittleEndian
-	name := src[catalogueFixedBytes:]
-	if src[0] == 0 || int(le.Uint16(src[2:])) != len(name) || src[45]|src[46]|src[47] != 0 {
+	var tail catalogueTail
+	if src[0] == 0 || !tail.split(src) || src[46]|src[47] != 0 {
 		return CatalogueRecord{}, corruptCatalogue("version %d, %d bytes, name of %d",
 			src[0], len(src), le.Uint16(src[2:]))
 	}
@@ -89,7 +106,7 @@ func DecodeCatalogueRecord(src []byte) (CatalogueRecord, error) {
 			SegmentBytes:   int64(le.Uint64(src[32:])),
 			MaxRecordBytes: int(recordBytes),
 		},
-		Name: string(name),
+		Name: string(tail.name), Version: tail.version, Placement: Placement(tail.placement),
 	}
 	if src[0] != r.version() {
 		return CatalogueRecord{}, corruptCatalogue("kind %d in version %d", r.Kind, src[0])
@@ -97,22 +114,53 @@ func DecodeCatalogueRecord(src []byte) (CatalogueRecord, error) {
 	return r, r.validate()
 }
 
+// catalogueTail is what follows the fixed part of a record.
+type catalogueTail struct {
+	version         uint64
+	name, placement []byte
+}
+
+// split finds the parts; it reports whether their lengths are possible.
+func (t *catalogueTail) split(src []byte) bool {
+	nameLen := int(binary.LittleEndian.Uint16(src[2:]))
+	rest := src[catalogueFixedBytes:]
+	switch src[45] {
+	case 0:
+		t.name = rest
+	case catalogueInCluster:
+		if len(rest) < 8+nameLen {
+			return false
+		}
+		t.version = binary.LittleEndian.Uint64(rest)
+		t.name, t.placement = rest[8:8+nameLen], rest[8+nameLen:]
+	default:
+		return false
+	}
+	return len(t.name) == nameLen && len(t.placement)%2 == 0
+}
+
 // validate checks what the catalogue relies on. A level that this build cannot give is no damage.
 func (r *CatalogueRecord) validate() error {
 	switch {
+	case r.ID == GroupTopicID && r.Kind == CataloguePlaced:
+		return r.validatePlaced()
 	case r.ID < FirstTopicID || r.ID == ^uint64(0):
 		return corruptCatalogue("topic id %d", r.ID)
 	case r.Kind == CatalogueDeleted || r.Kind == CatalogueMark:
-		if *r != (CatalogueRecord{Kind: r.Kind, ID: r.ID}) {
+		if *r != (CatalogueRecord{Kind: r.Kind, ID: r.ID, Version: r.Version}) {
 			return corruptCatalogue("kind %d with more than an id", r.Kind)
 		}
 		return nil
 	case r.Kind == CatalogueAltered:
 		return r.validateAltered()
+	case r.Kind == CataloguePlaced:
+		return r.validatePlaced()
 	case r.Kind != CatalogueCreated:
 		return corruptCatalogue("kind %d", r.Kind)
 	case r.Config.Ack == AckDefault || r.Config.Ack >= ackEnd:
 		return corruptCatalogue("ack level %d", uint8(r.Config.Ack))
+	case r.Placement != "" && !r.Placement.valid(r.Config.Partitions):
+		return corruptCatalogue("%d partitions, placed %d", r.Config.Partitions, r.Placement.Partitions())
 	}
 	if err := ValidateName("topic", r.Name); err != nil {
 		return NewError(CodeCorrupt, "read catalogue", err)
@@ -126,7 +174,7 @@ func (r *CatalogueRecord) validate() error {
 // validateAltered checks a record that changes a topic.
 func (r *CatalogueRecord) validateAltered() error {
 	changed := TopicConfig{}.withChangeable(r.Config)
-	if *r != (CatalogueRecord{Kind: CatalogueAltered, ID: r.ID, Config: changed}) ||
+	if *r != (CatalogueRecord{Kind: CatalogueAltered, ID: r.ID, Config: changed, Version: r.Version}) ||
 		changed.RetentionBytes < 0 || changed.MaxRecordBytes < 1 || changed.MaxRecordBytes > MaxRecordBytes {
 		return corruptCatalogue("topic %d altered to %+v", r.ID, r.Config)
 	}

@@ -20,6 +20,7 @@
 //	Group      join, leave, expiry ─▶ new generation ─▶ revoke ─▶ owner lets go ─▶ assign
 //	           commit of the owner, under the generation of its assignment ─▶ persist
 //	Catalogue  Create or Delete: plan a record ─▶ shell stores it in __meta ─▶ Apply
+//	           in a cluster, one node plans; the others Follow its snapshots and changes
 //
 // # Invariants
 //

@@ -129,8 +129,8 @@ func (c *Catalogue) descends(want *Catalogue) error {
 		return Errorf(CodeWrongNode, op, "the cluster of the meta node began at %d, that of this folder at %d",
 			began, since)
 	case want.version < c.version:
-		return Errorf(CodeWrongNode, op, "the meta node has version %d and this folder %d: its folder was replaced "+
-			"by an older one", want.version, c.version)
+		return Errorf(CodeWrongNode, op, "the meta node has version %d and this folder %d: was its folder "+
+			"replaced by an older one?", want.version, c.version)
 	case ours == "" && len(c.byID) > len(NewCatalogue().byID):
 		return Errorf(CodeWrongNode, op, "this folder has topics of before the cluster")
 	}
@@ -142,10 +142,15 @@ func (c *Catalogue) descends(want *Catalogue) error {
 	return nil
 }
 
-// Next checks that a change of the meta node is the one that follows: CodeOutOfSequence if not.
+// Next checks that a single change of the meta node is the one that follows: CodeOutOfSequence if not. A
+// catalogue that has not followed a snapshot yet takes none.
 func (c *Catalogue) Next(r *CatalogueRecord) error {
-	if r.Version != c.version+1 {
+	placed, _ := c.Groups()
+	switch {
+	case placed == "" || r.Version != c.version+1:
 		return Errorf(CodeOutOfSequence, "follow catalogue", "version %d behind %d", r.Version, c.version)
+	case r.Kind == CataloguePlaced || r.Kind == CatalogueCreated && r.Placement == "":
+		return corruptCatalogue("a change of kind %d without a placement from the start", r.Kind)
 	}
 	return nil
 }

@@ -140,6 +140,14 @@ func TestCatalogueOfACluster(t *testing.T) {
 	}
 	r := CatalogueRecord{Kind: CatalogueDeleted, ID: 20, Version: 7}
 	wantCode(t, "a change that skips one", c.Next(&r), CodeOutOfSequence)
+	r.Version = 5
+	wantCode(t, "a change that is there already", c.Next(&r), CodeOutOfSequence)
+	r.Version = 1
+	wantCode(t, "a change before any snapshot", NewCatalogue().Next(&r), CodeOutOfSequence)
+	r = CatalogueRecord{Kind: CatalogueCreated, ID: 20, Version: 6, Name: "n"}
+	wantCode(t, "a topic without placement", c.Next(&r), CodeCorrupt)
+	r = CatalogueRecord{Kind: CataloguePlaced, ID: 17, Version: 6, Placement: everywhere(1, 2)}
+	wantCode(t, "a topic placed later", c.Next(&r), CodeCorrupt)
 }
 
 // TestAdopt: a folder with topics becomes that of a meta node. Topics and groups stay where they are,

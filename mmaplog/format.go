@@ -16,13 +16,11 @@ const formatVersion = 1
 
 const formatPrefix = "leat data format "
 
-// checkFormat reads the file FORMAT of a data folder, writing it if there is none. The file is
-// complete or absent, whatever happens: it gets its name when its content is durable.
+// checkFormat reads the file FORMAT of a data folder, writing it if there is none.
 func checkFormat(fs FS, dir string) error {
-	path := filepath.Join(dir, "FORMAT")
-	text, err := readSmall(fs, path)
+	text, err := readSmall(fs, filepath.Join(dir, "FORMAT"))
 	if errors.Is(err, errNotExist) {
-		return writeFormat(fs, dir, path)
+		return writeSmall(fs, dir, "FORMAT", fmt.Sprintf("%s%d\n", formatPrefix, formatVersion))
 	}
 	if err != nil {
 		return err
@@ -48,7 +46,10 @@ func parseFormat(text string) (int, error) {
 	return version, nil
 }
 
-func writeFormat(fs FS, dir, path string) error {
+// writeSmall writes a file of the data folder itself. It is complete or absent, whatever happens: it gets
+// its name when its content is durable.
+func writeSmall(fs FS, dir, name, text string) error {
+	path := filepath.Join(dir, name)
 	temporary := path + ".tmp"
 	if err := fs.Remove(temporary); err != nil && !errors.Is(err, errNotExist) {
 		return err
@@ -57,7 +58,7 @@ func writeFormat(fs FS, dir, path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(fmt.Appendf(nil, "%s%d\n", formatPrefix, formatVersion), 0)
+	_, err = f.WriteAt([]byte(text), 0)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -79,10 +80,25 @@ func readSmall(fs FS, path string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	var buf [128]byte
+	var buf [512]byte
 	n, err := f.ReadAt(buf[:], 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err
 	}
 	return string(buf[:n]), nil
+}
+
+// Note gives the text of a small file of the data folder, at most 512 bytes, such as NODE; empty if there
+// is no such file.
+func (s *Store) Note(name string) (string, error) {
+	text, err := readSmall(s.fs, filepath.Join(s.dir, name))
+	if errors.Is(err, errNotExist) {
+		return "", nil
+	}
+	return text, ioError("read "+name, err)
+}
+
+// WriteNote writes such a file durably: after a crash it is complete or as it was before.
+func (s *Store) WriteNote(name, text string) error {
+	return ioError("write "+name, writeSmall(s.fs, s.dir, name, text))
 }

@@ -418,3 +418,33 @@ func TestNoAllocations(t *testing.T) {
 		_ = r.Close()
 	}
 }
+
+// TestNotes: a small file of the folder is complete or as it was before, wherever the power is cut.
+func TestNotes(t *testing.T) {
+	fs := Heap()
+	s := openTest(t, fs, "data", Options{})
+	if text, err := s.Note("NODE"); err != nil || text != "" {
+		t.Fatalf("a note that is not there: %q, %v", text, err)
+	}
+	if err := s.WriteNote("NODE", "first\n"); err != nil {
+		t.Fatal(err)
+	}
+	var crashed []*MemFS
+	fs.Hook(func(string, string) { crashed = append(crashed, fs.Crash(uint64(len(crashed)))) })
+	err := s.WriteNote("NODE", "second\n")
+	fs.Hook(nil)
+	if err != nil || len(crashed) < 4 {
+		t.Fatalf("WriteNote: %v after %d steps", err, len(crashed))
+	}
+	for step, after := range append(crashed, fs.Crash(99)) {
+		again := openTest(t, after, "data", Options{})
+		text, err := again.Note("NODE")
+		last := step == len(crashed)
+		if err != nil || text != "second\n" && (last || text != "first\n") {
+			t.Errorf("power cut at step %d: %q, %v", step, text, err)
+		}
+		if err := again.WriteNote("NODE", "third\n"); err != nil {
+			t.Errorf("power cut at step %d: writing again: %v", step, err)
+		}
+	}
+}

@@ -13,8 +13,14 @@ type NodeShell interface {
 	// Store makes a change of the catalogue durable; it blocks until it is. snapshot gives records
 	// that rebuild the catalogue without the change, so that the log of changes can be cut.
 	Store(record core.CatalogueRecord, snapshot func() []core.CatalogueRecord) error
+	// PlaceOn gives the nodes that get the partitions of new topics; nil for a node that is alone.
+	PlaceOn() []uint16
+	// Changed says that a change was stored and applied, and is to be told to other nodes.
+	Changed(record core.CatalogueRecord)
+	// PlaceGroups says where groups are coordinated from now on.
+	PlaceGroups(placement core.Placement) error
 	// AddTopic makes the data plane of a topic.
-	AddTopic(id uint64, name string, cfg core.TopicConfig) TopicShell
+	AddTopic(topic core.Topic) TopicShell
 	// ChangeTopic makes the data plane of a topic follow a changed configuration.
 	ChangeTopic(topic TopicShell, cfg core.TopicConfig)
 	// RemoveTopic takes it away with its data.
@@ -103,6 +109,10 @@ func (a *nodeActor) Receive(ctx Context) {
 		m.Reply.Answer(a.delete(m.Name))
 	case ListTopics:
 		m.Reply.Answer(a.list(), nil)
+	case FollowCatalogue:
+		m.Reply.Answer(a.follow(m.Records, m.Snapshot))
+	case ReadCatalogue:
+		m.Reply.Answer(a.catalogue.Snapshot(), nil)
 	}
 }
 
@@ -116,21 +126,26 @@ func (a *nodeActor) restore(records []core.CatalogueRecord) error {
 		if topic.Internal() {
 			continue
 		}
-		if err := a.open(topic.ID, topic.Name, topic.Config); err != nil {
-			a.system.logger.Error("topic opened in part", "topic", topic.Name, "err", err)
-		}
+		a.openInPart(topic)
 	}
 	return nil
 }
 
+// openInPart opens a topic of which some partitions may fail.
+func (a *nodeActor) openInPart(topic core.Topic) {
+	if err := a.open(topic); err != nil {
+		a.system.logger.Error("topic opened in part", "topic", topic.Name, "err", err)
+	}
+}
+
 // open adds a topic's data plane and its actor. An error says which partitions did not open.
-func (a *nodeActor) open(id uint64, name string, cfg core.TopicConfig) error {
-	shell := a.shell.AddTopic(id, name, cfg)
+func (a *nodeActor) open(topic core.Topic) error {
+	shell := a.shell.AddTopic(topic)
 	pid, err := SpawnTopic(a.system, shell)
 	if err != nil {
 		return err
 	}
-	a.topics[id] = openTopic{shell: shell, pid: pid}
+	a.topics[topic.ID] = openTopic{shell: shell, pid: pid}
 	return CallTopicOpen(a.system, pid)
 }
 
@@ -139,10 +154,23 @@ func (a *nodeActor) create(name string, cfg core.TopicConfig) error {
 	if err != nil {
 		return err
 	}
+	if err := a.change(record); err != nil {
+		return err
+	}
+	topic, _ := a.catalogue.ByID(record.ID) // it was just created
+	return a.open(topic)
+}
+
+// change makes a planned change durable, applies it and tells it to other nodes.
+func (a *nodeActor) change(record core.CatalogueRecord) error {
+	if nodes := a.shell.PlaceOn(); nodes != nil {
+		record = a.catalogue.InCluster(record, nodes)
+	}
 	if err := a.store(record); err != nil {
 		return err
 	}
-	return a.open(record.ID, name, cfg)
+	a.shell.Changed(record)
+	return nil
 }
 
 // store makes a planned change durable and then applies it.
@@ -158,14 +186,19 @@ func (a *nodeActor) alter(name string, change core.TopicChange) error {
 	if err != nil {
 		return err
 	}
-	if err := a.store(record); err != nil {
+	if err := a.change(record); err != nil {
 		return err
 	}
-	if open, ok := a.topics[record.ID]; ok {
-		topic, _ := a.catalogue.ByID(record.ID) // it was there a moment ago, and this actor alone changes it
+	a.reconfigure(record.ID)
+	return nil
+}
+
+// reconfigure makes the data plane of a topic follow the catalogue.
+func (a *nodeActor) reconfigure(id uint64) {
+	topic, _ := a.catalogue.ByID(id)
+	if open, ok := a.topics[id]; ok {
 		a.shell.ChangeTopic(open.shell, topic.Config)
 	}
-	return nil
 }
 
 func (a *nodeActor) delete(name string) (uint64, error) {
@@ -173,19 +206,27 @@ func (a *nodeActor) delete(name string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := a.store(record); err != nil {
+	if err := a.change(record); err != nil {
 		return 0, err
 	}
-	topic := a.topics[record.ID]
-	delete(a.topics, record.ID)
+	return record.ID, a.remove(record.ID)
+}
+
+// remove takes a deleted topic away with its data.
+func (a *nodeActor) remove(id uint64) error {
+	topic, ok := a.topics[id]
+	if !ok {
+		return nil // it could not be opened
+	}
+	delete(a.topics, id)
 	if _, err := Call(context.Background(), a.system, topic.pid,
 		func(r Reply[struct{}]) any { return CloseTopic{r} }); err != nil {
-		return record.ID, err
+		return err
 	}
 	if err := a.system.Stop(context.Background(), topic.pid); err != nil {
-		return record.ID, err
+		return err
 	}
-	return record.ID, a.shell.RemoveTopic(topic.shell)
+	return a.shell.RemoveTopic(topic.shell)
 }
 
 func (a *nodeActor) list() []leat.TopicInfo {
@@ -198,6 +239,9 @@ func (a *nodeActor) list() []leat.TopicInfo {
 		if open, ok := a.topics[topic.ID]; ok {
 			info.Partitions, _ = Call(context.Background(), a.system, open.pid,
 				func(r Reply[[]leat.PartitionInfo]) any { return DescribeTopic{r} })
+		}
+		for i := range info.Partitions {
+			info.Partitions[i].Node = topic.Placement.Node(int32(i))
 		}
 		infos = append(infos, info)
 	}

@@ -18,15 +18,25 @@ func (n *Node) CreateTopic(ctx context.Context, name string, cfg leat.TopicConfi
 	if err := cfg.Validate(name); err != nil {
 		return err
 	}
+	if err := n.writesCatalogue("create topic " + core.Quote(name)); err != nil {
+		return err
+	}
 	_, err := actors.Call(ctx, n.system, n.self, func(r actors.Reply[struct{}]) any {
 		return actors.CreateTopic{Name: name, Config: cfg, Reply: r}
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	n.awaitFollowers(ctx)
+	return nil
 }
 
 // DeleteTopic implements leat.Backend.
 func (n *Node) DeleteTopic(ctx context.Context, name string) error {
 	if err := core.ValidateName("topic", name); err != nil {
+		return err
+	}
+	if err := n.writesCatalogue("delete topic " + core.Quote(name)); err != nil {
 		return err
 	}
 	id, err := actors.Call(ctx, n.system, n.self, func(r actors.Reply[uint64]) any {
@@ -35,6 +45,7 @@ func (n *Node) DeleteTopic(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	n.awaitFollowers(ctx)
 	return n.commits.forget(ctx, n.groups, id)
 }
 
@@ -47,19 +58,32 @@ func (n *Node) Topics(ctx context.Context) ([]leat.TopicInfo, error) {
 
 // AlterTopic implements leat.Backend.
 func (n *Node) AlterTopic(ctx context.Context, name string, change leat.TopicChange) error {
+	if err := n.writesCatalogue("alter topic " + core.Quote(name)); err != nil {
+		return err
+	}
 	_, err := actors.Call(ctx, n.system, n.self, func(r actors.Reply[struct{}]) any {
 		return actors.AlterTopic{Name: name, Change: change, Reply: r}
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	n.awaitFollowers(ctx)
+	return nil
 }
 
 // Cluster implements leat.Backend.
 func (n *Node) Cluster(context.Context) (leat.ClusterInfo, error) {
-	return leat.ClusterInfo{Nodes: []leat.NodeInfo{{Up: true}}}, nil
+	if n.cluster == nil {
+		return leat.ClusterInfo{Nodes: []leat.NodeInfo{{Up: true}}}, nil
+	}
+	return n.cluster.info(), nil
 }
 
 // Describe implements actors.PartitionShell.
 func (p *partition) Describe() leat.PartitionInfo {
+	if p.log == nil {
+		return leat.PartitionInfo{Partition: p.number, Err: p.refusal()}
+	}
 	return leat.PartitionInfo{
 		Partition: p.number, Start: p.log.Start(), End: p.log.End(), HighWater: p.highWater.Load(),
 		DurableEnd: p.log.DurableEnd(), Bytes: p.log.Bytes(), Err: p.refusal(),
@@ -134,6 +158,9 @@ func (n *Node) OpenSubscription(name string, o leat.SubscribeOptions) (leat.Subs
 	if err != nil {
 		return nil, err
 	}
+	if err := n.subscribable(t, o.Group); err != nil {
+		return nil, err
+	}
 	s := &subscription{node: n, topic: t, options: o, sleeper: newSleeper(), id: n.nextID()}
 	none := make([]*cursor, len(t.partitions))
 	s.byPart.Store(&none)
@@ -158,7 +185,7 @@ func (s *subscription) readAll() error {
 	if at.Kind == core.PositionDefault {
 		at = core.Latest
 	}
-	for _, p := range s.topic.partitions {
+	for _, p := range s.topic.local {
 		if p.log == nil {
 			s.change(change{cursor: &cursor{part: p}}) // the loop yields why, and goes on with the others
 			continue

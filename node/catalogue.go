@@ -8,43 +8,80 @@ import (
 	"github.com/leatbus/leat/core"
 )
 
-// openInternal opens the internal topics, which no catalogue lists.
-func (n *Node) openInternal() error {
+// openMeta opens __meta and reads it. In a cluster it checks that the folder belongs to this node, and
+// makes the catalogue of the meta node that of a cluster. It gives the records and where groups are.
+func (n *Node) openMeta(o options) (records []core.CatalogueRecord, groups core.Placement, err error) {
 	known := core.NewCatalogue()
-	add := func(id uint64) *topic {
-		t, _ := known.ByID(id) // every catalogue has them
-		return n.AddTopic(t.ID, t.Name, t.Config).(*topic)
-	}
-	n.meta = add(core.MetaTopicID)
-	groups := add(core.GroupTopicID)
+	info, _ := known.ByID(core.MetaTopicID) // every catalogue has it
+	n.meta = n.AddTopic(info).(*topic)
 	n.metaWriter = n.newProducer(n.meta, leat.ProducerOptions{})
-	n.commits = newCommitWriter(n, groups)
-	for _, t := range []*topic{n.meta, groups} {
-		pid, err := actors.SpawnTopic(n.system, t)
+	if err := n.openTopic(n.meta); err != nil {
+		return nil, "", err
+	}
+	err = n.meta.partitions[0].replay(func(r core.Record) error {
+		record, err := core.DecodeCatalogueRecord(r.Value)
 		if err != nil {
 			return err
 		}
-		if err := actors.CallTopicOpen(n.system, pid); err != nil {
-			return err
+		records = append(records, record)
+		return known.Apply(record)
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	if err := checkNode(n.store, o.cluster, known); err != nil {
+		return nil, "", err
+	}
+	if n.cluster != nil && n.cluster.isMeta() {
+		for _, r := range known.Adopt(n.cluster.nodes, n.cluster.Node, n.Now()) {
+			if err := n.storeMeta(r); err != nil {
+				return nil, "", err
+			}
+			records = append(records, r)
+			if err := known.Apply(r); err != nil {
+				return nil, "", err
+			}
 		}
 	}
-	return nil
+	if n.cluster != nil {
+		n.cluster.version.Store(known.Version())
+	}
+	groups, _ = known.Groups()
+	return records, groups, nil
 }
 
-// openCatalogue starts the node's actor, replays __meta into it and opens the topics.
-func (n *Node) openCatalogue(ctx context.Context) error {
+// openGroups makes __groups and what coordinates groups. In a cluster that has not placed it yet, its
+// partitions wait for PlaceGroups.
+func (n *Node) openGroups(placement core.Placement) error {
+	info, _ := core.NewCatalogue().ByID(core.GroupTopicID) // every catalogue has it
+	info.Placement = placement
+	groups := n.AddTopic(info).(*topic)
+	n.commits = newCommitWriter(n, groups)
+	n.groups = actors.NewCoordinator(n.system, n.clock, n.commits)
+	n.commits.groups = n.groups
+	if n.cluster != nil {
+		n.cluster.groups.Store(&placement)
+		if placement == "" {
+			return nil
+		}
+	}
+	return n.openTopic(groups)
+}
+
+// openTopic starts the actor of an internal topic, which no catalogue lists, and opens it.
+func (n *Node) openTopic(t *topic) error {
+	pid, err := actors.SpawnTopic(n.system, t)
+	if err != nil {
+		return err
+	}
+	return actors.CallTopicOpen(n.system, pid)
+}
+
+// restoreTopics starts the node's actor, hands it the catalogue and opens the topics.
+func (n *Node) restoreTopics(ctx context.Context, records []core.CatalogueRecord) error {
 	var err error
 	props := n.system.Props(func() actors.Actor { return actors.NewNodeActor(n.system, n) })
 	if n.self, err = n.system.Spawn(props, "node"); err != nil {
-		return err
-	}
-	var records []core.CatalogueRecord
-	err = n.meta.partitions[0].replay(func(r core.Record) error {
-		record, err := core.DecodeCatalogueRecord(r.Value)
-		records = append(records, record)
-		return err
-	})
-	if err != nil {
 		return err
 	}
 	_, err = actors.Call(ctx, n.system, n.self, func(r actors.Reply[struct{}]) any {

@@ -40,25 +40,31 @@ func newCommitWriter(n *Node, groups *topic) *commitWriter {
 }
 
 // restore replays __groups into the coordinator.
-func (w *commitWriter) restore(groups *actors.Coordinator) error {
-	w.groups = groups
+func (w *commitWriter) restore() error {
 	for _, p := range w.topic.partitions {
-		if p.log == nil {
-			w.node.report("commits of some groups cannot be read", p, p.refusal())
-			continue
-		}
-		err := p.replay(func(r core.Record) error {
-			c, err := core.DecodeCommit(r.Key, r.Value)
-			if err == nil && w.known(&c) {
-				groups.Restore(c)
-			}
-			return err
-		})
-		if err != nil {
+		if err := w.restorePartition(p); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// restorePartition replays what this node has of __groups, before a group of the partition is joined.
+func (w *commitWriter) restorePartition(p *partition) error {
+	switch {
+	case !p.here:
+		return nil
+	case p.log == nil:
+		w.node.report("commits of some groups cannot be read", p, p.refusal())
+		return nil
+	}
+	return p.replay(func(r core.Record) error {
+		c, err := core.DecodeCommit(r.Key, r.Value)
+		if err == nil && w.known(&c) {
+			w.groups.Restore(c)
+		}
+		return err
+	})
 }
 
 // known reports whether a stored commit is about something that still exists, and brings it back to

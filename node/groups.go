@@ -58,6 +58,9 @@ func (n *Node) resetOffsets(ctx context.Context, group, topic string, offsets ma
 				"partition %d of %d", number, len(t.partitions))
 		}
 		p := t.partitions[number]
+		if !p.here {
+			continue // its node said where that is (OpOffsets)
+		}
 		if p.log == nil {
 			return p.refusal()
 		}
@@ -82,6 +85,9 @@ func (n *Node) DeleteGroup(ctx context.Context, group, topic string) error {
 // groupTopic finds the topic of a call about a group.
 func (n *Node) groupTopic(verb, group, topic string) (*topic, error) {
 	if err := core.ValidateName("group", group); err != nil {
+		return nil, err
+	}
+	if err := n.coordinates(verb, group); err != nil {
 		return nil, err
 	}
 	return n.topicFor(verb+" group "+core.Quote(group)+" on", topic)

@@ -43,6 +43,7 @@ type Node struct {
 	meta       *topic
 	metaWriter *producer
 	commits    *commitWriter
+	cluster    *clustering // nil for a node that is alone
 
 	mu      sync.Mutex // guards the following and writes to the tables
 	topics  map[string]*topic
@@ -75,6 +76,9 @@ func newNode(o options) (*Node, error) {
 	n.bodies = newBodies(n.closing, int(inBuffers))
 	n.partitions.Store(&[]*partition{})
 	n.producers.Store(new(make([]completer, firstProducer)))
+	if o.cluster != nil {
+		n.cluster = newClustering(*o.cluster)
+	}
 	for i := range max(runtime.GOMAXPROCS(0), 1) {
 		s, err := newShard(n, i)
 		if err != nil {
@@ -97,12 +101,13 @@ func (n *Node) Now() int64 { return n.clock.Now() }
 func (n *Node) partitionAt(id uint32) *partition { return (*n.partitions.Load())[id] }
 
 // AddTopic implements actors.NodeShell: it makes the data plane of a topic, with no file yet.
-func (n *Node) AddTopic(id uint64, name string, cfg core.TopicConfig) actors.TopicShell {
+func (n *Node) AddTopic(info core.Topic) actors.TopicShell {
+	cfg := info.Config
 	table, err := routing.NewTable(int32(cfg.Partitions))
 	if err != nil {
 		panic("node: topic with partitions that the catalogue must refuse: " + err.Error())
 	}
-	t := newTopic(id, name, cfg, table)
+	t := newTopic(&info, table)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	all := *n.partitions.Load()
@@ -110,13 +115,17 @@ func (n *Node) AddTopic(id uint64, name string, cfg core.TopicConfig) actors.Top
 	for number := range int32(cfg.Partitions) {
 		p := &partition{
 			topic: t, number: number, id: uint32(len(grown)), store: n.store,
-			shard: n.shards[(int(id)+int(number))%len(n.shards)],
+			shard: n.shards[(int(t.id)+int(number))%len(n.shards)],
 		}
+		n.lead(p, info.Placement.Node(number))
 		t.partitions = append(t.partitions, p)
+		if p.here {
+			t.local = append(t.local, p)
+		}
 		grown = append(grown, p)
 	}
 	n.partitions.Store(&grown)
-	n.topics[name], n.byID[id] = t, t
+	n.topics[t.name], n.byID[t.id] = t, t
 	return t
 }
 

@@ -18,7 +18,8 @@ const minUnsyncedMax = 4 << 20
 // own error; the others work.
 //
 // Errors: ErrLocked if another process has the folder, ErrVersionTooNew if a newer version wrote it,
-// ErrConfigMismatch if a topic differs from its WithTopic.
+// ErrConfigMismatch if a topic differs from its WithTopic, ErrWrongNode if the folder belongs to another
+// node of a cluster.
 func Open(ctx context.Context, dir string, opts ...Option) (*leat.Bus, error) {
 	o := options{clock: clock.System, fs: mmaplog.OS(), log: mmaplog.Options{UnsyncedMax: 256 << 20}}
 	for _, opt := range opts {
@@ -39,6 +40,11 @@ func open(ctx context.Context, dir string, o options) (*Node, error) {
 		}
 		t.cfg = t.cfg.WithDefaults()
 		if err := t.cfg.Validate(t.name); err != nil {
+			return nil, err
+		}
+	}
+	if o.cluster != nil {
+		if err := o.cluster.validate(); err != nil {
 			return nil, err
 		}
 	}
@@ -71,14 +77,17 @@ func (n *Node) start(ctx context.Context, o options) error {
 	for _, s := range n.shards {
 		s.start()
 	}
-	if err := n.openInternal(); err != nil {
+	records, groups, err := n.openMeta(o)
+	if err != nil {
 		return err
 	}
-	n.groups = actors.NewCoordinator(n.system, n.clock, n.commits)
-	if err := n.openCatalogue(ctx); err != nil {
+	if err := n.openGroups(groups); err != nil {
 		return err
 	}
-	if err := n.commits.restore(n.groups); err != nil {
+	if err := n.restoreTopics(ctx, records); err != nil {
+		return err
+	}
+	if err := n.commits.restore(); err != nil {
 		return err
 	}
 	for _, t := range o.topics {

@@ -16,6 +16,8 @@ type options struct {
 	clock  clock.Clock
 	fs     mmaplog.FS
 	log    mmaplog.Options
+
+	cluster *ClusterConfig // nil for a node that is alone
 }
 
 type namedTopic struct {

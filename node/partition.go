@@ -16,6 +16,7 @@ type partition struct {
 	id      uint32 // its place in Node.partitions
 	shard   *shard
 	store   *mmaplog.Store
+	here    bool                       // this node leads it; else it has neither log nor file
 	log     *mmaplog.Log               // set by Open, before anybody reads or publishes
 	fault   atomic.Pointer[core.Error] // why it takes no records
 	gate    gate                       // closed while too much is not yet on the disk
@@ -39,6 +40,9 @@ type partition struct {
 
 // Open implements actors.PartitionShell: it recovers the log.
 func (p *partition) Open() error {
+	if !p.here {
+		return nil
+	}
 	cfg := p.topic.cfg
 	log, err := p.store.OpenLog(p.topic.id, p.number, mmaplog.LogOptions{
 		Level:          cfg.Ack,
@@ -47,7 +51,7 @@ func (p *partition) Open() error {
 		Durable:        p.onDurable,
 	})
 	if err != nil {
-		p.setFault(err)
+		p.fault.Store(core.NewError(core.CodeOf(err), p.op("use"), err))
 		return err
 	}
 	p.log = log

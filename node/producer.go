@@ -41,6 +41,9 @@ func (p *producer) route(m *leat.Message, size int) (part *partition, hash uint6
 	if m.Key != nil {
 		return parts[p.topic.table.Partition(routing.Slot(hash))], hash, nil
 	}
+	if len(p.topic.local) > 0 {
+		parts = p.topic.local // they belong anywhere, so they need no other node
+	}
 	// Null keys stay with one partition for StickyBytes: the sum of sizes counts the turns.
 	turn := p.sticky.Add(uint64(size)) / routing.StickyBytes
 	return parts[turn%uint64(len(parts))], 0, nil

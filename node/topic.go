@@ -17,7 +17,9 @@ type topic struct {
 	retention  atomic.Int64     // RetentionBytes as of now
 	maxRecord  atomic.Int64     // MaxRecordBytes as of now
 	table      routing.Table
+	placement  core.Placement
 	partitions []*partition
+	local      []*partition // those this node leads
 	deleted    atomic.Bool
 }
 
@@ -26,10 +28,10 @@ var (
 	_ actors.PartitionShell = (*partition)(nil)
 )
 
-func newTopic(id uint64, name string, cfg core.TopicConfig, table routing.Table) *topic {
-	t := &topic{id: id, name: name, cfg: cfg, table: table}
-	t.retention.Store(cfg.RetentionBytes)
-	t.maxRecord.Store(int64(cfg.MaxRecordBytes))
+func newTopic(info *core.Topic, table routing.Table) *topic {
+	t := &topic{id: info.ID, name: info.Name, cfg: info.Config, table: table, placement: info.Placement}
+	t.retention.Store(t.cfg.RetentionBytes)
+	t.maxRecord.Store(int64(t.cfg.MaxRecordBytes))
 	return t
 }
 

@@ -39,7 +39,7 @@ type exception struct{ folder, path, reason string }
 
 // exceptions is the list of places that need a restricted package themselves.
 var exceptions = []exception{
-	{"transport/certs", "crypto/rand", "keys and serial numbers must be unpredictable, also to who knows a seed"},
+	{"transport/certs", "crypto/rand", "keys must be unpredictable also to those who know the seed"},
 }
 
 // checkImports finds imports of packages that are kept to a few places.

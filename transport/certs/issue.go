@@ -90,8 +90,8 @@ func (a *Authority) template(op string, spec Spec) (*x509.Certificate, error) {
 	case spec.Server && len(spec.Hosts) == 0:
 		return nil, core.Errorf(core.CodeInvalidConfig, op, "a server needs the host names or addresses it has")
 	case valid <= 0 || valid > min(left, ValidMax):
-		return nil, core.Errorf(core.CodeInvalidConfig, op, "valid for %v: want above 0, at most %v", valid,
-			min(left, ValidMax).Truncate(time.Second))
+		return nil, core.Errorf(core.CodeInvalidConfig, op, "valid for %s: want above 0, at most %s (the CA has %s)",
+			inDays(valid), inDays(min(left, ValidMax)), inDays(left))
 	}
 	template := &x509.Certificate{
 		Subject:   pkix.Name{CommonName: spec.CommonName},
@@ -108,6 +108,14 @@ func (a *Authority) template(op string, spec Spec) (*x509.Certificate, error) {
 		return nil, core.NewError(core.CodeInvalidConfig, op, err)
 	}
 	return template, nil
+}
+
+// inDays shows long times as people count them.
+func inDays(d time.Duration) string {
+	if d >= 2*day {
+		return fmt.Sprintf("%d days", d/day)
+	}
+	return d.Truncate(time.Second).String()
 }
 
 func addNames(template *x509.Certificate, spec Spec) error {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/leatbus/leat/transport/certs"
 )
 
 // childVariable makes this test binary behave as the command itself.
@@ -122,6 +124,24 @@ func TestUsageErrors(t *testing.T) {
 		{"bench open --gb NaN", "want a number from 0.001"},
 		{"bench open --for 1s", "unknown flag"},
 		{"bench idle --size 64", "unknown flag"},
+		{"cert isue", `did you mean "issue"?`},
+		{"cert ca", "--out is missing"},
+		{"cert ca extra", "unexpected argument"},
+		{"cert ca --out x --valid 0d", "want a time above 0"},
+		{"cert ca --out x --valid 1e9y", "want a time above 0"},
+		{"cert ca --out x --valid 31y", "at most 30 years"},
+		{"cert issue --out x --host h", "--ca is missing"},
+		{"cert issue --ca x --host h", "--out is missing"},
+		{"cert issue --ca x --out x", "--host is missing"},
+		{"cert issue --ca x --out x --client", "--name is missing"},
+		{"cert issue --ca x --out x --host h --node 1", "--node and --cluster go together"},
+		{"cert issue --ca x --out x --host h --cluster c", "--node and --cluster go together"},
+		{"cert issue --ca x --out x --host h --cluster c --node 0", "--node 0: want 1 to 65535"},
+		{"cert issue --ca x --out x --host h --cluster c --node 70000", "--node"},
+		{"cert issue --ca x --out x --host h --cluster c/d --node 1", "c/d"},
+		{"cert issue --ca x --out x --host h", "check the path"},
+		{"cert show a b", "unexpected argument"},
+		{"cert show absent.crt", "check the path"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {
@@ -204,7 +224,25 @@ func visible(cmd *cobra.Command) []*cobra.Command {
 	return all
 }
 
+// before is what has to be there for a command of the help texts; it runs in the same empty folder.
+var before = map[string]string{
+	"leat cert issue":      "cert ca --out certs",
+	"leat cert show certs": "cert ca --out certs",
+}
+
 func runExample(t *testing.T, line string) {
+	t.Chdir(t.TempDir())
+	t.Setenv("LEAT_CONFIG_DIR", t.TempDir())
+	if _, err := certs.Development(""); err != nil {
+		t.Fatal(err)
+	}
+	for prefix, command := range before {
+		if strings.HasPrefix(line, prefix) {
+			if got := execute(t, t.Context(), strings.Fields(command)...); got.code != 0 {
+				t.Fatalf("%s = %+v; want exit code 0", command, got)
+			}
+		}
+	}
 	args := strings.Fields(line)
 	for prefix, extra := range fast {
 		if strings.HasPrefix(line, prefix) {

@@ -55,7 +55,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%v", err) })
 	root.PersistentFlags().VarP(&a.output, "output", "o", "format of the result on standard output")
-	root.AddCommand(newDemo(a), newBench(a), newVersion(a))
+	root.AddCommand(newDemo(a), newBench(a), newCert(a), newVersion(a))
 	asGroup(root)
 	return root
 }

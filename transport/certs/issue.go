@@ -90,7 +90,8 @@ func (a *Authority) template(op string, spec Spec) (*x509.Certificate, error) {
 	case spec.Server && len(spec.Hosts) == 0:
 		return nil, core.Errorf(core.CodeInvalidConfig, op, "a server needs the host names or addresses it has")
 	case valid <= 0 || valid > min(left, ValidMax):
-		return nil, core.Errorf(core.CodeInvalidConfig, op, "valid for %s: want above 0, at most %s (the CA has %s)",
+		return nil, core.Errorf(core.CodeInvalidConfig, op,
+			"valid for %s: want above 0, at most %s (the CA has %s)",
 			inDays(valid), inDays(min(left, ValidMax)), inDays(left))
 	}
 	template := &x509.Certificate{

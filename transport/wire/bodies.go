@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 
@@ -177,8 +176,7 @@ func Marshal(dst []byte, h Header, body any) []byte {
 
 // Unmarshal reads a JSON body. Unknown fields are ignored, so that a newer side may add some.
 func Unmarshal(t Type, payload []byte, body any) error {
-	decoder := json.NewDecoder(bytes.NewReader(payload))
-	if err := decoder.Decode(body); err != nil {
+	if err := json.Unmarshal(payload, body); err != nil {
 		return Errorf("%v: %w", t, err)
 	}
 	return nil

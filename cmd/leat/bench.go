@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
 	"github.com/leatbus/leat/core"
@@ -70,17 +72,32 @@ func (a *app) scenario(
 		if err != nil {
 			return err
 		}
-		if a.output == formatJSON {
-			err = report.WriteJSON(a.stdout)
-		} else {
-			err = report.WriteTable(a.stdout)
-		}
-		if err != nil {
+		if err := a.writeReport(report); err != nil {
 			return err
 		}
 		return report.Err()
 	}
 	return cmd
+}
+
+func (a *app) writeReport(report *benchkit.Report) error {
+	if a.output == formatTable {
+		return report.WriteTable(a.stdout)
+	}
+	var text bytes.Buffer
+	if err := report.WriteJSON(&text); err != nil {
+		return err
+	}
+	if a.output == formatJSON {
+		_, err := text.WriteTo(a.stdout)
+		return err
+	}
+	converted, err := yaml.JSONToYAML(text.Bytes())
+	if err != nil {
+		return err
+	}
+	_, err = a.stdout.Write(converted)
+	return err
 }
 
 func forFlag(usage string) benchFlag {

@@ -38,12 +38,11 @@ type writtenFiles struct {
 }
 
 func (a *app) wrote(files writtenFiles) error {
-	if a.output == formatJSON {
-		return writeJSON(a.stdout, files)
-	}
-	_, err := fmt.Fprintf(a.stdout, "certificate  %s\nkey          %s (keep it secret)\nvalid until  %s\n",
-		printable(files.Cert), printable(files.Key), files.NotAfter.Format(time.RFC3339))
-	return err
+	return a.write(files, func() error {
+		_, err := fmt.Fprintf(a.stdout, "certificate  %s\nkey          %s (keep it secret)\nvalid until  %s\n",
+			printable(files.Cert), printable(files.Key), files.NotAfter.Format(time.RFC3339))
+		return err
+	})
 }
 
 // writePair writes NAME.crt and NAME.key into dir, which is created if it is absent.

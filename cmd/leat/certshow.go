@@ -72,10 +72,7 @@ func (a *app) showCert(args []string) error {
 	for _, cert := range list {
 		shown.Certificates = append(shown.Certificates, describe(cert, ca, now))
 	}
-	if a.output == formatJSON {
-		return writeJSON(a.stdout, shown)
-	}
-	return writeCerts(a.stdout, shown)
+	return a.write(shown, func() error { return writeCerts(a.stdout, shown) })
 }
 
 // describe tells what a certificate is; development may be nil.

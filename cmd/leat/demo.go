@@ -67,10 +67,7 @@ func checkDemo(cmd *cobra.Command, cfg *demo.Config, fault string) error {
 }
 
 func (a *app) writeCard(card *demo.Card) error {
-	if a.output == formatJSON {
-		return writeJSON(a.stdout, card)
-	}
-	return writeCardTable(a.stdout, card)
+	return a.write(card, func() error { return writeCardTable(a.stdout, card) })
 }
 
 func writeCardTable(w io.Writer, card *demo.Card) error {

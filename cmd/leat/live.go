@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 )
 
 // liveLine shows figures of a run on standard error. On a terminal it redraws one line; elsewhere it
@@ -18,9 +17,8 @@ type liveLine struct {
 
 // newLiveLine expects at most four updates a second.
 func newLiveLine(a *app) *liveLine {
-	file, isFile := a.stderr.(*os.File)
-	terminal := isFile && isTerminal(file)
-	return &liveLine{w: a.stderr, terminal: terminal, silent: a.output == formatJSON && !terminal, every: 12}
+	terminal := a.stderrTerminal
+	return &liveLine{w: a.stderr, terminal: terminal, silent: a.output != formatTable && !terminal, every: 12}
 }
 
 // Show replaces the line.

@@ -15,6 +15,7 @@ import (
 // Exit codes that the table of errors does not give.
 const (
 	exitOK          = 0
+	exitFailed      = 1
 	exitUsage       = 2
 	exitInterrupted = 130
 )
@@ -29,21 +30,28 @@ func main() {
 // run executes one command line and returns its exit code. It returns soon after ctx ends, with
 // everything cleaned up.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRoot(stdout, stderr)
+	return newApp(os.Stdin, stdout, stderr).run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
+	root := newRoot(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	switch {
 	case err == nil:
 		return exitOK
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		printError(stderr, errors.New("interrupted"), "")
+		printError(a.stderr, errors.New("interrupted"), "")
 		return exitInterrupted
 	}
-	var usage *usageError
-	if errors.As(err, &usage) {
-		printError(stderr, usage.err, usage.hint)
+	if e, ok := errors.AsType[*usageError](err); ok {
+		printError(a.stderr, e.err, e.hint)
 		return exitUsage
 	}
-	printError(stderr, err, leat.HintFor(err))
+	if e, ok := errors.AsType[*inputError](err); ok {
+		printError(a.stderr, e.err, e.hint)
+		return exitFailed
+	}
+	printError(a.stderr, err, leat.HintFor(err))
 	return core.CodeOf(err).Info().Exit
 }

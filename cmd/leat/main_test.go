@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childVariable) != "" {
 		main()
 	}
+	for _, name := range []string{"LEAT_SERVER", "LEAT_OUTPUT", "LEAT_TLS_CA", "LEAT_TLS_CERT", "LEAT_TLS_KEY"} {
+		os.Unsetenv(name) // what the person who runs the tests has set must not matter
+	}
 	os.Exit(m.Run())
 }
 
@@ -112,8 +115,7 @@ func TestUsageErrors(t *testing.T) {
 		{"demo --rate 99999999999", "--rate"},
 		{"demo --break everything", "want lost, dup or order"},
 		{"demo --no-such-flag", "unknown flag"},
-		{"demo -o yaml", "want table or json"},
-		{"version -o xml", "want table or json"},
+		{"version -o xml", "want table, json or yaml"},
 		{"version now", "unexpected argument"},
 		{"bench log --rounds 0", "want a number from 1"},
 		{"bench log --rounds many", "want a number from 1"},
@@ -194,7 +196,7 @@ func TestHelp(t *testing.T) {
 	needNode(t)
 	t.Setenv(childVariable, "1")
 	ran := map[string]bool{}
-	for _, cmd := range visible(newRoot(&bytes.Buffer{}, &bytes.Buffer{})) {
+	for _, cmd := range visible(newRoot(newApp(&bytes.Buffer{}, &bytes.Buffer{}, &bytes.Buffer{}))) {
 		path := cmd.CommandPath()
 		help := execute(t, t.Context(), append(strings.Fields(path)[1:], "--help")...)
 		if help.code != 0 || help.stderr != "" || !strings.Contains(help.stdout, cmd.Example) {
@@ -230,44 +232,66 @@ var before = map[string]string{
 	"leat cert show certs": "cert ca --out certs",
 }
 
-func runExample(t *testing.T, line string) {
-	t.Chdir(t.TempDir())
+// newExampleDesk has what the examples of the help texts are about.
+func newExampleDesk(t *testing.T, line string) *desk {
+	d := newDesk(t, "quakes", "trades")
+	for _, line := range []string{
+		"pub trades 108 -k ACME", "pub trades 109 -k ACME", "sub trades --group risk --count 1",
+	} {
+		d.must(line)
+	}
 	t.Setenv("LEAT_CONFIG_DIR", t.TempDir())
 	if _, err := certs.Development(""); err != nil {
 		t.Fatal(err)
 	}
 	for prefix, command := range before {
 		if strings.HasPrefix(line, prefix) {
-			if got := execute(t, t.Context(), strings.Fields(command)...); got.code != 0 {
-				t.Fatalf("%s = %+v; want exit code 0", command, got)
-			}
+			d.must(command)
 		}
 	}
-	args := strings.Fields(line)
+	return d
+}
+
+func runExample(t *testing.T, line string) {
+	input := quakes(t)
+	t.Chdir(t.TempDir())
+	t.Setenv("TMPDIR", t.TempDir())
+	d := newExampleDesk(t, line)
+	command, file, fed := strings.Cut(line, " < ")
+	args := shellWords(t, command)
 	for prefix, extra := range fast {
 		if strings.HasPrefix(line, prefix) {
 			args = append(args, extra...)
 		}
 	}
-	got := execute(t, t.Context(), args[1:]...)
+	if fed && file != "earthquakes.tsv" {
+		t.Fatalf("%s: there is no %s", line, file)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*patience)
+	defer cancel()
+	got := d.feed(ctx, strings.NewReader(input), args[1:]...)
 	// On a machine that is busy with other things a benchmark may miss its rate, and has to say so.
 	missed := got.code == 1 && strings.Contains(got.stderr, "intended")
 	if got.code != 0 && !missed {
 		t.Fatalf("%s = %+v; want exit code 0", line, got)
 	}
 	if strings.Contains(line, "-o json") {
-		checkBench(t, args, got.code, document(t, got.stdout))
+		checkBench(t, args, got.code, got.stdout)
 	}
-	if got.stdout == "" {
+	if got.stdout == "" && !fed {
 		t.Errorf("%s: nothing on stdout", line)
 	}
 }
 
 // checkBench looks at the report of a benchmark in miniature. The figures mean nothing, the keys do.
-func checkBench(t *testing.T, args []string, code int, report map[string]any) {
+func checkBench(t *testing.T, args []string, code int, text string) {
 	if args[1] != "bench" {
+		if !json.Valid([]byte(text)) {
+			t.Errorf("not one JSON document: %s", text)
+		}
 		return
 	}
+	report := document(t, text)
 	if keys, want := keysOf(report), "env problems rows scenario valid"; keys != want {
 		t.Errorf("keys = %s; want %s", keys, want)
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"unicode"
+
+	"github.com/goccy/go-yaml"
 )
 
 // printError writes the two lines every failure ends with; without hint it is one.
@@ -42,6 +44,28 @@ func isControl(r rune) bool {
 // writeJSON writes one indented document.
 func writeJSON(w io.Writer, document any) error {
 	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(document)
+}
+
+// writeYAML writes one document with the keys that writeJSON gives it, in the same order.
+func writeYAML(w io.Writer, document any) error {
+	text, err := yaml.Marshal(document)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(text)
+	return err
+}
+
+// write writes a result in the format that was asked for; table writes it for people.
+func (a *app) write(document any, table func() error) error {
+	switch a.output {
+	case formatJSON:
+		return writeJSON(a.stdout, document)
+	case formatYAML:
+		return writeYAML(a.stdout, document)
+	}
+	return table()
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,6 +14,7 @@ type format string
 const (
 	formatTable format = "table"
 	formatJSON  format = "json"
+	formatYAML  format = "yaml"
 )
 
 // String gives the format's name, as pflag wants it.
@@ -23,39 +23,36 @@ func (f *format) String() string { return string(*f) }
 // Set takes the name of a format.
 func (f *format) Set(name string) error {
 	switch format(name) {
-	case formatTable, formatJSON:
+	case formatTable, formatJSON, formatYAML:
 		*f = format(name)
 		return nil
 	}
-	return errors.New("want table or json")
+	return errors.New("want table, json or yaml")
 }
 
 // Type names the value in help texts.
-func (f *format) Type() string { return "table|json" }
+func (f *format) Type() string { return "table|json|yaml" }
 
-// app is what all commands share.
-type app struct {
-	stdout, stderr io.Writer
-	output         format
-}
-
-func newRoot(stdout, stderr io.Writer) *cobra.Command {
-	a := &app{stdout: stdout, stderr: stderr, output: formatTable}
+func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "leat",
-		Short: "An event bus: durable, ordered by key, in one process",
-		Long: "Leat is an event bus on memory-mapped logs. This build runs it inside one process;\n" +
-			"it is not replicated yet.",
-		Example:       examples("leat demo --for 10s", "leat bench log -o json", "leat version"),
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Short: "An event bus: durable, ordered by key",
+		Long: "Leat is an event bus on memory-mapped logs. leat serve runs a node, the other verbs talk to one\n" +
+			"(--server, LEAT_SERVER). Data goes to standard output, everything else to standard error.",
+		Example: examples("leat version", "leat topic create orders --partitions 4", "leat pub trades 110 -k ACME",
+			"leat sub trades --from earliest --count 1"),
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.takeEnvironment(cmd) },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%v", err) })
-	root.PersistentFlags().VarP(&a.output, "output", "o", "format of the result on standard output")
-	root.AddCommand(newDemo(a), newBench(a), newCert(a), newVersion(a))
+	a.addFlags(root)
+	root.AddCommand(newTopic(a), newGroup(a), newPub(a), newSub(a), newCluster(a), newCompletion(a),
+		newCert(a), newDemo(a), newBench(a), newVersion(a))
 	asGroup(root)
 	return root
 }
@@ -99,6 +96,18 @@ func (e *usageError) Error() string { return e.err.Error() }
 // Unwrap gives the cause.
 func (e *usageError) Unwrap() error { return e.err }
 
+// inputError is a mistake in what a command was given to work on: exit code 1.
+type inputError struct {
+	err  error
+	hint string
+}
+
+// Error is the mistake without the hint.
+func (e *inputError) Error() string { return e.err.Error() }
+
+// Unwrap gives the cause.
+func (e *inputError) Unwrap() error { return e.err }
+
 func usagef(cmd *cobra.Command, text string, args ...any) error {
 	return &usageError{err: fmt.Errorf(text, args...), hint: helpHint(cmd)}
 }
@@ -107,3 +116,13 @@ func helpHint(cmd *cobra.Command) string { return "see: " + cmd.CommandPath() + 
 
 // examples formats command lines for help. A test runs every one of them.
 func examples(lines ...string) string { return "  " + strings.Join(lines, "\n  ") }
+
+// oneArgument refuses anything but one argument, named what.
+func oneArgument(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usagef(cmd, "%d arguments: want %s", len(args), what)
+		}
+		return nil
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -28,18 +29,19 @@ func newVersion(a *app) *cobra.Command {
 		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			v := thisBuild()
-			if a.output == formatJSON {
-				return writeJSON(a.stdout, v)
-			}
-			commit := v.Commit
-			if commit == "" {
-				commit = "unknown"
-			}
-			_, err := fmt.Fprintf(a.stdout, "leat %s\ncommit %s\n%s %s/%s\nformat %d\n",
-				v.Version, commit, v.Go, v.OS, v.Arch, v.Format)
-			return err
+			return a.write(v, func() error { return writeVersion(a.stdout, &v) })
 		},
 	}
+}
+
+func writeVersion(w io.Writer, v *buildVersion) error {
+	commit := v.Commit
+	if commit == "" {
+		commit = "unknown"
+	}
+	_, err := fmt.Fprintf(w, "leat %s\ncommit %s\n%s %s/%s\nformat %d\n",
+		v.Version, commit, v.Go, v.OS, v.Arch, v.Format)
+	return err
 }
 
 func thisBuild() buildVersion {

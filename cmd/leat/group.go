@@ -1,0 +1,354 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/core"
+)
+
+func newGroup(a *app) *cobra.Command {
+	group := &cobra.Command{
+		Use:   "group",
+		Short: "List, describe, reset and remove consumer groups",
+		Long: "A group is named by its topic too: it may read several topics and has its own place in each.\n" +
+			"Lag is what a group has not acknowledged, in messages and as the age of the oldest of them.",
+		Example: examples("leat group ls", "leat group describe risk"),
+	}
+	group.AddCommand(newGroupList(a), newGroupDescribe(a), newGroupReset(a), newGroupRemove(a))
+	asGroup(group)
+	return group
+}
+
+// groupDoc is a group on one topic; the keys are stable.
+type groupDoc struct {
+	Group      string   `json:"group"`
+	Topic      string   `json:"topic"`
+	Generation int32    `json:"generation"`
+	Members    []string `json:"members"`
+	Lag        int64    `json:"lag"`
+	// LagSeconds is the age of the oldest message not acknowledged; absent where it is not known.
+	LagSeconds   *float64            `json:"lag_seconds,omitempty"`
+	PerPartition []groupPartitionDoc `json:"per_partition,omitempty"`
+}
+
+// groupPartitionDoc is one partition of a group.
+type groupPartitionDoc struct {
+	Partition  int32    `json:"partition"`
+	Member     string   `json:"member"`    // empty: nobody
+	Committed  int64    `json:"committed"` // -1: nothing was committed
+	Lag        int64    `json:"lag"`
+	LagSeconds *float64 `json:"lag_seconds,omitempty"`
+}
+
+func describeGroup(g *leat.GroupInfo) groupDoc {
+	members := append([]string{}, g.Members...) // an empty list, not null
+	doc := groupDoc{Group: g.Group, Topic: g.Topic, Generation: g.Generation, Members: members}
+	for _, p := range g.Partitions {
+		doc.Lag += p.LagRecords
+		doc.PerPartition = append(doc.PerPartition, groupPartitionDoc{
+			Partition: p.Partition, Member: p.Member, Committed: p.Committed, Lag: p.LagRecords,
+		})
+	}
+	return doc
+}
+
+func newGroupList(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "ls",
+		Short:   "List the groups with their lag",
+		Example: examples("leat group ls", "leat group ls -o json"),
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
+				groups, err := bus.Groups(ctx)
+				if err != nil {
+					return err
+				}
+				docs := make([]groupDoc, len(groups))
+				for i := range groups {
+					docs[i] = describeGroup(&groups[i])
+					docs[i].PerPartition = nil
+				}
+				return a.write(docs, func() error {
+					grid := newGrid(a.stdout, "group", "topic", "#members", "#lag")
+					for _, d := range docs {
+						grid.row(d.Group, d.Topic, strconv.Itoa(len(d.Members)), grouped(d.Lag))
+					}
+					return grid.flush()
+				})
+			})
+		},
+	}
+}
+
+// findGroup gives what a group has on a topic, or on all topics if topic is empty.
+func findGroup(ctx context.Context, bus *leat.Bus, op, name, topic string) ([]leat.GroupInfo, error) {
+	if topic != "" {
+		if _, err := findTopic(ctx, bus, op+" "+core.Quote(name)+" on topic", topic); err != nil {
+			return nil, err
+		}
+	}
+	groups, err := bus.Groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	groups = slices.DeleteFunc(groups, func(g leat.GroupInfo) bool {
+		return g.Group != name || topic != "" && g.Topic != topic
+	})
+	if len(groups) > 0 {
+		return groups, nil
+	}
+	what := op + " " + core.Quote(name)
+	if topic != "" {
+		what += " on topic " + core.Quote(topic)
+	}
+	return nil, explain(ctx, bus, core.NewError(core.CodeGroupNotFound, what, nil), name)
+}
+
+func newGroupDescribe(a *app) *cobra.Command {
+	var topic string
+	cmd := &cobra.Command{
+		Use:   "describe GROUP",
+		Short: "Show the members of a group, what they own and its lag",
+		Long: "Shows each partition of a group: who reads it, up to where it has acknowledged, and its lag in\n" +
+			"messages and as the age of the oldest message not acknowledged; - if that is not known.",
+		Example:           examples("leat group describe risk", "leat group describe risk --topic trades -o json"),
+		Args:              oneArgument("GROUP"),
+		ValidArgsFunction: a.completeGroup,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
+				groups, err := findGroup(ctx, bus, "describe group", args[0], topic)
+				if err != nil {
+					return err
+				}
+				docs := make([]groupDoc, len(groups))
+				for i := range groups {
+					docs[i] = describeGroup(&groups[i])
+					if err := a.measureLag(ctx, bus, &docs[i]); err != nil {
+						return err
+					}
+				}
+				return a.write(docs, func() error { return a.writeGroups(docs) })
+			})
+		},
+	}
+	cmd.Flags().StringVar(&topic, "topic", "", "only on this topic")
+	a.completeFlagWithTopics(cmd, "topic")
+	return cmd
+}
+
+func (a *app) writeGroups(docs []groupDoc) error {
+	for i, d := range docs {
+		if i > 0 {
+			fmt.Fprintln(a.stdout)
+		}
+		fmt.Fprintf(a.stdout, "%s on %s: members %d, generation %d, lag %s, %s\n\n", printable(d.Group), d.Topic,
+			len(d.Members), d.Generation, grouped(d.Lag), humanAge(d.LagSeconds))
+		grid := newGrid(a.stdout, "#partition", "member", "#committed", "#lag", "#age")
+		for _, p := range d.PerPartition {
+			committed := "-"
+			if p.Committed >= 0 {
+				committed = grouped(p.Committed)
+			}
+			grid.row(strconv.Itoa(int(p.Partition)), cmp.Or(p.Member, "-"), committed, grouped(p.Lag),
+				humanAge(p.LagSeconds))
+		}
+		if err := grid.flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// humanAge is a lag in seconds for people.
+func humanAge(seconds *float64) string {
+	switch {
+	case seconds == nil:
+		return "-"
+	case *seconds == 0:
+		return "0s"
+	}
+	d := time.Duration(*seconds * float64(time.Second))
+	if d > time.Minute {
+		return d.Truncate(time.Second).String()
+	}
+	return d.Truncate(time.Millisecond).String()
+}
+
+// resetDoc is what group reset has done or would do.
+type resetDoc struct {
+	Group        string              `json:"group"`
+	Topic        string              `json:"topic"`
+	To           string              `json:"to"`
+	DryRun       bool                `json:"dry_run"`
+	PerPartition []resetPartitionDoc `json:"per_partition"`
+}
+
+type resetPartitionDoc struct {
+	Partition int32 `json:"partition"`
+	From      int64 `json:"from"` // -1: nothing was committed
+	To        int64 `json:"to"`   // -1: not known before it is done
+}
+
+func newGroupReset(a *app) *cobra.Command {
+	var topic, to string
+	var dry bool
+	cmd := &cobra.Command{
+		Use:   "reset GROUP --topic T --to POSITION",
+		Short: "Make a group go on somewhere else",
+		Long: "Sets where a group without members goes on in every partition of a topic: at earliest, latest,\n" +
+			"an offset, or the first message at or after @TIME.",
+		Example: examples("leat group reset risk --topic trades --to earliest --dry-run",
+			"leat group reset risk --topic trades --to @2026-01-31T12:00:00Z -o json"),
+		Args:              oneArgument("GROUP"),
+		ValidArgsFunction: a.completeGroup,
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if topic == "" || to == "" {
+			return usagef(cmd, "want --topic and --to")
+		}
+		position, err := parsePosition(to, a.clock.Now())
+		if err != nil {
+			return usagef(cmd, "--to %v", err)
+		}
+		return a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
+			doc := resetDoc{Group: args[0], Topic: topic, To: to, DryRun: dry}
+			if err := a.resetGroup(ctx, bus, &doc, position); err != nil {
+				return err
+			}
+			return a.write(doc, func() error { return a.writeReset(&doc) })
+		})
+	}
+	cmd.Flags().StringVar(&topic, "topic", "", "the topic (required)")
+	cmd.Flags().StringVar(&to, "to", "", "earliest, latest, an offset, @TIME or -15m (required)")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only tell what would change")
+	a.completeFlagWithTopics(cmd, "topic")
+	return cmd
+}
+
+// resetGroup fills in doc where each partition was and where it is, or would be.
+func (a *app) resetGroup(ctx context.Context, bus *leat.Bus, doc *resetDoc, to leat.Position) error {
+	before, err := findGroup(ctx, bus, "reset group", doc.Group, doc.Topic)
+	if err != nil {
+		return err
+	}
+	info, err := findTopic(ctx, bus, "reset group on topic", doc.Topic)
+	if err != nil {
+		return err
+	}
+	for _, p := range before[0].Partitions {
+		part := resetPartitionDoc{Partition: p.Partition, From: p.Committed, To: -1}
+		doc.PerPartition = append(doc.PerPartition, part)
+	}
+	if doc.DryRun {
+		if members := len(before[0].Members); members > 0 {
+			return core.Errorf(core.CodeGroupActive, "reset group "+core.Quote(doc.Group), "%d members", members)
+		}
+		return foresee(doc, info, to)
+	}
+	if err := bus.ResetGroup(ctx, doc.Group, doc.Topic, to); err != nil {
+		return explain(ctx, bus, err, doc.Group)
+	}
+	after, err := findGroup(ctx, bus, "reset group", doc.Group, doc.Topic)
+	if err != nil {
+		return err
+	}
+	committed := map[int32]int64{}
+	for _, p := range after[0].Partitions {
+		committed[p.Partition] = p.Committed
+	}
+	for i := range doc.PerPartition {
+		doc.PerPartition[i].To = committed[doc.PerPartition[i].Partition]
+	}
+	return nil
+}
+
+// foresee fills in where a reset would lead, as far as the offsets of the partitions tell.
+func foresee(doc *resetDoc, info *leat.TopicInfo, to leat.Position) error {
+	for i := range doc.PerPartition {
+		p := info.Partitions[doc.PerPartition[i].Partition]
+		switch to.Kind {
+		case core.PositionEarliest:
+			doc.PerPartition[i].To = p.Start
+		case core.PositionLatest:
+			doc.PerPartition[i].To = p.HighWater
+		case core.PositionOffset:
+			if to.Value < p.Start || to.Value > p.HighWater {
+				return core.Errorf(core.CodeOffsetOutOfRange, "reset group "+core.Quote(doc.Group),
+					"offset %d, partition %d has [%d, %d)", to.Value, p.Partition, p.Start, p.HighWater)
+			}
+			doc.PerPartition[i].To = to.Value
+		}
+	}
+	return nil
+}
+
+func (a *app) writeReset(doc *resetDoc) error {
+	verb := "reset"
+	if doc.DryRun {
+		verb = "would reset"
+	}
+	fmt.Fprintf(a.stdout, "%s %s on %s to %s\n\n", verb, printable(doc.Group), doc.Topic, printable(doc.To))
+	known := func(offset int64) string {
+		if offset < 0 {
+			return "-"
+		}
+		return grouped(offset)
+	}
+	grid := newGrid(a.stdout, "#partition", "#from", "#to")
+	for _, p := range doc.PerPartition {
+		grid.row(strconv.Itoa(int(p.Partition)), known(p.From), known(p.To))
+	}
+	return grid.flush()
+}
+
+func newGroupRemove(a *app) *cobra.Command {
+	var topic string
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "rm GROUP --topic T",
+		Short: "Forget what a group has acknowledged on a topic",
+		Example: examples("leat group rm risk --topic trades --yes",
+			"leat group rm risk --topic trades --yes -o json"),
+		Args:              oneArgument("GROUP"),
+		ValidArgsFunction: a.completeGroup,
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if topic == "" {
+			return usagef(cmd, "want --topic")
+		}
+		err := a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
+			_, err := findGroup(ctx, bus, "remove group", args[0], topic)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if err := a.confirm(cmd, yes, args[0],
+			fmt.Sprintf("This forgets where group %s is on topic %s.", args[0], topic)); err != nil {
+			return err
+		}
+		err = a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
+			return explain(ctx, bus, bus.DeleteGroup(ctx, args[0], topic), args[0])
+		})
+		if err != nil {
+			return err
+		}
+		return a.write(removed{Group: args[0], Topic: topic}, func() error {
+			_, err := fmt.Fprintf(a.stdout, "removed %s on %s\n", printable(args[0]), topic)
+			return err
+		})
+	}
+	cmd.Flags().StringVar(&topic, "topic", "", "the topic (required)")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	a.completeFlagWithTopics(cmd, "topic")
+	return cmd
+}

@@ -1,0 +1,310 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/core"
+)
+
+func newTopic(a *app) *cobra.Command {
+	group := &cobra.Command{
+		Use:     "topic",
+		Short:   "Create, list, describe, change and remove topics",
+		Example: examples("leat topic ls", "leat topic create orders --partitions 4"),
+	}
+	group.AddCommand(newTopicCreate(a), newTopicList(a), newTopicDescribe(a), newTopicAlter(a),
+		newTopicRemove(a))
+	asGroup(group)
+	return group
+}
+
+// topicDoc is one topic; the keys are stable.
+type topicDoc struct {
+	Name           string `json:"name"`
+	Partitions     int    `json:"partitions"`
+	Ack            string `json:"ack"`
+	RetentionBytes int64  `json:"retention_bytes"` // 0 keeps everything
+	MaxRecordBytes int    `json:"max_record_bytes"`
+	SegmentBytes   int64  `json:"segment_bytes"`
+	Messages       int64  `json:"messages"`
+	Bytes          int64  `json:"bytes"`
+
+	PerPartition []partitionDoc `json:"per_partition,omitempty"`
+}
+
+// partitionDoc is one partition of a topic.
+type partitionDoc struct {
+	Partition  int32  `json:"partition"`
+	Node       uint16 `json:"node"`
+	Start      int64  `json:"start"`
+	HighWater  int64  `json:"high_water"`
+	End        int64  `json:"end"`
+	DurableEnd int64  `json:"durable_end"`
+	Bytes      int64  `json:"bytes"`
+	Error      string `json:"error,omitempty"`
+}
+
+func describeTopic(t *leat.TopicInfo) topicDoc {
+	c := t.Config
+	doc := topicDoc{Name: t.Name, Partitions: c.Partitions, Ack: c.Ack.String(),
+		RetentionBytes: c.RetentionBytes, MaxRecordBytes: c.MaxRecordBytes, SegmentBytes: c.SegmentBytes}
+	for _, p := range t.Partitions {
+		doc.Messages += p.HighWater - p.Start
+		doc.Bytes += p.Bytes
+		part := partitionDoc{Partition: p.Partition, Node: p.Node, Start: p.Start, HighWater: p.HighWater,
+			End: p.End, DurableEnd: p.DurableEnd, Bytes: p.Bytes}
+		if p.Err != nil {
+			part.Error = p.Err.Error()
+		}
+		doc.PerPartition = append(doc.PerPartition, part)
+	}
+	return doc
+}
+
+func newTopicCreate(a *app) *cobra.Command {
+	var level string
+	var retention, record size
+	cfg := leat.TopicConfig{Partitions: 1}
+	cmd := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Create a topic",
+		Long: "Creates a topic durably. The number of partitions is fixed from then on: messages with one key\n" +
+			"go to one partition and stay in order. --ack is the least a publish gets: page survives the death\n" +
+			"of the process, disk a power cut too.",
+		Example: examples("leat topic create orders --partitions 4",
+			"leat topic create clicks --ack page --retention-bytes 10GiB -o json"),
+		Args: oneArgument("NAME"),
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var err error
+		if cfg.Ack, err = core.ParseAck(level); err != nil {
+			return err
+		}
+		cfg.RetentionBytes, cfg.MaxRecordBytes = int64(retention), int(record)
+		cfg := cfg.WithDefaults()
+		err = a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
+			return bus.CreateTopic(ctx, args[0], cfg)
+		})
+		if err != nil {
+			return err
+		}
+		doc := describeTopic(&leat.TopicInfo{Name: args[0], Config: cfg})
+		return a.write(doc, func() error {
+			_, err := fmt.Fprintf(a.stdout, "created %s: partitions %d, ack %s\n",
+				args[0], cfg.Partitions, cfg.Ack)
+			return err
+		})
+	}
+	flags := cmd.Flags()
+	flags.Var(newPositive(func(n int64) { cfg.Partitions = int(n) }, core.MaxPartitions), "partitions",
+		"how many, fixed from now on (1)")
+	flags.StringVar(&level, "ack", "disk", "least level of a publish: page or disk, or none")
+	flags.Var(&retention, "retention-bytes", "what each partition keeps; 0 keeps everything")
+	flags.Var(&record, "max-record-bytes", "largest record, at most 16MiB; 0 means 1MiB")
+	return cmd
+}
+
+func newTopicList(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "ls",
+		Short:   "List the topics",
+		Example: examples("leat topic ls", "leat topic ls -o json"),
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
+				topics, err := bus.Topics(ctx)
+				if err != nil {
+					return err
+				}
+				docs := make([]topicDoc, len(topics))
+				for i := range topics {
+					docs[i] = describeTopic(&topics[i])
+					docs[i].PerPartition = nil
+				}
+				return a.write(docs, func() error { return a.writeTopics(docs) })
+			})
+		},
+	}
+}
+
+func (a *app) writeTopics(docs []topicDoc) error {
+	grid := newGrid(a.stdout, "topic", "#partitions", "ack", "#messages", "#size", "#keeps")
+	for _, d := range docs {
+		grid.row(d.Name, strconv.Itoa(d.Partitions), d.Ack, grouped(d.Messages), humanBytes(d.Bytes),
+			humanRetention(d.RetentionBytes))
+	}
+	return grid.flush()
+}
+
+func humanRetention(n int64) string {
+	if n == 0 {
+		return "all"
+	}
+	return humanBytes(n)
+}
+
+func newTopicDescribe(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "describe NAME",
+		Short: "Show a topic and its partitions",
+		Long: "Shows the configuration of a topic and the offsets of its partitions: the records in\n" +
+			"[start, high water) can be read, what lies before durable is synced.",
+		Example:           examples("leat topic describe trades", "leat topic describe trades -o yaml"),
+		Args:              oneArgument("NAME"),
+		ValidArgsFunction: a.completeTopic,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
+				info, err := findTopic(ctx, bus, "describe topic", args[0])
+				if err != nil {
+					return err
+				}
+				doc := describeTopic(info)
+				return a.write(doc, func() error { return a.writeTopic(&doc) })
+			})
+		},
+	}
+}
+
+func (a *app) writeTopic(d *topicDoc) error {
+	record, segment := size(d.MaxRecordBytes), size(d.SegmentBytes)
+	fmt.Fprintf(a.stdout, "%s: ack %s, keeps %s per partition, records up to %s, segments of %s\n\n",
+		d.Name, d.Ack, humanRetention(d.RetentionBytes), record.String(), segment.String())
+	grid := newGrid(a.stdout, "#partition", "#node", "#start", "#high water", "#durable", "#size", "state")
+	for _, p := range d.PerPartition {
+		state := "ok"
+		if p.Error != "" {
+			state = p.Error
+		}
+		grid.row(strconv.Itoa(int(p.Partition)), strconv.Itoa(int(p.Node)), grouped(p.Start), grouped(p.HighWater),
+			grouped(p.DurableEnd), humanBytes(p.Bytes), state)
+	}
+	return grid.flush()
+}
+
+func newTopicAlter(a *app) *cobra.Command {
+	var retention, record size
+	cmd := &cobra.Command{
+		Use:   "alter NAME",
+		Short: "Change what a topic keeps and how large a record may be",
+		Example: examples("leat topic alter trades --retention-bytes 1GiB",
+			"leat topic alter trades --max-record-bytes 4MiB -o json"),
+		Args:              oneArgument("NAME"),
+		ValidArgsFunction: a.completeTopic,
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var change leat.TopicChange
+		if cmd.Flags().Changed("retention-bytes") {
+			change.RetentionBytes = new(int64(retention))
+		}
+		if cmd.Flags().Changed("max-record-bytes") {
+			change.MaxRecordBytes = new(int(record))
+		}
+		if change == (leat.TopicChange{}) {
+			return usagef(cmd, "nothing to change: want --retention-bytes or --max-record-bytes")
+		}
+		return a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
+			return a.alterTopic(ctx, bus, args[0], change)
+		})
+	}
+	cmd.Flags().Var(&retention, "retention-bytes", "what each partition keeps; 0 keeps everything")
+	cmd.Flags().Var(&record, "max-record-bytes", "largest record, at most 16MiB")
+	return cmd
+}
+
+func (a *app) alterTopic(ctx context.Context, bus *leat.Bus, name string, change leat.TopicChange) error {
+	before, err := findTopic(ctx, bus, "alter topic", name)
+	if err != nil {
+		return err
+	}
+	if err := bus.AlterTopic(ctx, name, change); err != nil {
+		return explain(ctx, bus, err, name)
+	}
+	after, err := findTopic(ctx, bus, "alter topic", name)
+	if err != nil {
+		return err
+	}
+	doc := describeTopic(after)
+	doc.PerPartition = nil
+	return a.write(doc, func() error {
+		fmt.Fprintf(a.stdout, "altered %s\n", name)
+		was, is := before.Config, after.Config
+		if was.RetentionBytes != is.RetentionBytes {
+			fmt.Fprintf(a.stdout, "retention-bytes: %s → %s\n",
+				humanRetention(was.RetentionBytes), humanRetention(is.RetentionBytes))
+		}
+		if was.MaxRecordBytes != is.MaxRecordBytes {
+			fmt.Fprintf(a.stdout, "max-record-bytes: %s → %s\n",
+				humanBytes(int64(was.MaxRecordBytes)), humanBytes(int64(is.MaxRecordBytes)))
+		}
+		return nil
+	})
+}
+
+func newTopicRemove(a *app) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:               "rm NAME",
+		Short:             "Remove a topic with its records and the commits of its groups",
+		Example:           examples("leat topic rm trades --yes", "leat topic rm trades --yes -o json"),
+		Args:              oneArgument("NAME"),
+		ValidArgsFunction: a.completeTopic,
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var doc topicDoc
+		err := a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
+			info, err := findTopic(ctx, bus, "remove topic", args[0])
+			if err == nil {
+				doc = describeTopic(info)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if err := a.confirm(cmd, yes, args[0], fmt.Sprintf("This removes topic %s with %s messages for good.",
+			args[0], grouped(doc.Messages))); err != nil {
+			return err
+		}
+		err = a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
+			return explain(ctx, bus, bus.DeleteTopic(ctx, args[0]), args[0])
+		})
+		if err != nil {
+			return err
+		}
+		return a.write(removed{Topic: args[0], Messages: &doc.Messages}, func() error {
+			_, err := fmt.Fprintf(a.stdout, "removed %s: %s messages\n", args[0], grouped(doc.Messages))
+			return err
+		})
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+// removed is the result of a verb that removes something.
+type removed struct {
+	Group    string `json:"group,omitempty"`
+	Topic    string `json:"topic"`
+	Messages *int64 `json:"messages,omitempty"`
+}
+
+// confirm asks on a terminal for the name of what would be removed; elsewhere it wants --yes.
+func (a *app) confirm(cmd *cobra.Command, yes bool, name, warning string) error {
+	if yes {
+		return nil
+	}
+	if !a.stdinTerminal || !a.stderrTerminal {
+		return usagef(cmd, "%s needs --yes where nobody can be asked", cmd.CommandPath())
+	}
+	fmt.Fprintf(a.stderr, "%s Type its name to go on: ", warning)
+	var answer string
+	if _, err := fmt.Fscanln(a.stdin, &answer); err != nil || answer != name {
+		return &inputError{err: errors.New("nothing was removed"), hint: "type " + name + ", or give --yes"}
+	}
+	return nil
+}

@@ -15,7 +15,7 @@ type Lane struct {
 
 	mu      sync.Mutex // guards the following
 	room    sync.Cond
-	queued  []byte // empty while nobody writes, unless there is an err
+	queued  []byte
 	spare   []byte
 	writing bool // somebody writes, and looks at queued afterwards
 	err     error
@@ -31,34 +31,36 @@ func NewLane(stream Stream, bound int) *Lane {
 	return l
 }
 
-// Send sends one or more whole frames. On an idle lane it writes them before it returns; otherwise it queues
-// a copy and returns at once, but waits while the bound or more is queued. An error is that of an earlier
-// write, and final.
+// Send queues a copy of one or more whole frames. On an idle lane it writes them before it returns;
+// otherwise it returns at once, but waits while more than the bound is queued. An error is that of an
+// earlier write, and final.
 func (l *Lane) Send(frames []byte) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	for l.err == nil && len(l.queued) >= l.bound {
 		l.room.Wait()
 	}
 	if l.err != nil {
+		defer l.mu.Unlock()
 		return l.err
 	}
+	l.queued = append(l.queued, frames...)
 	if l.writing {
-		l.queued = append(l.queued, frames...)
+		l.mu.Unlock()
 		return nil
 	}
 	l.writing = true
-	l.writeLocked(frames)
-	if len(l.queued) > 0 && l.err == nil {
+	err := l.writeLocked()
+	if err == nil && len(l.queued) > 0 {
 		l.drains.Go(l.drain) // the sender does not write for the others
 	} else {
-		l.idleLocked()
+		l.writing = false
+		l.room.Broadcast()
 	}
-	return l.err
+	l.mu.Unlock()
+	return err
 }
 
-// Queue is Send for callers that must not wait: a goroutine writes. It fails with core.ErrFull where Send
-// would wait.
+// Queue is Send for callers that must not wait: a goroutine writes. core.ErrFull beyond the bound.
 func (l *Lane) Queue(frames []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -76,67 +78,44 @@ func (l *Lane) Queue(frames []byte) error {
 	return nil
 }
 
-// Close waits until what was sent is written, and ends the sending direction. Sending fails with
-// core.CodeClosed from then on.
+// Close writes what is queued, ends the sending direction and waits for both. Nothing may be sent any more.
 func (l *Lane) Close() error {
-	l.mu.Lock()
-	for l.writing {
-		l.room.Wait()
-	}
-	err := l.err
-	if err == nil {
-		l.err = core.NewError(core.CodeClosed, "send", nil)
-	}
-	l.mu.Unlock()
 	l.drains.Wait()
-	if err != nil {
-		return err
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return l.err
 	}
+	l.err = core.NewError(core.CodeClosed, "send", nil)
 	return l.stream.Close()
 }
 
 // Wait waits until nobody writes. It is for after the stream was reset.
-func (l *Lane) Wait() {
-	l.mu.Lock()
-	for l.writing {
-		l.room.Wait()
-	}
-	l.mu.Unlock()
-	l.drains.Wait()
-}
+func (l *Lane) Wait() { l.drains.Wait() }
 
-// drain writes until nothing is queued.
 func (l *Lane) drain() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.queued) > 0 && l.err == nil {
-		taken := l.queued
-		l.queued, l.spare = l.spare[:0], nil
-		l.room.Broadcast()
-		l.writeLocked(taken)
-		l.spare = taken[:0]
+		_ = l.writeLocked() // kept in err
 	}
-	l.idleLocked()
+	l.writing = false
+	l.room.Broadcast()
 }
 
-// writeLocked writes, without the lock meanwhile. The caller has set writing.
-func (l *Lane) writeLocked(frames []byte) {
+// writeLocked writes everything queued, without the lock meanwhile.
+func (l *Lane) writeLocked() error {
+	taken := l.queued
+	l.queued, l.spare = l.spare[:0], nil
+	l.room.Broadcast()
 	l.mu.Unlock()
-	_, err := l.stream.Write(frames)
+	_, err := l.stream.Write(taken)
 	l.mu.Lock()
+	if cap(taken) <= laneKept {
+		l.spare = taken[:0]
+	}
 	if err != nil && l.err == nil {
 		l.err = err
 	}
-}
-
-// idleLocked ends writing, and keeps small buffers only.
-func (l *Lane) idleLocked() {
-	l.writing = false
-	if cap(l.queued) > laneKept {
-		l.queued = nil
-	}
-	if cap(l.spare) > laneKept {
-		l.spare = nil
-	}
-	l.room.Broadcast()
+	return l.err
 }

@@ -131,6 +131,12 @@ var typeNames = map[Type]string{
 	PeerHello: "PEER_HELLO", PeerWelcome: "PEER_WELCOME", Catalogue: "CATALOGUE", CatalogueOK: "CATALOGUE_OK",
 }
 
+// Known reports whether this build knows the type.
+func (t Type) Known() bool {
+	_, ok := typeNames[t]
+	return ok
+}
+
 // String gives the type's name in docs/protocol.md.
 func (t Type) String() string {
 	if name, ok := typeNames[t]; ok {

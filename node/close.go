@@ -13,6 +13,7 @@ import (
 // first, so that their acks are committed; then producers; then the rings, the logs and the rest.
 func (n *Node) Close() error {
 	n.closeOnce.Do(func() {
+		n.closeServer()
 		ctx, cancel := n.closeContext()
 		defer cancel()
 		n.closeErr = n.close(ctx)

@@ -15,6 +15,7 @@ type remoteFrame struct {
 	producer uint32 // from register, or nobody: no answer
 	ticket   uint32
 	level    core.Ack // asked for; the frame gets at least the topic's
+	more     bool     // other frames follow at once, and are journaled with it
 }
 
 // An entry that is a frame has a second head behind the first, and then the payload or the reference to
@@ -54,7 +55,11 @@ func (n *Node) commitFrame(ctx context.Context, f *remoteFrame, wait bool) error
 		copy(claimed.Bytes[entryHead+frameHead:], f.payload)
 	}
 	f.part.shard.slab.Commit(claimed)
-	f.part.shard.journalSoon(e.level)
+	if f.more {
+		f.part.shard.journalLater()
+	} else {
+		f.part.shard.journalSoon(e.level)
+	}
 	return nil
 }
 

@@ -45,11 +45,14 @@ type Node struct {
 	commits    *commitWriter
 	cluster    *clustering // nil for a node that is alone
 
+	nodes clusterMap // what clients are told
+
 	mu      sync.Mutex // guards the following and writes to the tables
 	topics  map[string]*topic
 	byID    map[uint64]*topic
 	subs    map[uint64]*subscription
-	counter uint64 // names producers, subscriptions and their actors
+	server  *Server // nil while there is none
+	counter uint64  // names producers, subscriptions and their actors
 }
 
 var (
@@ -142,6 +145,9 @@ func (n *Node) RemoveTopic(shell actors.TopicShell) error {
 	n.mu.Unlock()
 	for _, s := range n.subscriptions(t) {
 		s.Fenced(core.NewError(core.CodeTopicNotFound, t.op("read"), nil))
+	}
+	for _, p := range t.partitions {
+		p.readers.wake(&n.notifier) // remote subscriptions look whether the topic is there
 	}
 	return n.store.RemoveTopic(t.id)
 }

@@ -3,12 +3,19 @@ package node
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/transport"
+	"github.com/leatbus/leat/transport/certs"
+	"github.com/leatbus/leat/transport/wire"
 )
+
+const defaultListen = "127.0.0.1:4740"
 
 // ServeConfig says where and how a bus is served. The zero value serves this machine.
 type ServeConfig struct {
@@ -26,19 +33,168 @@ type ServeLimits struct {
 	UnansweredBytes int64 // of PRODUCE frames, per connection; 8 MiB
 }
 
+func (l ServeLimits) withDefaults() ServeLimits {
+	if l.Connections == 0 {
+		l.Connections = 10_000
+	}
+	if l.Streams == 0 {
+		l.Streams = 1024
+	}
+	if l.UnansweredBytes == 0 {
+		l.UnansweredBytes = 8 << 20
+	}
+	return l
+}
+
 // Server is the QUIC door of an embedded node.
-type Server struct{}
+type Server struct {
+	node    *Node
+	limits  ServeLimits
+	drain   time.Duration
+	id      uint16 // of the node
+	version string // of the build
+	start   string // names this run
+	stats   serverStats
+	peer    func(context.Context, transport.Conn) // serves connections of other nodes; nil if there are none
+
+	listener  *transport.Listener // nil where a test brings the connections
+	closeOnce sync.Once
+
+	ctx  context.Context // ends when nothing is waited for any more
+	stop context.CancelFunc
+	work sync.WaitGroup // connections and what serves them all
+
+	mu         sync.Mutex // guards the following
+	sessions   map[*session]struct{}
+	pending    int // sessions without HELLO
+	isDraining bool
+	producers  map[producerKey]*producerStream
+}
+
+// newServer makes a server without a listener.
+func newServer(n *Node, cfg ServeConfig) *Server {
+	s := &Server{
+		node: n, limits: cfg.Limits.withDefaults(), drain: cfg.DrainFor, start: newRunName(),
+		sessions: make(map[*session]struct{}), producers: make(map[producerKey]*producerStream),
+	}
+	if s.drain == 0 {
+		s.drain = closeWait
+	}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.work.Go(s.pushMaps)
+	return s
+}
 
 // Serve opens the door of a bus that node.Open returned; ErrNotEmbedded for any other. An address that
 // other machines reach needs TLS with a certificate and ClientCAs, else ErrInsecure. ctx bounds opening
-// only. Close the server before the bus.
+// only. Close the server before the bus, which has one at a time.
 func Serve(ctx context.Context, bus *leat.Bus, cfg ServeConfig) (*Server, error) {
-	return nil, core.NewError(core.CodeUnsupported, "serve", nil)
+	n, ok := bus.Backend().(*Node)
+	if !ok {
+		return nil, core.NewError(core.CodeNotEmbedded, "serve", nil)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	reset, token, err := n.serverKeys()
+	if err != nil {
+		return nil, err
+	}
+	s := newServer(n, cfg)
+	if err := n.serveWith(s); err != nil {
+		s.close()
+		return nil, err
+	}
+	s.listener, err = transport.Listen(cfg.Listen, transport.ListenConfig{
+		TLS: cfg.TLS, Protocols: []string{wire.ALPNClient, wire.ALPNPeer}, ResetKey: reset, TokenKey: token,
+		MaxStreams: int64(s.limits.Streams) + 1, // and the control stream
+	})
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	if cfg.Advertise == "" {
+		cfg.Advertise = s.listener.Addr().String() // with the port that the system chose
+	}
+	n.nodes.set(aloneMap(cfg.Advertise))
+	s.work.Go(s.acceptConns)
+	return s, nil
+}
+
+// complete checks a configuration and fills what is empty.
+func (cfg *ServeConfig) complete() error {
+	if cfg.Listen == "" {
+		cfg.Listen = defaultListen
+	}
+	op := "serve on " + core.Quote(cfg.Listen)
+	host, _, err := net.SplitHostPort(cfg.Listen)
+	if err != nil {
+		return core.NewError(core.CodeInvalidConfig, op, fmt.Errorf("Listen: want host:port: %w", err))
+	}
+	if ip := net.ParseIP(host); cfg.Advertise == "" && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return core.Errorf(core.CodeInvalidConfig, op,
+			"Advertise is empty: clients must be told an address that is not all of them")
+	}
+	switch l := &cfg.Limits; {
+	case cfg.DrainFor < 0:
+		return core.Errorf(core.CodeInvalidConfig, op, "DrainFor %v: want 0 or more", cfg.DrainFor)
+	case l.Connections < 0 || l.Streams < 0 || l.UnansweredBytes < 0:
+		return core.Errorf(core.CodeInvalidConfig, op, "Limits %+v: want 0 or more", *l)
+	}
+	if !certs.IsLoopback(cfg.Listen) {
+		if t := cfg.TLS; t == nil || t.ClientCAs == nil || t.ClientAuth != tls.RequireAndVerifyClientCert {
+			return core.Errorf(core.CodeInsecure, op,
+				"TLS must have a certificate, ClientCAs and RequireAndVerifyClientCert")
+		}
+	}
+	if cfg.TLS == nil {
+		cfg.TLS, err = certs.DevelopmentServer("")
+	}
+	return err
+}
+
+// acceptConns serves connections until Close.
+func (s *Server) acceptConns() {
+	for {
+		conn, err := s.listener.Accept(s.ctx)
+		if err != nil {
+			return
+		}
+		s.work.Go(func() { s.serveConn(s.ctx, conn) })
+	}
+}
+
+// serveWith makes s the server of the node.
+func (n *Node) serveWith(s *Server) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.server != nil {
+		return core.Errorf(core.CodeInvalidConfig, "serve", "the bus has a server already: close it first")
+	}
+	n.server = s
+	return nil
+}
+
+func (n *Node) serverClosed(s *Server) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.server == s {
+		n.server = nil
+	}
+}
+
+// closeServer ends the server that is still open when the bus closes.
+func (n *Node) closeServer() {
+	n.mu.Lock()
+	s := n.server
+	n.mu.Unlock()
+	if s != nil {
+		_ = s.Close() // always nil
+	}
 }
 
 // Addr is where the server listens.
-func (s *Server) Addr() net.Addr { return nil }
-
-// Close drains: it takes nothing new, lets members give their partitions back, answers what is in flight,
-// and ends all connections, after DrainFor at the latest. The bus stays open.
-func (s *Server) Close() error { return nil }
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }

@@ -81,10 +81,10 @@ var bites = []struct {
 		"core/a.go":          "package core\nimport _ \"math/rand/v2\"\n",
 		"core/a_test.go":     "package core\nimport _ \"math/rand/v2\"\n",
 		"internal/seed/a.go": "package seed\nimport _ \"crypto/rand\"\n",
-		"node/a.go":          "package node\nimport _ \"crypto/rand\"\nimport _ \"math/rand\"\n",
+		"actors/a.go":        "package actors\nimport _ \"crypto/rand\"\nimport _ \"math/rand\"\n",
 	}, []string{
 		"core/a.go:2: imports math/rand/v2; allowed in: internal/seed",
-		"node/a.go:2: imports crypto/rand", "node/a.go:3: imports math/rand",
+		"actors/a.go:2: imports crypto/rand", "actors/a.go:3: imports math/rand",
 	}},
 
 	{"clock", "every way to tell the time", map[string]string{

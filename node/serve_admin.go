@@ -1,0 +1,219 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/transport/wire"
+)
+
+// answer carries out one request and gives its answer.
+func (c *session) answer(op wire.Op, payload []byte) (any, error) {
+	n := c.node
+	switch op {
+	case wire.OpTopics:
+		return handle(c.ctx, payload, n.answerTopics)
+	case wire.OpCreateTopic:
+		return handle(c.ctx, payload, n.answerCreate)
+	case wire.OpDeleteTopic:
+		return handle(c.ctx, payload, n.answerDelete)
+	case wire.OpAlterTopic:
+		return handle(c.ctx, payload, n.answerAlter)
+	case wire.OpGroups:
+		return n.answerGroups(c.ctx)
+	case wire.OpResetGroup:
+		return handle(c.ctx, payload, n.answerResetGroup)
+	case wire.OpDeleteGroup:
+		return handle(c.ctx, payload, n.answerDeleteGroup)
+	case wire.OpCluster:
+		return n.answerCluster(), nil
+	case wire.OpOffsets:
+		return handle(c.ctx, payload, n.answerOffsets)
+	}
+	return nil, core.Errorf(core.CodeUnsupported, "request", "operation %d", op)
+}
+
+// handle reads the body of a request for f.
+func handle[Q, A any](
+	ctx context.Context, payload []byte, f func(context.Context, *Q) (A, error),
+) (any, error) {
+	var q Q
+	if err := wire.Unmarshal(wire.Request, payload, &q); err != nil {
+		return nil, err
+	}
+	return f(ctx, &q)
+}
+
+func (n *Node) answerTopics(ctx context.Context, q *wire.TopicsRequest) (wire.TopicsAnswer, error) {
+	var answer wire.TopicsAnswer
+	if q.Name != "" {
+		if _, err := n.topicFor("describe", q.Name); err != nil {
+			return answer, err
+		}
+	}
+	if q.Detail {
+		infos, err := n.Topics(ctx)
+		if err != nil {
+			return answer, err
+		}
+		for i := range infos {
+			if info := &infos[i]; q.Name == "" || info.Name == q.Name {
+				answer.Topics = append(answer.Topics, detailedTopic(info))
+			}
+		}
+		return answer, nil
+	}
+	for _, t := range n.userTopics() {
+		if q.Name == "" || t.name == q.Name {
+			answer.Topics = append(answer.Topics, topicBody(t.name, t.id, t.config()))
+		}
+	}
+	return answer, nil
+}
+
+// userTopics gives the users' topics by name.
+func (n *Node) userTopics() []*topic {
+	n.mu.Lock()
+	list := make([]*topic, 0, len(n.topics))
+	for _, t := range n.topics {
+		if t.id >= core.FirstTopicID {
+			list = append(list, t)
+		}
+	}
+	n.mu.Unlock()
+	slices.SortFunc(list, func(a, b *topic) int { return cmp.Compare(a.name, b.name) })
+	return list
+}
+
+func topicBody(name string, id uint64, cfg core.TopicConfig) wire.TopicBody {
+	return wire.TopicBody{
+		Name: name, ID: id, Partitions: cfg.Partitions, Ack: uint8(cfg.Ack),
+		RetentionBytes: cfg.RetentionBytes, SegmentBytes: cfg.SegmentBytes, MaxRecordBytes: cfg.MaxRecordBytes,
+	}
+}
+
+func detailedTopic(info *leat.TopicInfo) wire.TopicBody {
+	body := topicBody(info.Name, info.ID, info.Config)
+	for i := range info.Partitions {
+		p := &info.Partitions[i]
+		local := wire.PartitionBody{
+			Partition: p.Partition, Start: p.Start, End: p.End, HighWater: p.HighWater,
+			DurableEnd: p.DurableEnd, Bytes: p.Bytes,
+		}
+		if p.Err != nil {
+			code, text := wire.ErrorOf(outward(p.Err))
+			local.Code, local.Error = uint16(code), &text
+		}
+		body.Local = append(body.Local, local)
+	}
+	return body
+}
+
+func (n *Node) answerCreate(ctx context.Context, q *wire.TopicBody) (wire.Empty, error) {
+	return wire.Empty{}, n.CreateTopic(ctx, q.Name, core.TopicConfig{
+		Partitions: q.Partitions, Ack: core.Ack(q.Ack), RetentionBytes: q.RetentionBytes,
+		SegmentBytes: q.SegmentBytes, MaxRecordBytes: q.MaxRecordBytes,
+	})
+}
+
+func (n *Node) answerDelete(ctx context.Context, q *wire.NameBody) (wire.Empty, error) {
+	return wire.Empty{}, n.DeleteTopic(ctx, q.Name)
+}
+
+func (n *Node) answerAlter(ctx context.Context, q *wire.AlterBody) (wire.Empty, error) {
+	return wire.Empty{}, n.AlterTopic(ctx, q.Name, leat.TopicChange{
+		RetentionBytes: q.RetentionBytes, MaxRecordBytes: q.MaxRecordBytes,
+	})
+}
+
+func (n *Node) answerGroups(ctx context.Context) (wire.GroupsAnswer, error) {
+	var answer wire.GroupsAnswer
+	groups, err := n.Groups(ctx)
+	for i := range groups {
+		g := &groups[i]
+		body := wire.GroupInfoBody{Group: g.Group, Topic: g.Topic, Generation: g.Generation, Members: g.Members}
+		for _, p := range g.Partitions {
+			body.Partitions = append(body.Partitions,
+				wire.GroupPartitionBody{Partition: p.Partition, Member: p.Member, Committed: p.Committed})
+		}
+		answer.Groups = append(answer.Groups, body)
+	}
+	return answer, err
+}
+
+func (n *Node) answerResetGroup(ctx context.Context, q *wire.ResetBody) (wire.Empty, error) {
+	offsets := make(map[int32]int64, len(q.Offsets))
+	for _, at := range q.Offsets {
+		offsets[at.Partition] = at.Offset
+	}
+	return wire.Empty{}, n.resetOffsets(ctx, q.Group, q.Topic, offsets)
+}
+
+func (n *Node) answerDeleteGroup(ctx context.Context, q *wire.GroupBody) (wire.Empty, error) {
+	return wire.Empty{}, n.DeleteGroup(ctx, q.Group, q.Topic)
+}
+
+// answerCluster describes a node that is alone.
+func (n *Node) answerCluster() wire.ClusterAnswer { return wire.ClusterAnswer{Map: n.mapNow()} }
+
+func (n *Node) answerOffsets(_ context.Context, q *wire.OffsetsBody) (wire.OffsetsAnswer, error) {
+	var answer wire.OffsetsAnswer
+	t, err := n.topicFor("find offsets in", q.Topic)
+	if err != nil {
+		return answer, err
+	}
+	if len(q.Partitions) > len(t.partitions) {
+		return answer, core.Errorf(core.CodePartitionUnknown, t.op("find offsets in"),
+			"%d partitions of %d", len(q.Partitions), len(t.partitions))
+	}
+	for _, at := range q.Partitions {
+		_, offset, err := t.locate(&at)
+		answer.Partitions = append(answer.Partitions, subscribed(at.Partition, offset, err))
+	}
+	return answer, nil
+}
+
+// locate finds a partition and the offset of a position in it.
+func (t *topic) locate(at *wire.SubscribePartition) (*partition, int64, error) {
+	p, err := t.readable(at.Partition)
+	if err != nil {
+		return nil, 0, err
+	}
+	where := core.Position{Kind: core.PositionKind(at.Kind), Value: at.Value}
+	switch {
+	case where.Kind == core.PositionDefault:
+		where = core.Latest
+	case where.Kind > core.PositionTime:
+		return nil, 0, core.Errorf(core.CodeUnsupported, p.op("read"), "position of kind %d", at.Kind)
+	}
+	offset, err := p.resolve(where)
+	return p, offset, err
+}
+
+// readable finds a partition that has a log.
+func (t *topic) readable(number int32) (*partition, error) {
+	if number < 0 || int(number) >= len(t.partitions) {
+		return nil, core.Errorf(core.CodePartitionUnknown, t.op("read"), "partition %d of %d",
+			number, len(t.partitions))
+	}
+	p := t.partitions[number]
+	if p.log == nil {
+		if err := p.refusal(); err != nil {
+			return nil, err
+		}
+		return nil, core.NewError(core.CodeUnavailable, p.op("read"), nil)
+	}
+	return p, nil
+}
+
+func subscribed(partition int32, offset int64, err error) wire.SubscribedPartition {
+	answer := wire.SubscribedPartition{Partition: partition, Offset: offset}
+	if err != nil {
+		code, body := wire.ErrorOf(outward(err))
+		answer.Code, answer.Error, answer.Offset = code, &body, -1
+	}
+	return answer
+}

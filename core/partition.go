@@ -90,17 +90,27 @@ func NewPartition(level Ack, logEnd, durableEnd int64) *Partition {
 }
 
 // Restore rebuilds the producer state from a stored frame; recovery calls it for every frame in log
-// order, before the first step. now counts as the time of the producer's last batch, so that an
-// outage is not taken for an idle producer.
-func (p *Partition) Restore(h *FrameHeader, now int64) {
+// order, or for those behind what LoadProducers continued from, and then Resume, before the first step.
+// Time is that of the frames, so that who was forgotten while the log was written is forgotten again.
+func (p *Partition) Restore(h *FrameHeader) {
 	stored := h.Type() == FrameData || h.Type() == FrameKafka
-	if h.ProducerID <= 0 || h.Records == 0 || !stored {
+	if !stored {
 		return
 	}
-	p.producers.advance(now)
+	p.producers.advance(h.Time)
+	if h.ProducerID <= 0 || h.Records == 0 {
+		return
+	}
 	p.producers.remember(h.ProducerID, h.ProducerEpoch,
 		producedBatch{baseSeq: h.BaseSeq, records: int32(h.Records), lo: h.BaseOffset, time: h.Time})
 }
+
+// Resume ends what Restore began: time goes on at now as if none had passed since the last frame, so
+// that an outage is not taken for an idle producer.
+func (p *Partition) Resume(now int64) { p.producers.resume(now) }
+
+// ForgetProducers makes every producer unknown, for a log whose frames cannot all be read.
+func (p *Partition) ForgetProducers() { p.producers = producerTable{} }
 
 // LogEnd is the next offset to be written.
 func (p *Partition) LogEnd() int64 { return p.logEnd }

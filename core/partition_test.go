@@ -375,16 +375,17 @@ func TestRestore(t *testing.T) {
 	}
 	p := NewPartition(AckPage, 100, 100)
 	r := &partitionRig{t: t, p: p, now: 50}
-	p.Restore(stored(0, 0, 0, 0, 10), r.now) // anonymous
-	p.Restore(stored(7, 1, 90, 10, 10), r.now)
-	p.Restore(stored(7, 1, 200, 20, 10), r.now) // it had expired in between
-	p.Restore(stored(7, 1, 210, 30, 30), r.now)
-	p.Restore(stored(8, 5, 0, 60, 1), r.now)
-	p.Restore(stored(8, 2, 7, 61, 1), r.now) // expired as well
+	p.Restore(stored(0, 0, 0, 0, 10)) // anonymous
+	p.Restore(stored(7, 1, 90, 10, 10))
+	p.Restore(stored(7, 1, 200, 20, 10)) // it had expired in between
+	p.Restore(stored(7, 1, 210, 30, 30))
+	p.Restore(stored(8, 5, 0, 60, 1))
+	p.Restore(stored(8, 2, 7, 61, 1)) // expired as well
 	config := stored(9, 0, 0, 62, 1)
 	config.Attrs = uint8(FrameConfig)
-	p.Restore(config, r.now)
-	p.Restore(stored(9, 0, 3, 63, 0), r.now)
+	p.Restore(config)
+	p.Restore(stored(9, 0, 3, 63, 0))
+	p.Resume(r.now)
 	if got := len(p.producers.index); got != 2 {
 		t.Fatalf("%d producers restored, want 2", got)
 	}
@@ -395,6 +396,26 @@ func TestRestore(t *testing.T) {
 	r.wantPublish("the epoch is the last stored", batch(8, 2, 8, 1), appended(101, 102))
 	r.now += ProducerIdleNanos
 	r.wantPublish("idle counts from the restart", batch(7, 1, 5, 1), appended(102, 103))
+}
+
+// TestRestoreForgetsAsTheLogDid: a producer that was idle for an hour of the log's time is forgotten,
+// whatever the time between the last frame and the restart.
+func TestRestoreForgetsAsTheLogDid(t *testing.T) {
+	p := NewPartition(AckPage, 100, 100)
+	frame := func(id, lo, time int64) *FrameHeader {
+		return &FrameHeader{ProducerID: id, BaseOffset: lo, Records: 1, Time: time}
+	}
+	p.Restore(frame(7, 0, 1))
+	p.Restore(frame(8, 1, 2))
+	p.Restore(frame(0, 2, 1+ProducerIdleNanos))
+	r := &partitionRig{t: t, p: p, now: 100 * ProducerIdleNanos}
+	p.Resume(r.now)
+	r.wantPublish("idle for an hour", batch(7, 0, 0, 1), appended(100, 101))
+	again := duplicate(1, 2)
+	again.Time = 2
+	r.wantPublish("and for a little less", batch(8, 0, 0, 1), again)
+	r.now += 2
+	r.wantPublish("and a little later", batch(8, 0, 0, 1), appended(101, 102))
 }
 
 func TestFence(t *testing.T) {

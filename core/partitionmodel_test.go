@@ -108,14 +108,16 @@ func runPartitionModel(t *testing.T, seed int64) {
 	random := rand.New(rand.NewSource(seed))
 	r := newPartitionRig(t, []Ack{AckPage, AckDisk}[random.Intn(2)])
 	m := &partitionModel{producers: map[int64]*modelProducer{}}
-	var frames []FrameHeader
+	life := &storedLife{}
 	for range 200 {
 		r.now += random.Int63n(ProducerIdleNanos / 40)
 		switch random.Intn(40) {
 		case 0:
 			r.now += ProducerIdleNanos / 2
 		case 1:
-			r.restart(m, frames)
+			r.restart(m, life)
+		case 6:
+			life.snapshot = &modelSnapshot{r.p.EncodeProducers(nil), len(life.frames), m.clone()}
 		case 2, 3, 4, 5:
 			m.durableEnd += random.Int63n(m.logEnd - m.durableEnd + 1)
 			r.step(PartitionInput{Kind: InputSynced, Offset: m.durableEnd})
@@ -124,7 +126,7 @@ func runPartitionModel(t *testing.T, seed int64) {
 		if t.Failed() {
 			return
 		}
-		frames = append(frames, written...)
+		life.frames = append(life.frames, written...)
 		r.checkEnds(m)
 	}
 	checkProducerTable(t, &r.p.producers)
@@ -179,18 +181,45 @@ func (m *partitionModel) clone() *partitionModel {
 	return &c
 }
 
-// restart rebuilds the partition from its frames, and the oracle from the same.
-func (r *partitionRig) restart(m *partitionModel, frames []FrameHeader) {
+// storedLife is what is on the disk: all frames, and what was saved in between.
+type storedLife struct {
+	frames   []FrameHeader
+	snapshot *modelSnapshot
+}
+
+type modelSnapshot struct {
+	state  []byte
+	frames int // it covers
+	model  *partitionModel
+}
+
+// restart rebuilds the partition from the frames, or from a snapshot and those behind it, and the oracle
+// from the same.
+func (r *partitionRig) restart(m *partitionModel, life *storedLife) {
 	r.p = NewPartition(r.p.level, m.logEnd, m.durableEnd)
-	*m = partitionModel{durableEnd: m.durableEnd, producers: map[int64]*modelProducer{}}
-	for i := range frames {
-		h := &frames[i]
-		r.p.Restore(h, r.now)
-		in := batch(h.ProducerID, h.ProducerEpoch, h.BaseSeq, int32(h.Records))
-		in.Time, m.logEnd = h.Time, h.BaseOffset
-		m.written(in, r.now)
+	old := &partitionModel{producers: map[int64]*modelProducer{}}
+	from, time := 0, int64(0)
+	if s := life.snapshot; s != nil {
+		if err := r.p.LoadProducers(s.state); err != nil {
+			r.t.Fatalf("LoadProducers: %v", err)
+		}
+		from, old = s.frames, s.model.clone()
+		for _, p := range old.producers {
+			time = max(time, p.lastSeen)
+		}
 	}
-	m.logEnd = r.p.LogEnd()
+	for i := range life.frames[from:] {
+		h := &life.frames[from+i]
+		r.p.Restore(h)
+		in := batch(h.ProducerID, h.ProducerEpoch, h.BaseSeq, int32(h.Records))
+		in.Time, old.logEnd, time = h.Time, h.BaseOffset, h.Time
+		old.written(in, h.Time)
+	}
+	r.p.Resume(r.now)
+	for _, p := range old.producers {
+		p.lastSeen += r.now - time
+	}
+	m.producers = old.producers
 }
 
 func (r *partitionRig) checkEnds(m *partitionModel) {

@@ -16,6 +16,7 @@ func (l *Log) AddFrame(h *core.FrameHeader, payload []byte) (base int64, err err
 	}
 	defer l.endFault(debug.SetPanicOnFault(true), &err)
 	w := &l.w
+	w.produced = w.produced || h.ProducerID != 0 // before a segment may be started, which says so
 	if w.open.records > 0 {
 		l.seal()
 	}

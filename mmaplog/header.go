@@ -16,6 +16,9 @@ const (
 	// knownFeatures are the incompatible features this build reads; a segment with others is refused.
 	knownFeatures = uint32(0)
 
+	// featureProduced is a compatible feature, which a build that does not know it may ignore.
+	featureProduced = uint32(1)
+
 	indexEntrySize = 16       // reserved at the end of a segment: one per indexEvery bytes,
 	indexEvery     = 16 << 10 // then
 	footerSize     = 512      // and all that rounded up to
@@ -33,6 +36,7 @@ type segmentHeader struct {
 	size       int64 // of the file
 	dataEnd    int64 // frames lie in [4096, dataEnd)
 	created    int64 // append time: no frame in it is older
+	produced   bool  // segments before it, or gone, may hold frames of producers
 	durable    mark  // what was known durable when the segment was started
 }
 
@@ -72,6 +76,9 @@ func (h *segmentHeader) encode(page []byte) {
 	le := binary.LittleEndian
 	copy(page, segmentMagic)
 	le.PutUint32(page[8:], segmentVersion)
+	if h.produced {
+		le.PutUint32(page[20:], featureProduced)
+	}
 	le.PutUint64(page[24:], h.topic)
 	le.PutUint32(page[32:], uint32(h.partition))
 	le.PutUint32(page[36:], h.base.term)
@@ -119,8 +126,9 @@ func decodeSegmentHeader(page []byte) (segmentHeader, error) {
 			term: le.Uint32(page[36:]), prevCRC: le.Uint32(page[80:]),
 		},
 		size: int64(le.Uint64(page[88:])), dataEnd: int64(le.Uint64(page[96:])),
-		created: int64(le.Uint64(page[104:])),
-		durable: mark{end: int64(le.Uint64(page[112:])), index: le.Uint64(page[120:])},
+		created:  int64(le.Uint64(page[104:])),
+		produced: le.Uint32(page[20:])&featureProduced != 0,
+		durable:  mark{end: int64(le.Uint64(page[112:])), index: le.Uint64(page[120:])},
 	}
 	return h, h.check()
 }

@@ -34,6 +34,8 @@ type Log struct {
 	prep  prepState // shared by writer and preparer
 	round syncState // owned by the syncer
 
+	state atomic.Pointer[savedState] // to be written when it is durable; nil mostly
+
 	cooling   cooling
 	trimStuck bool // a trimmed file could not be removed; owned by the janitor
 }

@@ -210,6 +210,7 @@ func (r *recovery) scanSegment(s *segmentFile) error {
 		pos += h.Size()
 		if h.Type() != core.FrameFiller {
 			r.log.recovery.Frames++
+			r.log.w.produced = r.log.w.produced || h.ProducerID != 0
 		}
 		r.log.recovery.Bytes += h.Size()
 	}
@@ -461,6 +462,7 @@ func (r *recovery) install() {
 		}
 		list = append(list, s)
 		l.w.ordinal = f.header.ordinal
+		l.w.produced = l.w.produced || f.header.produced
 	}
 	if len(list) > 0 {
 		l.marks.start.Store(list[0].header.base.offset)

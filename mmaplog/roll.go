@@ -132,10 +132,11 @@ func (l *Log) adopt(p *prepared) (*segment, error) {
 	w := &l.w
 	h := segmentHeader{
 		topic: l.topic, partition: l.partition, id: p.id, ordinal: w.ordinal + 1,
-		base:    segmentBase{offset: w.next.offset, index: w.next.index, prevCRC: w.next.prevCRC},
-		size:    p.size,
-		dataEnd: classDataEnd(p.size),
-		created: w.now,
+		base:     segmentBase{offset: w.next.offset, index: w.next.index, prevCRC: w.next.prevCRC},
+		size:     p.size,
+		dataEnd:  classDataEnd(p.size),
+		created:  w.now,
+		produced: w.produced,
 	}
 	written := int64(0)
 	if w.seg != nil {

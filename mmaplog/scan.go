@@ -12,11 +12,12 @@ import (
 // scanBuf is a window onto a file, read by system calls: recovery never touches a map. The bytes
 // behind the file's end read as zero.
 type scanBuf struct {
-	f   File
-	end int64 // nothing is read from here on
-	buf []byte
-	at  int64 // buf holds [at, at+n)
-	n   int64
+	f     File
+	end   int64 // nothing is read from here on
+	chunk int64 // read at once
+	buf   []byte
+	at    int64 // buf holds [at, at+n)
+	n     int64
 }
 
 const scanChunk = 1 << 20
@@ -25,7 +26,9 @@ const scanChunk = 1 << 20
 var scanBufs = sync.Pool{New: func() any { return new(scanBuf) }}
 
 // reset starts at a file whose interesting part ends at end.
-func (b *scanBuf) reset(f File, end int64) { b.f, b.end, b.at, b.n = f, end, 0, 0 }
+func (b *scanBuf) reset(f File, end int64) {
+	b.f, b.end, b.chunk, b.at, b.n = f, end, scanChunk, 0, 0
+}
 
 // view gives the bytes [pos, pos+size), which lie before b.end, until the next call.
 func (b *scanBuf) view(pos, size int64) ([]byte, error) {
@@ -38,7 +41,7 @@ func (b *scanBuf) view(pos, size int64) ([]byte, error) {
 }
 
 func (b *scanBuf) load(pos, size int64) error {
-	want := min(max(size, scanChunk), b.end-pos)
+	want := min(max(size, b.chunk), b.end-pos)
 	if int64(len(b.buf)) < want {
 		b.buf = make([]byte, want)
 	}

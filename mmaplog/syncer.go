@@ -223,6 +223,7 @@ func (l *Log) moveDurable(end int64, index uint64, bytes int64) (news bool) {
 		l.round.started = false
 		l.askRetention() // after the mark moved: what is older than the new segment may go only then
 	}
+	l.askState(end)
 	l.opts.Durable(end, nil)
 	return true
 }

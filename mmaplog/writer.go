@@ -33,8 +33,11 @@ type writer struct {
 	rolled  []rolledSegment // segments left behind in this batch
 	start   batchStart
 	ordinal uint64
-	header  [core.FrameHeaderSize]byte
-	head    core.FrameHeader // of the frame being sealed; attrs and producer are 0 but within AddFrame
+
+	produced bool // there may be frames of producers in the log
+	stateDue bool // and a segment was started since their state was saved last
+	header   [core.FrameHeaderSize]byte
+	head     core.FrameHeader // of the frame being sealed; attrs and producer are 0 but within AddFrame
 }
 
 // frameDraft is the frame records are being added to.
@@ -246,6 +249,7 @@ func (l *Log) publishRolled() {
 		r.seg.sealed.Store(true)
 	}
 	l.w.rolled = l.w.rolled[:0]
+	l.w.stateDue = l.w.produced
 	l.askRetention()
 }
 

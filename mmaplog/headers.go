@@ -1,0 +1,83 @@
+package mmaplog
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/leatbus/leat/core"
+)
+
+// headerChunk is read at once where only headers are wanted: many small frames, or the beginning of one
+// that is skipped.
+const headerChunk = 16 << 10
+
+// start is the state of the log where the segment begins.
+func (s *segment) start() logState {
+	b := &s.header.base
+	return logState{offset: b.offset, index: b.index, prevCRC: b.prevCRC, time: s.header.created}
+}
+
+// walkFrom hands the headers of all frames from offset on to frame, in order.
+func (l *Log) walkFrom(offset int64, frame func(*core.FrameHeader)) error {
+	list := *l.segs.Load()
+	list = list[findSegment(list, offset):]
+	at := list[0].start()
+	for _, s := range list {
+		if from := s.start(); from.offset != at.offset || from.index != at.index || from.prevCRC != at.prevCRC {
+			return core.Errorf(core.CodeCorrupt, "read "+l.name(), "segment %s begins at offset %d, frame %d; "+
+				"the frames before end at %d, %d", s.path, from.offset, from.index, at.offset, at.index)
+		}
+		err := l.walkHeaders(s, &at, func(h *core.FrameHeader) bool {
+			if h.BaseOffset >= offset {
+				frame(h)
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if at.offset != l.End() {
+		return core.Errorf(core.CodeCorrupt, "read "+l.name(), "frames end at offset %d, the log at %d",
+			at.offset, l.End())
+	}
+	return nil
+}
+
+// walkHeaders hands the headers of the segment's frames to more until that says stop, and moves at behind
+// each frame it said yes to. Payloads are not read. The frames are checked as recovery checks them, but
+// for their payloads. Errors: CodeCorrupt with segment and position, CodeIO.
+func (l *Log) walkHeaders(s *segment, at *logState, more func(*core.FrameHeader) bool) error {
+	f, err := l.store.fs.Open(s.path, ReadOnly)
+	if err != nil {
+		return ioError("read "+l.name(), err)
+	}
+	defer f.Close()
+	buf := &scanBuf{}
+	buf.reset(f, s.published.Load())
+	buf.chunk = headerChunk
+	for pos := int64(headerSize); pos+core.FrameHeaderSize <= buf.end; {
+		head, err := buf.view(pos, core.FrameHeaderSize)
+		if err != nil {
+			return ioError("read "+l.name(), err)
+		}
+		if binary.LittleEndian.Uint32(head) == 0 {
+			return nil
+		}
+		h, err := core.DecodeFrameHeader(head, s.seed)
+		next := *at
+		if err == nil {
+			err = next.accept(&h)
+		}
+		if err != nil {
+			return core.NewError(core.CodeCorrupt, "read "+l.name(),
+				fmt.Errorf("segment %s, position %d: %w", s.path, pos, err))
+		}
+		if h.Type() != core.FrameFiller && !more(&h) {
+			return nil
+		}
+		*at = next
+		pos += h.Size()
+	}
+	return nil
+}

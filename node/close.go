@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"runtime"
 
 	"github.com/leatbus/leat/actors"
 	"github.com/leatbus/leat/core"
@@ -49,6 +48,7 @@ func (n *Node) close(ctx context.Context) error {
 	for _, s := range n.shards {
 		s.stop()
 	}
+	n.saveProducers()
 	errs = append(errs, n.store.Close()) // syncs, which answers those that wait for the disk
 	n.failWaiting()
 	n.notifier.close()
@@ -93,9 +93,7 @@ func (n *Node) failWaiting() {
 			continue
 		}
 		p.setFault(core.NewError(core.CodeClosed, p.op("publish to"), nil))
-		for !p.shard.tryLock() {
-			runtime.Gosched() // the Syncer's last news is being settled; it takes microseconds
-		}
+		p.shard.spinLock() // the Syncer's last news may be being settled; it takes microseconds
 		p.shard.journal.answerWaiting(p)
 		p.shard.lock.Store(false)
 	}

@@ -146,6 +146,9 @@ func (j *journal) publish(p *partition, now int64) {
 	if end == before {
 		return // every record of the batch was refused, or is a duplicate
 	}
+	if p.log.StateDue() {
+		p.saveProducers(now)
+	}
 	p.gate.set(p.log.UnsyncedBytes() > j.node.gateBytes)
 	p.readers.wake(&j.node.notifier)
 }

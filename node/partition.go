@@ -33,6 +33,7 @@ type partition struct {
 	wantsSync bool        // and some of them wait for the disk
 	failed    error       // why the records of the step under way were refused
 	waiting   outcomeFIFO // published records that wait for the disk
+	stateAt   int64       // when the state of producers was saved last
 
 	inSynced atomic.Bool  // queued in shard.synced
 	rounds   atomic.Int64 // syncs that moved the durable end
@@ -57,6 +58,10 @@ func (p *partition) Open() error {
 	p.log = log
 	p.state = core.NewPartition(cfg.Ack, log.End(), log.DurableEnd())
 	p.highWater.Store(p.state.HighWater())
+	if err := p.restoreProducers(); err != nil {
+		p.setFault(err)
+		return err
+	}
 	return nil
 }
 

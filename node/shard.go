@@ -149,6 +149,13 @@ func (s *shard) call(f func()) {
 
 func (s *shard) tryLock() bool { return !s.lock.Load() && s.lock.CompareAndSwap(false, true) }
 
+// spinLock waits for the lock, for callers while the node closes, when nobody holds it for long.
+func (s *shard) spinLock() {
+	for !s.tryLock() {
+		runtime.Gosched()
+	}
+}
+
 // ready reports whether the journal has something to do.
 func (s *shard) ready() bool { return s.slab.Ready() || s.synced.any() }
 

@@ -69,6 +69,7 @@ var (
 	ErrPartitionUnknown = core.ErrPartitionUnknown
 	ErrProducerFenced   = core.ErrProducerFenced
 	ErrTailLost         = core.ErrTailLost
+	ErrCodec            = core.ErrCodec
 	ErrUnavailable      = core.ErrUnavailable
 	ErrNotLeader        = core.ErrNotLeader
 	ErrProtocol         = core.ErrProtocol

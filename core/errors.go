@@ -29,6 +29,7 @@ const (
 	CodeProducerFenced   Code = 2011
 	CodePartitionUnknown Code = 2012
 	CodeTailLost         Code = 2013
+	CodeCodec            Code = 2014
 	CodeStorageFull      Code = 3001
 	CodeLogFenced        Code = 3002
 	CodeCorrupt          Code = 3003
@@ -102,6 +103,8 @@ var Codes = []CodeInfo{
 		"use a partition from 0 to the topic's partitions minus one", false, 3},
 	{CodeTailLost, "TAIL_LOST", "a power cut took acknowledged records of this producer",
 		"publish again what the message names, or use level disk, which a power cut does not touch", false, 1},
+	{CodeCodec, "CODEC", "the codec refused the value",
+		"publisher and reader need the same type and codec; ack the message to go on behind it", false, 1},
 	{CodeStorageFull, "STORAGE_FULL", "the disk is full",
 		"free space or lower RetentionBytes; reading goes on, and publishing resumes when there is room", true, 1},
 	{CodeLogFenced, "LOG_FENCED", "a write or sync failed, so the partition takes no more appends",
@@ -266,6 +269,7 @@ var (
 	ErrProducerFenced   = NewError(CodeProducerFenced, "", nil)
 	ErrPartitionUnknown = NewError(CodePartitionUnknown, "", nil)
 	ErrTailLost         = NewError(CodeTailLost, "", nil)
+	ErrCodec            = NewError(CodeCodec, "", nil)
 	ErrStorageFull      = NewError(CodeStorageFull, "", nil)
 	ErrLogFenced        = NewError(CodeLogFenced, "", nil)
 	ErrCorrupt          = NewError(CodeCorrupt, "", nil)

@@ -80,7 +80,8 @@ func TestEveryCodeHasRowAndSentinel(t *testing.T) {
 func TestSentinelsCarryTheirCode(t *testing.T) {
 	all := []*Error{ErrInvalidConfig, ErrConfigMismatch, ErrInvalidName, ErrTopicExists, ErrTopicNotFound,
 		ErrRecordTooLarge, ErrInvalidRecord, ErrMixedPartitions, ErrFull, ErrClosed, ErrLevelUnavailable,
-		ErrOutOfSequence, ErrProducerFenced, ErrPartitionUnknown, ErrTailLost, ErrStorageFull, ErrLogFenced, ErrCorrupt,
+		ErrOutOfSequence, ErrProducerFenced, ErrPartitionUnknown, ErrTailLost, ErrCodec,
+		ErrStorageFull, ErrLogFenced, ErrCorrupt,
 		ErrLocked, ErrVersionTooNew, ErrPermission, ErrIO, ErrOffsetOutOfRange, ErrUnavailable,
 		ErrNotLeader, ErrProtocol, ErrUnsupported, ErrDraining, ErrLimited, ErrNotEmbedded, ErrWrongNode,
 		ErrUntrusted, ErrDenied, ErrInsecure, ErrFenced, ErrGroupNotFound,

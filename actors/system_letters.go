@@ -65,7 +65,7 @@ func (s *System) logLetter(letter *actor.DeadLetterEvent, err error) {
 	}
 	now := s.clock.Mono()
 	due := s.letters.nextAt.Load()
-	if now < due || !s.letters.nextAt.CompareAndSwap(due, now+int64(time.Second)) {
+	if due != 0 && now < due || !s.letters.nextAt.CompareAndSwap(due, now+int64(time.Second)) {
 		return
 	}
 	before := s.letters.logged.Swap(n)

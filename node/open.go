@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/leatbus/leat"
@@ -25,7 +26,7 @@ func Open(ctx context.Context, dir string, opts ...Option) (*leat.Bus, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	n, err := open(ctx, dir, o)
+	n, err := open(ctx, cmp.Or(o.dir, dir), o)
 	if err != nil {
 		return nil, err
 	}

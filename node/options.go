@@ -15,6 +15,7 @@ type options struct {
 	logger *slog.Logger
 	clock  clock.Clock
 	fs     mmaplog.FS
+	dir    string // instead of the folder given to Open, if not empty
 	log    mmaplog.Options
 
 	cluster *ClusterConfig // nil for a node that is alone
@@ -33,6 +34,11 @@ type Option func(*options)
 func WithTopic(name string, cfg leat.TopicConfig) Option {
 	return func(o *options) { o.topics = append(o.topics, namedTopic{name, cfg}) }
 }
+
+// InMemory keeps everything in memory instead of the folder, whose name means nothing then: no file is
+// written, every level costs the same, and all is lost when the bus is closed. It is for tests, see
+// package leattest, and for buses that only pass messages on.
+func InMemory() Option { return func(o *options) { o.fs, o.dir = mmaplog.Heap(), "memory" } }
 
 // WithLogger makes the node report changes of state: failed partitions, retried commits, failing
 // handlers. Without it the node is silent; nothing is ever logged per message.

@@ -164,6 +164,17 @@ type JoinedBody struct {
 	TopicID uint64 `json:"topicId"`
 }
 
+// PeerHelloBody begins a connection of two nodes, and answers.
+type PeerHelloBody struct {
+	Version   int    `json:"version"`
+	Features  uint64 `json:"features,omitempty"`
+	Cluster   string `json:"cluster"`
+	Node      uint16 `json:"node"`
+	Advertise string `json:"advertise"` // the address that clients are told
+	Start     string `json:"start"`     // names the run of the node
+	Catalogue uint64 `json:"catalogue"` // version it has stored
+}
+
 // Marshal appends a frame with a JSON body to dst.
 func Marshal(dst []byte, h Header, body any) []byte {
 	text, err := json.Marshal(body)

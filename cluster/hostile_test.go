@@ -153,7 +153,7 @@ func TestBadGreetings(t *testing.T) {
 func TestDialedStrangers(t *testing.T) {
 	for what, uri := range map[string]string{"another node": "leat://prod/5", "another cluster": "leat://x/1"} {
 		inBubble(t, func(t *testing.T, w *network) {
-			w.carry = func(_, _ uint16, conn transport.Conn) transport.Conn { return shows(conn, uri) }
+			w.setCarry(func(conn transport.Conn) transport.Conn { return shows(conn, uri) })
 			w.all()
 			wantUp(t, w.peers[5], 5)
 			if err := w.peers[5].Answer().Peers[0].Error; !strings.Contains(err, "certificate is of") {

@@ -83,8 +83,8 @@ var bites = []struct {
 		"internal/seed/a.go": "package seed\nimport _ \"crypto/rand\"\n",
 		"actors/a.go":        "package actors\nimport _ \"crypto/rand\"\nimport _ \"math/rand\"\n",
 	}, []string{
-		"core/a.go:2: imports math/rand/v2; allowed in: internal/seed",
 		"actors/a.go:2: imports crypto/rand", "actors/a.go:3: imports math/rand",
+		"core/a.go:2: imports math/rand/v2; allowed in: internal/seed",
 	}},
 
 	{"clock", "every way to tell the time", map[string]string{

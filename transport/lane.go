@@ -11,7 +11,6 @@ import (
 type Lane struct {
 	stream Stream
 	bound  int // bytes queued from which Send waits and Queue refuses
-	drains sync.WaitGroup
 
 	mu      sync.Mutex // guards the following
 	room    sync.Cond
@@ -51,7 +50,7 @@ func (l *Lane) Send(frames []byte) error {
 	l.writing = true
 	err := l.writeLocked()
 	if err == nil && len(l.queued) > 0 {
-		l.drains.Go(l.drain) // the sender does not write for the others
+		go l.drain() // the sender does not write for the others; Close and Wait wait for it
 	} else {
 		l.writing = false
 		l.room.Broadcast()
@@ -73,16 +72,16 @@ func (l *Lane) Queue(frames []byte) error {
 	l.queued = append(l.queued, frames...)
 	if !l.writing {
 		l.writing = true
-		l.drains.Go(l.drain)
+		go l.drain()
 	}
 	return nil
 }
 
 // Close writes what is queued, ends the sending direction and waits for both. Nothing may be sent any more.
 func (l *Lane) Close() error {
-	l.drains.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.waitLocked()
 	if l.err != nil {
 		return l.err
 	}
@@ -91,7 +90,17 @@ func (l *Lane) Close() error {
 }
 
 // Wait waits until nobody writes. It is for after the stream was reset.
-func (l *Lane) Wait() { l.drains.Wait() }
+func (l *Lane) Wait() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waitLocked()
+}
+
+func (l *Lane) waitLocked() {
+	for l.writing {
+		l.room.Wait()
+	}
+}
 
 func (l *Lane) drain() {
 	l.mu.Lock()

@@ -8,8 +8,12 @@ import (
 	"github.com/leatbus/leat/transport/wire"
 )
 
-// readBytes is the buffer of a Reader: what one Read of a stream gives at most.
-const readBytes = 64 << 10
+// readBytes is the most that one Read of a stream gives, and the buffer of a Reader where that much comes
+// at once. It begins with firstBytes, because most streams are idle.
+const (
+	readBytes  = 64 << 10
+	firstBytes = 2 << 10
+)
 
 // firstChunk is how much of a large payload is allocated before any of it has arrived.
 const firstChunk = 256 << 10
@@ -22,6 +26,7 @@ type Reader struct {
 	at    int    // buf[at:end] was read and not used
 	end   int    //
 	left  uint32 // of the payload of the last header
+	full  bool   // the last Read filled the buffer, which may grow
 }
 
 // NewReader reads frames with payloads of at most limit bytes.
@@ -88,6 +93,9 @@ func (r *Reader) Small() ([]byte, error) {
 	if n > readBytes {
 		return r.Payload(nil)
 	}
+	if n > len(r.buf) {
+		r.grow(n)
+	}
 	for r.Buffered() < n {
 		if err := r.fill(); err != nil {
 			return nil, within(err)
@@ -138,8 +146,11 @@ func (r *Reader) skip() error {
 
 // fill reads once into the buffer, whose rest it moves to the front.
 func (r *Reader) fill() error {
-	if r.buf == nil {
-		r.buf = make([]byte, readBytes)
+	switch {
+	case r.buf == nil:
+		r.buf = make([]byte, firstBytes)
+	case r.full:
+		r.grow(4 * len(r.buf))
 	}
 	if r.at > 0 {
 		r.end = copy(r.buf, r.buf[r.at:r.end])
@@ -147,6 +158,7 @@ func (r *Reader) fill() error {
 	}
 	n, err := r.from.Read(r.buf[r.end:])
 	r.end += n
+	r.full = r.end == len(r.buf) && len(r.buf) < readBytes
 	if n > 0 {
 		return nil // an error comes again
 	}
@@ -154,6 +166,17 @@ func (r *Reader) fill() error {
 		err = io.ErrNoProgress
 	}
 	return err
+}
+
+// grow makes the buffer hold at least n bytes, as far as readBytes allows.
+func (r *Reader) grow(n int) {
+	size := firstBytes
+	for size < min(n, readBytes) {
+		size *= 2
+	}
+	buf := make([]byte, size)
+	r.at, r.end = 0, copy(buf, r.buf[r.at:r.end])
+	r.buf, r.full = buf, false
 }
 
 // within makes the end of the stream an error.

@@ -137,7 +137,8 @@ func TestLifetime(t *testing.T) {
 			t.Errorf("%q is spelled %q, which reads as %v, %v", text, l.String(), time.Duration(again), err)
 		}
 	}
-	for _, text := range []string{"", "d", "0d", "-1d", "1.5y", "101y", "36501d", "99999999y", "10", "0s", "-5h", "x"} {
+	for _, text := range []string{"", "d", "0d", "-1d", "1.5y", "101y", "36501d", "99999999y", "10", "0s", "-5h",
+		"x"} {
 		var l lifetime
 		if err := l.Set(text); err == nil {
 			t.Errorf("%q = %v; want an error", text, time.Duration(l))

@@ -9,6 +9,7 @@
 //	leat demo        an embedded node under load, checked message by message
 //	leat bench …     figures beside their floors
 //	leat cert …      a CA, certificates for nodes and clients, what a certificate says
+//	leat config …    the settings of leat serve and where they come from
 //	leat version     what this build is
 //
 // Data goes to standard output, everything else to standard error, control bytes escaped. Exit codes:

@@ -142,6 +142,11 @@ func TestUsageErrors(t *testing.T) {
 		{"cert issue --ca x --out x --host h --cluster c --node 70000", "--node"},
 		{"cert issue --ca x --out x --host h --cluster c/d --node 1", "c/d"},
 		{"cert issue --ca x --out x --host h", "check the path"},
+		{"config sho", `did you mean "show"?`},
+		{"config show extra", "unexpected argument"},
+		{"config show -c absent.toml", "check the path"},
+		{"config show --listen nowhere", "want host:port"},
+		{"config show --log-level loud", "want debug, info, warn or error"},
 		{"cert show a b", "unexpected argument"},
 		{"cert show absent.crt", "check the path"},
 	}
@@ -242,6 +247,9 @@ func newExampleDesk(t *testing.T, line string) *desk {
 	}
 	t.Setenv("LEAT_CONFIG_DIR", t.TempDir())
 	if _, err := certs.Development(""); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("leat.toml", []byte("[log]\nlevel = \"warn\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for prefix, command := range before {

@@ -52,7 +52,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%v", err) })
 	a.addFlags(root)
 	root.AddCommand(newTopic(a), newGroup(a), newPub(a), newSub(a), newCluster(a), newCompletion(a),
-		newCert(a), newDemo(a), newBench(a), newVersion(a))
+		newCert(a), newConfig(a), newDemo(a), newBench(a), newVersion(a))
 	asGroup(root)
 	return root
 }

@@ -2,10 +2,15 @@ package leat
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
+	"encoding/binary"
 	"time"
 
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/transport"
+	"github.com/leatbus/leat/transport/certs"
+	"github.com/leatbus/leat/transport/wire"
 )
 
 // dialOptions is the sum of the options of Dial.
@@ -36,5 +41,35 @@ func WithClientName(name string) DialOption { return func(o *dialOptions) { o.na
 // it. ctx bounds connecting only: if no address answers until it ends, Dial fails with ErrUnavailable. The
 // bus reconnects by itself from then on.
 func Dial(ctx context.Context, address string, options ...DialOption) (*Bus, error) {
-	return nil, core.NewError(core.CodeUnsupported, "dial "+core.Quote(address), nil)
+	var o dialOptions
+	for _, option := range options {
+		option(&o)
+	}
+	return dialBus(ctx, address, o.dialQUIC, o)
+}
+
+// dialBus is Dial over any carrier.
+func dialBus(ctx context.Context, address string, dial dialFunc, o dialOptions) (*Bus, error) {
+	var seed [8]byte
+	if _, err := rand.Read(seed[:]); err != nil {
+		return nil, core.NewError(core.CodeInternal, "dial "+core.Quote(address), err)
+	}
+	c := newClient(address, dial, o, binary.LittleEndian.Uint64(seed[:]))
+	if err := c.connect(ctx); err != nil {
+		_ = c.Close() // there is nothing to drain
+		return nil, err
+	}
+	return NewBus(c), nil
+}
+
+// dialQUIC connects to one address.
+func (o *dialOptions) dialQUIC(ctx context.Context, address string) (transport.Conn, error) {
+	cfg := transport.DialConfig{TLS: o.tls, Protocol: wire.ALPNClient}
+	if cfg.TLS == nil && certs.IsLoopback(address) {
+		var err error
+		if cfg.TLS, err = certs.DevelopmentClient(""); err != nil {
+			return nil, err
+		}
+	}
+	return transport.Dial(ctx, address, cfg)
 }

@@ -96,6 +96,9 @@ func (n *Node) OpenProducer(name string, o leat.ProducerOptions) (leat.ProducerB
 	if err != nil {
 		return nil, err
 	}
+	if o.ID != "" {
+		return n.openNamed(t, o)
+	}
 	return n.newProducer(t, o), nil
 }
 

@@ -59,6 +59,9 @@ func (w *commitWriter) restorePartition(p *partition) error {
 		return nil
 	}
 	return p.replay(func(r core.Record) error {
+		if core.IsProducerName(r.Key) {
+			return w.node.restoreName(p, &r)
+		}
 		c, err := core.DecodeCommit(r.Key, r.Value)
 		if err == nil && w.known(&c) {
 			w.groups.Restore(c)
@@ -164,7 +167,19 @@ func (w *commitWriter) cut(p *partition) error {
 			return err
 		}
 	}
+	for _, stored := range w.node.names.live(p) {
+		if err := w.storeName(ctx, p, &stored); err != nil {
+			return err
+		}
+	}
 	return p.log.TrimTo(from)
+}
+
+// storeName stores the record of a producer's name in a partition of __groups, on the disk.
+func (w *commitWriter) storeName(ctx context.Context, p *partition, name *core.ProducerName) error {
+	m := leat.Message{Key: name.EncodeKey(nil), Value: name.EncodeValue(nil), Partition: p.number}
+	_, err := w.disk.Publish(ctx, m)
+	return err
 }
 
 // forget removes the commits of a deleted topic.

@@ -21,6 +21,11 @@
 // holds. A subscription never reads beyond the mark of its level. A slow subscription holds nobody
 // back; only the journal gates the ring, and publishers wait while too much is not on the disk.
 //
+// Producers. Frames of remote producers (commitFrame) pass the journal as they are; the partition's policy
+// recognises by producer, epoch and sequence what it has stored already, also after a restart, when the
+// state follows from the log. A producer with a name (WithID) gets an epoch that is on the disk before it
+// is told (claimName), so that of two with one name the older is fenced.
+//
 // Failure. A partition whose write or sync failed is fenced: its publishes fail with the reason, its
 // reads go on, other partitions do not notice. A partition that cannot be recovered fails alone.
 package node

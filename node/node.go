@@ -43,6 +43,7 @@ type Node struct {
 	meta       *topic
 	metaWriter *producer
 	commits    *commitWriter
+	names      names
 	cluster    *clustering // nil for a node that is alone
 
 	nodes clusterMap // what clients are told
@@ -143,6 +144,7 @@ func (n *Node) RemoveTopic(shell actors.TopicShell) error {
 	delete(n.topics, t.name)
 	delete(n.byID, t.id)
 	n.mu.Unlock()
+	n.names.forget(t.id)
 	for _, s := range n.subscriptions(t) {
 		s.Fenced(core.NewError(core.CodeTopicNotFound, t.op("read"), nil))
 	}

@@ -1,7 +1,7 @@
 // Package certs makes and loads the certificates of servers, clients and peers.
 //
 //	this machine:   Development(dir) ──▶ ca.crt, ca.key of the user ──▶ DevelopmentServer, DevelopmentClient
-//	a deployment:   NewAuthority ──▶ Issue ──▶ files ──▶ ServerTLS, ClientTLS
+//	a deployment:   NewAuthority ──▶ Issue ──▶ files ──▶ ServerTLS, ClientTLS, PeerTLS
 //
 // The development CA belongs to one user of one machine. Whoever comes first creates it, server or client, so
 // that a client that starts before the server trusts it all the same; processes that start together agree on

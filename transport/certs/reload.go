@@ -17,7 +17,7 @@ const reloadEvery = 2 * time.Second
 // does, the others go on with what there is.
 type reloader struct {
 	certFile, keyFile, clientCAFile string
-	usage                           x509.ExtKeyUsage
+	usages                          []x509.ExtKeyUsage
 	clock                           clock.Clock
 	logger                          *slog.Logger
 	current                         atomic.Pointer[material]
@@ -35,9 +35,9 @@ type stamp struct {
 	size     int64
 }
 
-func newReloader(certFile, keyFile, clientCAFile string, usage x509.ExtKeyUsage, c clock.Clock,
-	options []Option) (*reloader, error) {
-	r := &reloader{certFile: certFile, keyFile: keyFile, clientCAFile: clientCAFile, usage: usage, clock: c,
+func newReloader(certFile, keyFile, clientCAFile string, c clock.Clock, options []Option,
+	usages ...x509.ExtKeyUsage) (*reloader, error) {
+	r := &reloader{certFile: certFile, keyFile: keyFile, clientCAFile: clientCAFile, usages: usages, clock: c,
 		logger: slog.New(slog.DiscardHandler)}
 	for _, option := range options {
 		option(r)

@@ -32,7 +32,8 @@ func WithLogger(logger *slog.Logger) Option {
 //
 // Set NextProtos with ForProtocols: on a mere clone it would be missing once clientCAFile has changed.
 func ServerTLS(certFile, keyFile, clientCAFile string, options ...Option) (*tls.Config, error) {
-	r, err := newReloader(certFile, keyFile, clientCAFile, x509.ExtKeyUsageServerAuth, clock.System, options)
+	r, err := newReloader(certFile, keyFile, clientCAFile, clock.System, options,
+		x509.ExtKeyUsageServerAuth)
 	if err != nil {
 		return nil, err
 	}
@@ -54,14 +55,34 @@ func ClientTLS(caFile, certFile, keyFile string, options ...Option) (*tls.Config
 	if certFile == "" && keyFile == "" {
 		return cfg, nil
 	}
-	r, err := newReloader(certFile, keyFile, "", x509.ExtKeyUsageClientAuth, clock.System, options)
+	r, err := newReloader(certFile, keyFile, "", clock.System, options, x509.ExtKeyUsageClientAuth)
 	if err != nil {
 		return nil, err
 	}
-	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		return r.latest().certificate, nil
-	}
+	cfg.GetClientCertificate = r.clientCertificate
 	return cfg, nil
+}
+
+// PeerTLS is the TLS configuration of a node towards the other nodes of its cluster, for both sides: it shows
+// the certificate, which has to be for servers and clients, and trusts the CAs of caFile alone. As a server it
+// takes up changed files as ServerTLS does; as a client it does so for the certificate only.
+func PeerTLS(certFile, keyFile, caFile string, options ...Option) (*tls.Config, error) {
+	if caFile == "" {
+		return nil, invalid("load certificates of peers", "name the file with the CAs of the other nodes",
+			errors.New("no CA is given"))
+	}
+	r, err := newReloader(certFile, keyFile, caFile, clock.System, options,
+		x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
+	if err != nil {
+		return nil, err
+	}
+	cfg := r.server()
+	cfg.RootCAs, cfg.GetClientCertificate = cfg.ClientCAs, r.clientCertificate
+	return cfg, nil
+}
+
+func (r *reloader) clientCertificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	return r.latest().certificate, nil
 }
 
 // ForProtocols returns a copy of cfg that speaks only protocols (ALPN), also where its GetConfigForClient
@@ -130,7 +151,7 @@ func (r *reloader) readMaterial() (*material, error) {
 	}
 	pair, err := keyPair(certPEM, keyPEM)
 	if err == nil {
-		err = usable(pair.Leaf, r.usage, wall(r.clock))
+		err = usable(pair.Leaf, r.usages, wall(r.clock))
 	}
 	if err != nil {
 		return nil, invalid(op, "give a valid PEM certificate and the key it was made for "+
@@ -145,18 +166,24 @@ func (r *reloader) readMaterial() (*material, error) {
 	return m, nil
 }
 
-func usable(leaf *x509.Certificate, usage x509.ExtKeyUsage, now time.Time) error {
+// usable says what keeps the other side from accepting a certificate. One without usages is for all of them.
+func usable(leaf *x509.Certificate, usages []x509.ExtKeyUsage, now time.Time) error {
 	switch {
 	case now.After(leaf.NotAfter):
 		return fmt.Errorf("expired at %s", leaf.NotAfter.UTC().Format(time.RFC3339))
 	case now.Before(leaf.NotBefore):
 		return fmt.Errorf("not valid before %s", leaf.NotBefore.UTC().Format(time.RFC3339))
-	case len(leaf.ExtKeyUsage) == 0 || slices.Contains(leaf.ExtKeyUsage, usage) ||
-		slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny):
+	case len(leaf.ExtKeyUsage) == 0 || slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny):
 		return nil
-	case usage == x509.ExtKeyUsageServerAuth:
-		return errors.New("it is not for servers")
-	default:
-		return errors.New("it is not for clients")
 	}
+	for _, usage := range usages {
+		switch {
+		case slices.Contains(leaf.ExtKeyUsage, usage):
+		case usage == x509.ExtKeyUsageServerAuth:
+			return errors.New("it is not for servers")
+		default:
+			return errors.New("it is not for clients")
+		}
+	}
+	return nil
 }

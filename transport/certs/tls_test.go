@@ -190,6 +190,31 @@ func TestHostileFiles(t *testing.T) {
 	}
 }
 
+func TestPeers(t *testing.T) {
+	ours, theirs := deploy(t), deploy(t)
+	us := must(PeerTLS(ours.crt, ours.key, ours.caFile))(t)
+	if _, err, serverErr := shake(named(us, "node.example"), us); err != nil || serverErr != nil {
+		t.Errorf("two nodes: %v, %v", err, serverErr)
+	}
+	them := must(PeerTLS(theirs.crt, theirs.key, theirs.caFile))(t)
+	if _, err, serverErr := shake(named(us, "node.example"), them); err == nil || serverErr == nil {
+		t.Errorf("nodes of two clusters: client %v, server %v; want errors", err, serverErr)
+	}
+	dir := t.TempDir()
+	crt, key := filepath.Join(dir, "a.crt"), filepath.Join(dir, "a.key")
+	for want, spec := range map[string]Spec{
+		"not for clients": {Hosts: []string{"n"}, Server: true}, "not for servers": {Client: true},
+	} {
+		half := ours.issue(t, spec)
+		write(t, crt, string(half.CertPEM))
+		write(t, key, string(half.KeyPEM))
+		_, err := PeerTLS(crt, key, ours.caFile)
+		wantCode(t, want, err, core.CodeInvalidConfig, want)
+	}
+	_, err := PeerTLS(ours.crt, ours.key, "")
+	wantCode(t, "no CA", err, core.CodeInvalidConfig, "no CA is given")
+}
+
 func TestOpenKeysAreRefused(t *testing.T) {
 	needModes(t)
 	d := deploy(t)
@@ -318,7 +343,7 @@ func TestReloadOfTheClientCA(t *testing.T) {
 
 func TestHandshakeAfterTheClientCAChanged(t *testing.T) {
 	d, other := deploy(t), deploy(t)
-	r := must(newReloader(d.crt, d.key, d.caFile, x509.ExtKeyUsageServerAuth, clock.System, nil))(t)
+	r := must(newReloader(d.crt, d.key, d.caFile, clock.System, nil, x509.ExtKeyUsageServerAuth))(t)
 	server := ForProtocols(r.server(), "leat/1")
 	client := named(must(ClientTLS(d.caFile, other.crt, other.key))(t), "node.example")
 	client.NextProtos = []string{"leat/1"}

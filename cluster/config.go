@@ -38,6 +38,7 @@ type Config struct {
 	Clock   clock.Clock
 	Logger  *slog.Logger
 	Silence time.Duration // after which a peer that says nothing is down; 0: 1 s
+	Epoch   uint64        // that of the first Map is higher
 }
 
 const (

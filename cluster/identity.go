@@ -1,12 +1,16 @@
 package cluster
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/transport"
 )
+
+// URI names a node in its certificate.
+func URI(cluster string, node uint16) string { return fmt.Sprintf("leat://%s/%d", cluster, node) }
 
 // identity reads who the other side of a connection is from its certificate, which TLS has verified: the
 // URI leat://<cluster>/<node> among its names (RFC 5280 §4.2.1.6).

@@ -52,7 +52,7 @@ func Start(cfg Config) *Peers {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	p := &Peers{cfg: cfg, nodes: slices.Sorted(maps.Keys(cfg.Peers)), peers: make(map[uint16]*peer),
-		started: cfg.Clock.Mono(), epoch: 1, news: make(chan struct{})}
+		started: cfg.Clock.Mono(), epoch: cfg.Epoch + 1, news: make(chan struct{})}
 	p.jitter.state.Store(uint64(cfg.Clock.Now()) + uint64(cfg.Node))
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	for _, id := range p.nodes {

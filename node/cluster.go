@@ -7,10 +7,12 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/actors"
+	"github.com/leatbus/leat/cluster"
 	"github.com/leatbus/leat/core"
 )
 
@@ -60,7 +62,10 @@ type clustering struct {
 	ClusterConfig
 	nodes   []uint16 // all, ascending; the first is the meta node
 	groups  atomic.Pointer[core.Placement]
-	version atomic.Uint64 // of the catalogue, as stored
+	version atomic.Uint64                 // of the catalogue, as stored
+	peers   atomic.Pointer[cluster.Peers] // nil while the node is not served
+
+	mapping sync.Mutex // held from asking for the map until clients are told, so that it does not go back
 }
 
 func newClustering(cfg ClusterConfig) *clustering {
@@ -72,8 +77,19 @@ func (c *clustering) meta() uint16 { return c.nodes[0] }
 
 func (c *clustering) isMeta() bool { return c.Node == c.meta() }
 
-// info describes the nodes before they have found each other.
+// id is that of the node in its cluster, 0 for one that is alone.
+func (n *Node) id() uint16 {
+	if n.cluster == nil {
+		return 0
+	}
+	return n.cluster.Node
+}
+
+// info describes the nodes.
 func (c *clustering) info() leat.ClusterInfo {
+	if peers := c.peers.Load(); peers != nil {
+		return peers.Info()
+	}
 	info := leat.ClusterInfo{Name: c.Name, Answer: c.Node, Meta: c.meta()}
 	for _, id := range c.nodes {
 		node := leat.NodeInfo{ID: id, Address: c.Peers[id]}
@@ -146,13 +162,20 @@ func (n *Node) PlaceOn() []uint16 {
 	if n.cluster == nil {
 		return nil
 	}
+	if peers := n.cluster.peers.Load(); peers != nil {
+		return peers.PlaceOn()
+	}
 	return n.cluster.nodes
 }
 
 // Changed implements actors.NodeShell.
 func (n *Node) Changed(record core.CatalogueRecord) {
-	if n.cluster != nil && record.Version != 0 {
-		n.cluster.version.Store(record.Version)
+	if n.cluster == nil || record.Version == 0 {
+		return
+	}
+	n.cluster.version.Store(record.Version)
+	if peers := n.cluster.peers.Load(); peers != nil {
+		peers.Publish(record)
 	}
 }
 
@@ -174,6 +197,9 @@ func (n *Node) PlaceGroups(placement core.Placement) error {
 		p.fault.Store(nil) // what it waited for has come
 	}
 	n.cluster.groups.Store(&placement)
+	if peers := n.cluster.peers.Load(); peers != nil {
+		peers.Changed()
+	}
 	return err
 }
 
@@ -189,5 +215,12 @@ func (n *Node) follow(ctx context.Context, records []core.CatalogueRecord, snaps
 	return followed.Version, err
 }
 
-// awaitFollowers waits until the nodes that are up have stored the newest change, for a moment.
-func (n *Node) awaitFollowers(ctx context.Context) {}
+// awaitFollowers waits until the nodes that are up have stored the newest change, for 2 s at most.
+func (n *Node) awaitFollowers(ctx context.Context) {
+	if n.cluster == nil {
+		return
+	}
+	if peers := n.cluster.peers.Load(); peers != nil {
+		peers.Await(ctx, n.cluster.version.Load())
+	}
+}

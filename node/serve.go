@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -86,8 +87,9 @@ func newServer(n *Node, cfg ServeConfig) *Server {
 }
 
 // Serve opens the door of a bus that node.Open returned; ErrNotEmbedded for any other. An address that
-// other machines reach needs TLS with a certificate and ClientCAs, else ErrInsecure. ctx bounds opening
-// only. Close the server before the bus, which has one at a time.
+// other machines reach needs TLS with a certificate and ClientCAs, else ErrInsecure, and so does a cluster
+// that spans machines. A node of a cluster looks for the others from then on. ctx bounds opening only. Close
+// the server before the bus, which has one at a time.
 func Serve(ctx context.Context, bus *leat.Bus, cfg ServeConfig) (*Server, error) {
 	n, ok := bus.Backend().(*Node)
 	if !ok {
@@ -96,7 +98,14 @@ func Serve(ctx context.Context, bus *leat.Bus, cfg ServeConfig) (*Server, error)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if n.cluster != nil {
+		cfg.Advertise = cmp.Or(cfg.Advertise, n.cluster.Advertise)
+	}
 	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	dial, err := n.joinTLS(&cfg)
+	if err != nil {
 		return nil, err
 	}
 	reset, token, err := n.serverKeys()
@@ -119,7 +128,11 @@ func Serve(ctx context.Context, bus *leat.Bus, cfg ServeConfig) (*Server, error)
 	if cfg.Advertise == "" {
 		cfg.Advertise = s.listener.Addr().String() // with the port that the system chose
 	}
-	n.nodes.set(aloneMap(cfg.Advertise))
+	if n.cluster == nil {
+		n.nodes.set(aloneMap(cfg.Advertise))
+	} else {
+		s.startPeers(dial, cfg.Advertise)
+	}
 	s.work.Go(s.acceptConns)
 	return s, nil
 }

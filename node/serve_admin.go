@@ -61,14 +61,16 @@ func (n *Node) answerTopics(ctx context.Context, q *wire.TopicsRequest) (wire.To
 		}
 		for i := range infos {
 			if info := &infos[i]; q.Name == "" || info.Name == q.Name {
-				answer.Topics = append(answer.Topics, detailedTopic(info))
+				answer.Topics = append(answer.Topics, detailedTopic(info, n.id()))
 			}
 		}
 		return answer, nil
 	}
 	for _, t := range n.userTopics() {
 		if q.Name == "" || t.name == q.Name {
-			answer.Topics = append(answer.Topics, topicBody(t.name, t.id, t.config()))
+			body := topicBody(t.name, t.id, t.config())
+			body.Placement = t.placement.Nodes()
+			answer.Topics = append(answer.Topics, body)
 		}
 	}
 	return answer, nil
@@ -95,10 +97,17 @@ func topicBody(name string, id uint64, cfg core.TopicConfig) wire.TopicBody {
 	}
 }
 
-func detailedTopic(info *leat.TopicInfo) wire.TopicBody {
+// detailedTopic describes a topic with the partitions that node has.
+func detailedTopic(info *leat.TopicInfo, node uint16) wire.TopicBody {
 	body := topicBody(info.Name, info.ID, info.Config)
 	for i := range info.Partitions {
 		p := &info.Partitions[i]
+		if node != 0 {
+			body.Placement = append(body.Placement, p.Node)
+		}
+		if p.Node != node {
+			continue
+		}
 		local := wire.PartitionBody{
 			Partition: p.Partition, Start: p.Start, End: p.End, HighWater: p.HighWater,
 			DurableEnd: p.DurableEnd, Bytes: p.Bytes,
@@ -156,8 +165,15 @@ func (n *Node) answerDeleteGroup(ctx context.Context, q *wire.GroupBody) (wire.E
 	return wire.Empty{}, n.DeleteGroup(ctx, q.Group, q.Topic)
 }
 
-// answerCluster describes a node that is alone.
-func (n *Node) answerCluster() wire.ClusterAnswer { return wire.ClusterAnswer{Map: n.mapNow()} }
+// answerCluster describes the nodes.
+func (n *Node) answerCluster() wire.ClusterAnswer {
+	if n.cluster != nil {
+		if peers := n.cluster.peers.Load(); peers != nil {
+			return peers.Answer()
+		}
+	}
+	return wire.ClusterAnswer{Map: n.mapNow(), Node: n.id()}
+}
 
 func (n *Node) answerOffsets(_ context.Context, q *wire.OffsetsBody) (wire.OffsetsAnswer, error) {
 	var answer wire.OffsetsAnswer

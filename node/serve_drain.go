@@ -40,6 +40,7 @@ func (s *Server) close() {
 	}
 	s.stop()
 	s.work.Wait()
+	s.node.stopPeers()
 	if s.listener != nil {
 		_ = s.listener.Close() // nobody is left to tell
 	}

@@ -126,7 +126,8 @@ func TestBadGreetings(t *testing.T) {
 			core.CodeProtocol},
 		{"no JSON", (&wire.Header{Type: wire.PeerHello}).Append(nil), core.CodeProtocol},
 		{"another frame", (&wire.Header{Type: wire.Ping}).Append(nil), core.CodeProtocol},
-		{"a client", wire.Marshal(nil, wire.Header{Type: wire.Hello}, wire.HelloBody{Version: 1}), core.CodeProtocol},
+		{"a client", wire.Marshal(nil, wire.Header{Type: wire.Hello}, wire.HelloBody{Version: 1}),
+			core.CodeProtocol},
 		{"a large greeting", (&wire.Header{Type: wire.PeerHello, Length: 5 << 10}).Append(nil), core.CodeProtocol},
 		{"garbage", bytes.Repeat([]byte{0xa5}, 100), core.CodeProtocol},
 	}
@@ -227,7 +228,9 @@ func TestRudeMetaNode(t *testing.T) {
 		{"garbage", func(i *intruder) {
 			i.send(frame(wire.Header{Type: wire.Catalogue}, []byte{1, 0, 0, 0, 1}))
 		}, core.CodeCorrupt},
-		{"a snapshot within one", func(i *intruder) { i.send(append(bytes.Clone(begin), begin...)) }, core.CodeProtocol},
+		{"a snapshot within one", func(i *intruder) {
+			i.send(append(bytes.Clone(begin), begin...))
+		}, core.CodeProtocol},
 		{"an unknown aux", func(i *intruder) { i.send(catalogueFrame(2, mark)) }, core.CodeProtocol},
 		{"two messages at once", func(i *intruder) {
 			one := catalogueFrame(0, mark)
@@ -266,8 +269,8 @@ func TestRudeMetaNode(t *testing.T) {
 			}
 			i := &intruder{t: t, conn: b, stream: stream, reader: transport.NewReader(stream, frameMax)}
 			i.next(wire.PeerHello)
-			i.send(wire.Marshal(nil, wire.Header{Type: wire.PeerWelcome}, wire.PeerHelloBody{Version: 1, Cluster: "prod",
-				Node: 1, Advertise: "x:1"}))
+			welcome := wire.PeerHelloBody{Version: 1, Cluster: "prod", Node: 1, Advertise: "x:1"}
+			i.send(wire.Marshal(nil, wire.Header{Type: wire.PeerWelcome}, welcome))
 			tt.send(i)
 			i.wantEnd(tt.what, tt.want)
 			p.Close()

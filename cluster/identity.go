@@ -46,7 +46,8 @@ func (p *Peers) expect(conn transport.Conn, node uint16) (*peer, error) {
 	case node != 0 && id != node:
 		return nil, core.Errorf(core.CodeWrongNode, op, "its certificate is of node %d, not %d", id, node)
 	case node == 0 && id <= p.cfg.Node:
-		return nil, core.Errorf(core.CodeWrongNode, op, "node %d dials node %d: the higher id dials", id, p.cfg.Node)
+		return nil, core.Errorf(core.CodeWrongNode, op, "node %d dials node %d: the higher id dials",
+			id, p.cfg.Node)
 	}
 	found := p.peers[id]
 	if found == nil {

@@ -22,6 +22,7 @@ type desk struct {
 	bus *leat.Bus
 	// prepare, if set, changes an app before it runs.
 	prepare func(*app)
+	quakes  string // what the file earthquakes.tsv has, where an example reads it
 }
 
 // shared is a bus that the commands of a desk cannot close.
@@ -41,7 +42,7 @@ func newDesk(t *testing.T, topics ...string) *desk {
 			t.Errorf("close the bus: %v", err)
 		}
 	})
-	d := &desk{t: t, bus: bus}
+	d := &desk{t: t, bus: bus, quakes: quakes(t)}
 	for _, name := range topics {
 		d.create(name, leat.TopicConfig{Ack: leat.AckPage})
 	}
@@ -74,12 +75,19 @@ func (d *desk) feed(ctx context.Context, stdin io.Reader, args ...string) result
 	return result{code, stdout.String(), stderr.String()}
 }
 
-// run runs a command line, whose words are divided by spaces, within the patience of the test.
+// run runs a command line as a shell would, within the patience of the test.
 func (d *desk) run(line string) result {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(d.t.Context(), patience)
 	defer cancel()
-	return d.feed(ctx, strings.NewReader(""), shellWords(d.t, line)...)
+	command, file, fed := strings.Cut(line, " < ")
+	stdin := ""
+	if fed {
+		if stdin = d.quakes; file != "earthquakes.tsv" {
+			d.t.Fatalf("%s: there is no %s", line, file)
+		}
+	}
+	return d.feed(ctx, strings.NewReader(stdin), shellWords(d.t, command)...)
 }
 
 // must runs a command line that must succeed, and gives what it printed.
@@ -140,6 +148,7 @@ func (d *desk) golden(script string) {
 	for _, block := range strings.Split("\n"+strings.TrimSpace(script), "\n$ leat ")[1:] {
 		line, want, _ := strings.Cut(block, "\n")
 		got := d.run(line)
+		want = strings.TrimRight(times(want), "\n")
 		if text := strings.TrimRight(times(got.stdout+got.stderr), "\n"); text != want {
 			d.t.Errorf("leat %s (exit code %d) printed\n%s\nwant\n%s", line, got.code, text, want)
 		}

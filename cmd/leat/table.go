@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
+	pretty "github.com/jedib0t/go-pretty/v6/text"
 )
 
 // grid is a table for people: columns are aligned, nothing is drawn between them, and what comes from
@@ -23,9 +23,9 @@ func newGrid(w io.Writer, columns ...string) *grid {
 	header := make(table.Row, len(columns))
 	configs := make([]table.ColumnConfig, len(columns))
 	for i, name := range columns {
-		align := text.AlignLeft
+		align := pretty.AlignLeft
 		if number, ok := strings.CutPrefix(name, "#"); ok {
-			name, align = number, text.AlignRight
+			name, align = number, pretty.AlignRight
 		}
 		header[i] = name
 		configs[i] = table.ColumnConfig{Number: i + 1, Align: align, AlignHeader: align}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/node"
+	"github.com/leatbus/leat/transport/certs"
+)
+
+func newServe(a *app) *cobra.Command {
+	var flags configFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a node that clients reach over QUIC",
+		Long: "Opens the bus in a folder and serves it until SIGTERM or SIGINT, which drain: members give their\n" +
+			"partitions back, what is in flight is answered, and the exit code is 0. A second signal ends it at\n" +
+			"once. When it serves, one line with the word ready is on standard error.\n\n" +
+			"Without certificates only this machine is served, with a certificate of the development CA of this\n" +
+			"user; beyond it --tls-cert, --tls-key and --tls-client-ca are needed (leat cert makes them).\n" +
+			"On --http there are /livez, and /readyz, which is 503 with reasons while it does not serve.\n" +
+			"Flags win over LEAT_ variables, which win over the file of --config.",
+		Example: examples("leat serve", "leat serve --data orders --listen 127.0.0.1:4750 --http off"),
+		Args:    noArguments,
+	}
+	flags.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, _, err := flags.load(cmd, os.Environ())
+		if err != nil {
+			return err
+		}
+		return a.serve(cmd.Context(), &cfg)
+	}
+	return cmd
+}
+
+// logger writes text for people on a terminal, JSON for programs elsewhere.
+func (a *app) logger(level slog.Level) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if a.stderrTerminal {
+		return slog.New(slog.NewTextHandler(a.stderr, options))
+	}
+	return slog.New(slog.NewJSONHandler(a.stderr, options))
+}
+
+// serve runs a node until ctx ends.
+func (a *app) serve(ctx context.Context, cfg *serveConfig) error {
+	if len(cfg.Cluster.Peers) > 0 {
+		return core.Errorf(core.CodeUnsupported, "serve", "cluster.peers: this build runs nodes that are alone")
+	}
+	logger := a.logger(cfg.Log.Level)
+	start := a.clock.Mono()
+	health := newHealth()
+	// The door for health opens first, so that it can tell that the node starts. That it cannot be opened
+	// counts only once the folder is ours: a second process should be told about the folder.
+	door, doorErr := openHTTP(cfg, newHTTP(health), logger)
+	defer door.close()
+	bus, err := node.Open(ctx, cfg.Node.Data, node.WithLogger(logger))
+	if err != nil {
+		return quietly(ctx, err)
+	}
+	server, err := openServer(ctx, bus, cfg, doorErr)
+	if err != nil {
+		return quietly(ctx, errors.Join(err, bus.Close()))
+	}
+	for _, warning := range warnings(cfg) {
+		logger.Warn(warning)
+	}
+	health.serves(bus)
+	took := time.Duration(a.clock.Mono() - start).Round(time.Millisecond)
+	// Whatever the level: scripts wait for this line.
+	a.logger(min(cfg.Log.Level, slog.LevelInfo)).Info("ready", "listen", server.Addr().String(),
+		"http", door.address(), "data", cfg.Node.Data, "took", took.String(), "version", thisBuild().Version)
+	<-ctx.Done()
+	health.drains()
+	logger.Info("draining; a second signal ends at once")
+	err = errors.Join(server.Close(), bus.Close())
+	if err == nil {
+		logger.Info("stopped")
+	}
+	return err
+}
+
+// quietly makes the end of ctx no failure: whoever starts a server may also stop it before it serves.
+func quietly(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// openServer opens the QUIC door; doorErr says why there is no other one.
+func openServer(ctx context.Context, bus *leat.Bus, cfg *serveConfig, doorErr error) (*node.Server, error) {
+	if doorErr != nil {
+		return nil, doorErr
+	}
+	c := node.ServeConfig{
+		Listen: cfg.Listen.QUIC, Advertise: cfg.Cluster.Advertise,
+		Limits: node.ServeLimits{Connections: cfg.Limits.Connections, Streams: cfg.Limits.Streams},
+	}
+	if cfg.TLS.Cert != "" {
+		var err error
+		if c.TLS, err = certs.ServerTLS(cfg.TLS.Cert, cfg.TLS.Key, cfg.TLS.ClientCA); err != nil {
+			return nil, err
+		}
+	}
+	return node.Serve(ctx, bus, c)
+}

@@ -129,6 +129,7 @@ func (n *Node) AddTopic(info core.Topic) actors.TopicShell {
 		grown = append(grown, p)
 	}
 	n.partitions.Store(&grown)
+	t.opening.Store(int32(len(t.partitions)))
 	n.topics[t.name], n.byID[t.id] = t, t
 	return t
 }
@@ -149,7 +150,10 @@ func (n *Node) RemoveTopic(shell actors.TopicShell) error {
 		s.Fenced(core.NewError(core.CodeTopicNotFound, t.op("read"), nil))
 	}
 	for _, p := range t.partitions {
-		p.readers.wake(&n.notifier) // remote subscriptions look whether the topic is there
+		p.readers.forceAll() // remote subscriptions look whether the topic is there
+	}
+	if s := n.serverNow(); s != nil {
+		s.stats.forget(t.name)
 	}
 	return n.store.RemoveTopic(t.id)
 }
@@ -176,7 +180,7 @@ func (n *Node) topicFor(op, name string) (*topic, error) {
 		return nil, core.NewError(core.CodeClosed, op, nil)
 	default:
 	}
-	if t := n.topicNamed(name); t != nil {
+	if t := n.topicNamed(name); t != nil && t.opening.Load() == 0 {
 		return t, nil
 	}
 	return nil, core.NewError(core.CodeTopicNotFound, op+" topic "+core.Quote(name), nil)

@@ -41,6 +41,7 @@ type partition struct {
 
 // Open implements actors.PartitionShell: it recovers the log.
 func (p *partition) Open() error {
+	defer p.topic.opening.Add(-1)
 	if !p.here {
 		return nil
 	}

@@ -28,6 +28,14 @@ func (s *sleeper) rouse() {
 	}
 }
 
+// force wakes the sleeper also where it has not said that it is parked, for what must not be missed.
+func (s *sleeper) force() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
 // readerList holds the sleepers of the subscriptions that read one partition.
 type readerList struct {
 	list     atomic.Pointer[[]*sleeper] // copied on write
@@ -68,6 +76,13 @@ func (r *readerList) wake(n *notifier) {
 	}
 	if r.notified.CompareAndSwap(false, true) {
 		n.push(r)
+	}
+}
+
+// forceAll wakes all, for the end of the topic.
+func (r *readerList) forceAll() {
+	for _, s := range r.load() {
+		s.force()
 	}
 }
 

@@ -201,12 +201,16 @@ func (n *Node) serverClosed(s *Server) {
 
 // closeServer ends the server that is still open when the bus closes.
 func (n *Node) closeServer() {
-	n.mu.Lock()
-	s := n.server
-	n.mu.Unlock()
-	if s != nil {
+	if s := n.serverNow(); s != nil {
 		_ = s.Close() // always nil
 	}
+}
+
+// serverNow is the open server of the node, nil if there is none.
+func (n *Node) serverNow() *Server {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.server
 }
 
 // Addr is where the server listens.

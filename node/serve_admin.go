@@ -81,7 +81,7 @@ func (n *Node) userTopics() []*topic {
 	n.mu.Lock()
 	list := make([]*topic, 0, len(n.topics))
 	for _, t := range n.topics {
-		if t.id >= core.FirstTopicID {
+		if t.id >= core.FirstTopicID && t.opening.Load() == 0 {
 			list = append(list, t)
 		}
 	}

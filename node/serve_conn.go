@@ -88,6 +88,9 @@ func (s *Server) serveClient(ctx context.Context, conn transport.Conn) {
 	c.end(err)
 	cancel()
 	c.work.Wait()
+	if c.control != nil {
+		c.control.Wait()
+	}
 }
 
 // greet takes HELLO on the first stream and answers it.

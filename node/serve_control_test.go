@@ -280,3 +280,27 @@ func TestMapForAClientThatReadsNothing(t *testing.T) {
 	})
 	wantClosed(t, "deaf", c.conn, core.CodeLimited)
 }
+
+// TestStreamFlood: streams over the limit cost nothing and end; the others go on.
+func TestStreamFlood(t *testing.T) {
+	d := doorOf(one(t, leat.TopicConfig{Ack: leat.AckPage}), ServeConfig{Limits: ServeLimits{Streams: 10}})
+	c := d.connect()
+	p := c.produceRaw(openBody(7))
+	var silent []*rawStream
+	for range 9 {
+		silent = append(silent, c.open())
+	}
+	eventually(t, "all are served", func() bool { return d.streams() == 10 })
+	for i := range 1000 {
+		s := c.open()
+		s.wantEnd("one more", core.CodeLimited)
+		if i%100 == 0 {
+			p.produce(0, int32(i/100), "x")
+			p.wantAck("meanwhile", wire.AckEntry{Records: 1, BaseSeq: int32(i / 100), Offset: int64(i / 100)})
+		}
+	}
+	for _, s := range silent {
+		s.Reset(0)
+	}
+	eventually(t, "one is left", func() bool { return d.streams() == 1 })
+}

@@ -325,3 +325,25 @@ func TestDrainIsBounded(t *testing.T) {
 	defer d.server.mu.Unlock()
 	clear(d.server.producers) // the one that the hung disk kept, until the bus closes
 }
+
+// TestMemberThatReadsNothing: what waits for a member is bounded; beyond that it is out.
+func TestMemberThatReadsNothing(t *testing.T) {
+	d := newGroupDoor(t, ServeConfig{})
+	m := d.connect().join("g")
+	commits := make([]byte, 0, 1000*wire.HeaderSize)
+	for range 1000 {
+		commits = (&wire.Header{Type: wire.Commit}).Append(commits)
+	}
+	for {
+		if _, err := m.Write(commits); err != nil {
+			if core.CodeOf(err) != core.CodeLimited {
+				t.Errorf("ended with %v, want %v", err, core.CodeLimited)
+			}
+			break
+		}
+	}
+	eventually(t, "it has left", func() bool {
+		groups, err := d.Groups(soon(t))
+		return err == nil && (len(groups) == 0 || len(groups[0].Members) == 0)
+	})
+}

@@ -18,6 +18,7 @@ const (
 type sender struct {
 	stream  *subscriptionStream
 	cursors []*sendCursor
+	at      map[int32]int // of cursors, by partition
 	turn    int
 	sent    uint64 // bytes of BATCH frames, which credit bounds
 	out     []byte // frames gathered, not yet written
@@ -55,9 +56,14 @@ func (s *subscriptionStream) send() error {
 	}
 }
 
-// sleep returns when there may be something to send.
+// sleep returns when there may be something to send. While a client grants nothing, news of the log do not
+// wake its sender: it costs nobody anything.
 func (s *subscriptionStream) sleep() {
-	s.sleeper.parked.Store(true)
+	if s.sender.sent < s.credit.Load() {
+		s.sleeper.parked.Store(true)
+	} else {
+		s.stats.stalls.Add(1)
+	}
 	if !s.sender.ready() {
 		<-s.sleeper.wake
 	}
@@ -136,7 +142,7 @@ func (s *sender) flush() error {
 // apply takes over what the client changed.
 func (s *sender) apply(changes map[int32]int64) {
 	for number, offset := range changes {
-		if at := slices.IndexFunc(s.cursors, func(c *sendCursor) bool { return c.part.number == number }); at >= 0 {
+		if at, reads := s.at[number]; reads {
 			s.drop(s.cursors[at])
 		}
 		if offset == removed {
@@ -154,6 +160,10 @@ func (s *sender) apply(changes map[int32]int64) {
 
 // add starts a partition.
 func (s *sender) add(p *partition, offset int64) {
+	if s.at == nil {
+		s.at = make(map[int32]int)
+	}
+	s.at[p.number] = len(s.cursors)
 	s.cursors = append(s.cursors, &sendCursor{part: p, reader: p.log.Reader(offset), looked: -1})
 	p.readers.add(s.stream.sleeper)
 }
@@ -167,7 +177,12 @@ func (s *sender) fail(partition int32, err error) {
 func (s *sender) drop(c *sendCursor) {
 	c.part.readers.remove(s.stream.sleeper)
 	_ = c.reader.Close() // gives back a file handle; nothing was written through it
-	s.cursors = slices.DeleteFunc(s.cursors, func(other *sendCursor) bool { return other == c })
+	at, last := s.at[c.part.number], len(s.cursors)-1
+	s.cursors[at] = s.cursors[last]
+	s.at[s.cursors[at].part.number] = at
+	delete(s.at, c.part.number)
+	s.cursors[last] = nil
+	s.cursors = s.cursors[:last]
 }
 
 // close drops all cursors.

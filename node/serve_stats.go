@@ -32,6 +32,7 @@ type topicStats struct {
 	acks           atomic.Int64 // frames answered
 	delivered      atomic.Int64 // messages, with those of a frame that a reader begins within
 	deliveredBytes atomic.Int64
+	stalls         atomic.Int64 // times a subscription had to wait for credit
 }
 
 // topic gives the counters of a topic. Streams keep them.

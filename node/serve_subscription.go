@@ -153,7 +153,7 @@ func (s *subscriptionStream) stop() {
 
 func (s *subscriptionStream) wakeSender() {
 	s.changed.Store(true)
-	s.sleeper.rouse()
+	s.sleeper.force()
 }
 
 // takeChanges gives what was left for the sender.

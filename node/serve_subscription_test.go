@@ -144,18 +144,23 @@ func TestCreditIsRespected(t *testing.T) {
 	s, answer := c.subscribeRaw(0, wire.SubscribeBody{Topic: "t", Partitions: []wire.SubscribePartition{
 		from(0, core.Earliest)}})
 	r := newRemoteReader(s, answer)
-	sender := d.node.topicNamed("t").partitions[0].readers.load()[0]
-	settled := func() bool { return sender.parked.Load() }
-	eventually(t, "it waits for credit", settled)
+	stalls := &d.server.stats.topic("t").stalls
+	stalled := func(times int64) {
+		t.Helper()
+		eventually(t, "it waits for credit", func() bool { return stalls.Load() >= times })
+	}
+	stalled(1)
 	for credit := uint64(1); r.count < 50; credit = r.bytes + 1 {
 		s.frame(wire.Header{Type: wire.Credit, Arg: credit})
 		before := r.bytes
 		r.batch(s.want(wire.Batch))
+		seen := stalls.Load()
 		if before >= credit {
 			t.Fatalf("a frame began at %d with a credit of %d", before, credit)
 		}
-		s.frame(wire.Header{Type: wire.Credit, Arg: 1}) // late, and lower: says nothing
-		eventually(t, "it waits for credit", settled)
+		s.frame(wire.Header{Type: wire.Credit, Arg: 1})  // late, and lower: says nothing
+		s.frame(wire.Header{Type: wire.Remove, Aux: 77}) // wakes it
+		stalled(seen + 1)
 	}
 	if r.next[0] != 50 {
 		t.Errorf("read up to %d, want 50", r.next[0])

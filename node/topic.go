@@ -20,6 +20,7 @@ type topic struct {
 	placement  core.Placement
 	partitions []*partition
 	local      []*partition // those this node leads
+	opening    atomic.Int32 // partitions whose log is not open yet; nobody finds the topic before
 	deleted    atomic.Bool
 }
 

@@ -107,8 +107,8 @@ func (c *session) newProducerStream(
 	if level = level.Or(t.cfg.Ack); (level == core.AckNone) != (body.ProducerID == 0) || body.ProducerID < 0 {
 		return nil, wire.Errorf("PRODUCER_OPEN of producer %d at level %v", body.ProducerID, level)
 	}
-	if level == core.AckNone && body.Name != "" {
-		return nil, wire.Errorf("PRODUCER_OPEN with a name at level none")
+	if body.Name != "" && (level == core.AckNone || body.Instance == 0) {
+		return nil, wire.Errorf("PRODUCER_OPEN with a name at level %v, instance %d", level, body.Instance)
 	}
 	for _, at := range body.Partitions {
 		if at.Partition < 0 || int(at.Partition) >= len(t.partitions) || at.NextSeq < 0 || at.Epoch < 0 {
@@ -137,7 +137,14 @@ func (p *producerStream) open(body *wire.ProducerOpenBody) (*wire.ProducerOKBody
 	}
 	n := p.session.node
 	if p.name != "" {
-		return nil, core.Errorf(core.CodeUnsupported, p.topic.op("publish to"), "a producer with a name")
+		id, epoch, err := n.claimName(p.ctx, p.topic, p.name, p.instance, body.Resume, p)
+		if err != nil {
+			return nil, err
+		}
+		if id != p.id {
+			return nil, wire.Errorf("PRODUCER_OPEN of %s as producer %d, want %d", core.Quote(p.name), p.id, id)
+		}
+		answer.Epoch = epoch
 	}
 	if err := p.session.server.takeOver(p); err != nil {
 		return nil, err
@@ -189,7 +196,7 @@ func (p *producerStream) freshEpoch(old int16) (int16, error) {
 	if p.name == "" {
 		return core.NextProducerEpoch(old), nil
 	}
-	return 0, core.Errorf(core.CodeUnsupported, p.topic.op("publish to"), "a producer with a name")
+	return p.session.node.bumpName(p.ctx, p.topic, p.name, p.instance)
 }
 
 // epochAfter compares epochs, which wrap at 2¹⁵.
@@ -226,6 +233,15 @@ func (s *Server) takeOver(p *producerStream) error {
 		case <-p.ctx.Done():
 			return p.ctx.Err()
 		}
+	}
+}
+
+// fence ends the stream because its name was given to another instance, and waits until it is over.
+func (p *producerStream) fence(ctx context.Context) {
+	p.end(core.NewError(core.CodeProducerFenced, p.topic.op("publish to"), nil))
+	select {
+	case <-p.over:
+	case <-ctx.Done():
 	}
 }
 
@@ -274,6 +290,9 @@ func (p *producerStream) close(err error) error {
 
 // leave frees what the stream has in the node.
 func (p *producerStream) leave() {
+	if p.name != "" {
+		p.session.node.releaseName(p.topic, p.name, p)
+	}
 	if p.index != nobody {
 		p.session.node.unregister(p.index)
 	}

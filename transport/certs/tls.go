@@ -63,9 +63,9 @@ func ClientTLS(caFile, certFile, keyFile string, options ...Option) (*tls.Config
 	return cfg, nil
 }
 
-// PeerTLS is the TLS configuration of a node towards the other nodes of its cluster, for both sides: it shows
-// the certificate, which has to be for servers and clients, and trusts the CAs of caFile alone. As a server it
-// takes up changed files as ServerTLS does; as a client it does so for the certificate only.
+// PeerTLS is the TLS configuration of a node towards the other nodes of its cluster, for both sides. It shows
+// the certificate, which has to be for servers and clients, and trusts the CAs of caFile alone. As a server
+// it takes up changed files as ServerTLS does; as a client it does so for the certificate only.
 func PeerTLS(certFile, keyFile, caFile string, options ...Option) (*tls.Config, error) {
 	if caFile == "" {
 		return nil, invalid("load certificates of peers", "name the file with the CAs of the other nodes",

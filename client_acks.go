@@ -81,7 +81,8 @@ func (l *producerLane) ackLocked(e *wire.AckEntry) error {
 	}
 	b := part.flight.front()
 	if b.baseSeq != e.BaseSeq || b.epoch != e.Epoch || b.records != int(e.Records) {
-		return wire.Errorf("answer to sequence %d of epoch %d, in flight is %d of %d", e.BaseSeq, e.Epoch, b.baseSeq,
+		return wire.Errorf("answer to sequence %d of epoch %d, in flight is %d of %d", e.BaseSeq, e.Epoch,
+			b.baseSeq,
 			b.epoch)
 	}
 	if e.Code == 0 && (part.stalled || e.Offset < 0) {
@@ -120,7 +121,8 @@ func (l *producerLane) judgeLocked(part *producerPart, b *produceBatch, e *wire.
 		p.faultLocked(core.NewError(core.CodeProducerFenced, p.topic.op("publish to"), nil))
 	case e.Code == core.CodeTopicNotFound:
 		p.faultLocked(core.NewError(core.CodeTopicNotFound, p.topic.op("publish to"), nil))
-	case e.Code == core.CodeOutOfSequence, e.Code == core.CodeUnavailable, passing(core.NewError(e.Code, "", nil)):
+	case e.Code == core.CodeOutOfSequence, e.Code == core.CodeUnavailable, passing(core.NewError(e.Code, "",
+		nil)):
 		if !part.stalled { // else it only follows one that was refused
 			l.retryLocked(part, e)
 		}

@@ -58,7 +58,8 @@ func (c *client) AlterTopic(ctx context.Context, name string, change TopicChange
 	if err := core.ValidateName("topic", name); err != nil {
 		return err
 	}
-	body := wire.AlterBody{Name: name, RetentionBytes: change.RetentionBytes, MaxRecordBytes: change.MaxRecordBytes}
+	body := wire.AlterBody{Name: name, RetentionBytes: change.RetentionBytes,
+		MaxRecordBytes: change.MaxRecordBytes}
 	return c.ask(ctx, c.metaNode(), true, wire.OpAlterTopic, body, &wire.Empty{})
 }
 
@@ -218,7 +219,8 @@ func (c *client) ResetGroup(ctx context.Context, group, topic string, to Positio
 }
 
 // offsets asks one node where a position is in its partitions of a topic.
-func (c *client) offsets(ctx context.Context, t *clientTopic, node uint16, at Position) ([]wire.ResetPartition, error) {
+func (c *client) offsets(ctx context.Context, t *clientTopic, node uint16,
+	at Position) ([]wire.ResetPartition, error) {
 	if at.Kind == core.PositionDefault {
 		at = core.Earliest
 	}

@@ -64,10 +64,12 @@ func frameRun(run []byte, partition uint16, want int64) (end int64, err error) {
 		}
 		h := core.ParseFrameHeader(run[at:])
 		if h.Length < core.FrameHeaderSize || h.Size() > int64(len(run)-at) {
-			return 0, wire.Errorf("BATCH of partition %d: frame of %d bytes, %d left", partition, h.Length, len(run)-at)
+			return 0, wire.Errorf("BATCH of partition %d: frame of %d bytes, %d left", partition, h.Length,
+				len(run)-at)
 		}
 		if h.Version == 0 || h.Version > core.FrameVersion || h.Type() == core.FrameFiller {
-			return 0, wire.Errorf("BATCH of partition %d: frame of version %d, type %d", partition, h.Version, h.Type())
+			return 0, wire.Errorf("BATCH of partition %d: frame of version %d, type %d", partition, h.Version,
+				h.Type())
 		}
 		// Only the first may begin before what is wanted; none may leave something out or repeat it.
 		if h.BaseOffset > end || h.BaseOffset < end && at > 0 || h.NextOffset() < end {

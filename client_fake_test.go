@@ -92,7 +92,8 @@ type fakeMember struct {
 }
 
 func newFake(t testing.TB, nodes int) *fakeCluster {
-	f := &fakeCluster{t: t, window: 1 << 20, nodes: map[uint16]*fakeNode{}, topics: map[string]*fakeTopic{}, nextID: 16,
+	f := &fakeCluster{t: t, window: 1 << 20, nodes: map[uint16]*fakeNode{}, topics: map[string]*fakeTopic{},
+		nextID: 16,
 		groups: map[string]*fakeGroup{}}
 	f.wake.L = &f.mu
 	for i := range nodes {
@@ -348,7 +349,8 @@ func (n *fakeNode) mapBody() wire.MapBody {
 }
 
 func (n *fakeNode) control(s *fakeStream) error {
-	if err := s.json(wire.Header{Type: wire.Welcome}, wire.WelcomeBody{Version: 1, Node: n.id, Map: n.mapBody()}); err != nil {
+	if err := s.json(wire.Header{Type: wire.Welcome}, wire.WelcomeBody{Version: 1, Node: n.id,
+		Map: n.mapBody()}); err != nil {
 		return err
 	}
 	for {
@@ -432,6 +434,13 @@ func (n *fakeNode) request(op wire.Op, payload []byte) (any, error) {
 			return nil, core.ErrTopicNotFound
 		}
 		return wire.OffsetsAnswer{Partitions: t.places(b.Partitions)}, nil
+	}
+	return n.groupRequest(op, payload)
+}
+
+func (n *fakeNode) groupRequest(op wire.Op, payload []byte) (any, error) {
+	f := n.cluster
+	switch op {
 	case wire.OpGroups:
 		return n.groups(), nil
 	case wire.OpResetGroup:

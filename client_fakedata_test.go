@@ -55,6 +55,12 @@ func (n *fakeNode) producer(s *fakeStream, payload []byte) error {
 	if err := s.json(wire.Header{Type: wire.ProducerOK, Arg: f.window}, ok); err != nil {
 		return err
 	}
+	return n.takeProduce(s, t, &open)
+}
+
+// takeProduce serves an open producer stream.
+func (n *fakeNode) takeProduce(s *fakeStream, t *fakeTopic, open *wire.ProducerOpenBody) error {
+	f := n.cluster
 	received, granted := uint64(0), f.window
 	for {
 		h, frame, err := s.next()
@@ -68,7 +74,7 @@ func (n *fakeNode) producer(s *fakeStream, payload []byte) error {
 			return f.wrong("PRODUCE at %d of %d bytes of credit", received, granted)
 		}
 		received += uint64(h.Size())
-		entry, err := n.produce(t, &open, int32(h.Aux), frame)
+		entry, err := n.produce(t, open, int32(h.Aux), frame)
 		if err != nil {
 			return err
 		}
@@ -87,7 +93,8 @@ func (n *fakeNode) producer(s *fakeStream, payload []byte) error {
 }
 
 // produce appends one frame by the rules of core.Partition.
-func (n *fakeNode) produce(t *fakeTopic, open *wire.ProducerOpenBody, number int32, frame []byte) (wire.AckEntry, error) {
+func (n *fakeNode) produce(t *fakeTopic, open *wire.ProducerOpenBody, number int32,
+	frame []byte) (wire.AckEntry, error) {
 	f := n.cluster
 	h := core.ParseFrameHeader(frame)
 	if err := core.CheckProduced(&h, frame[core.FrameHeaderSize:h.Length], t.cfg.MaxRecordBytes); err != nil {
@@ -96,7 +103,8 @@ func (n *fakeNode) produce(t *fakeTopic, open *wire.ProducerOpenBody, number int
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := t.parts[number]
-	e := wire.AckEntry{Partition: uint16(number), Records: h.Records, BaseSeq: h.BaseSeq, Epoch: h.ProducerEpoch, Offset: -1}
+	e := wire.AckEntry{Partition: uint16(number), Records: h.Records, BaseSeq: h.BaseSeq,
+		Epoch: h.ProducerEpoch, Offset: -1}
 	if f.topics[t.name] != t {
 		e.Code = core.CodeTopicNotFound
 		return e, nil
@@ -128,7 +136,8 @@ func (n *fakeNode) produce(t *fakeTopic, open *wire.ProducerOpenBody, number int
 		stored := slices.Clone(frame)
 		binary.LittleEndian.PutUint64(stored[16:], uint64(effect.Lo))
 		binary.LittleEndian.PutUint64(stored[24:], 1)
-		p.frames = append(p.frames, fakeFrame{base: effect.Lo, next: effect.Hi, bytes: stored, producer: h.ProducerID})
+		p.frames = append(p.frames, fakeFrame{base: effect.Lo, next: effect.Hi, bytes: stored,
+			producer: h.ProducerID})
 		e.Offset, e.Time = effect.Lo, 1
 		f.wake.Broadcast()
 	}
@@ -238,7 +247,8 @@ func (n *fakeNode) readSubscription(s *fakeStream, t *fakeTopic, r *fakeReader) 
 }
 
 func outOfRange(s *fakeStream, partition int32) error {
-	return s.json(wire.Header{Type: wire.PartitionFailed, Aux: uint16(partition), Arg: uint64(core.CodeOffsetOutOfRange)},
+	return s.json(wire.Header{Type: wire.PartitionFailed, Aux: uint16(partition),
+		Arg: uint64(core.CodeOffsetOutOfRange)},
 		wire.ErrorBody{Op: "read", Cause: "from the fake"})
 }
 

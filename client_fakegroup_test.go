@@ -53,7 +53,8 @@ func (n *fakeNode) member(s *fakeStream, payload []byte) error {
 			}
 		}
 	}()
-	if err := s.json(wire.Header{Type: wire.Joined}, wire.JoinedBody{Member: m.name, TopicID: t.id}); err != nil {
+	if err := s.json(wire.Header{Type: wire.Joined}, wire.JoinedBody{Member: m.name,
+		TopicID: t.id}); err != nil {
 		return err
 	}
 	for p := range t.parts {
@@ -87,7 +88,8 @@ func (f *fakeCluster) assign(m *fakeMember, p int32) error {
 	}
 	gen := g.gen
 	f.mu.Unlock()
-	return m.stream.send(wire.Header{Type: wire.Assign, Aux: uint16(p), Arg: uint64(committed)}, wire.AppendAssign(nil, gen))
+	return m.stream.send(wire.Header{Type: wire.Assign, Aux: uint16(p), Arg: uint64(committed)},
+		wire.AppendAssign(nil, gen))
 }
 
 // revoke asks the only member for a partition.
@@ -106,7 +108,8 @@ func (f *fakeCluster) fence(group string, code core.Code) {
 	f.mu.Lock()
 	m := f.groups[group].members[0]
 	f.mu.Unlock()
-	if err := m.stream.json(wire.Header{Type: wire.Fenced, Aux: uint16(code)}, wire.ErrorBody{Op: "fence"}); err != nil {
+	if err := m.stream.json(wire.Header{Type: wire.Fenced, Aux: uint16(code)},
+		wire.ErrorBody{Op: "fence"}); err != nil {
 		f.t.Error(err)
 	}
 }

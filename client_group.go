@@ -112,7 +112,8 @@ func (m *remoteMember) giveBackLocked(c *remoteCursor, committed int64, generati
 func (m *remoteMember) revoke(partition, generation int32) error {
 	c := m.sub.cursorOf(partition)
 	if c == nil || c.generation != generation || slices.Contains(m.suspended, c) {
-		return wire.Errorf("REVOKE of partition %d, generation %d, which is not this member's", partition, generation)
+		return wire.Errorf("REVOKE of partition %d, generation %d, which is not this member's", partition,
+			generation)
 	}
 	c.revoking.Store(true)
 	if !slices.Contains(m.draining, c) {
@@ -185,7 +186,8 @@ func (m *remoteMember) expire() {
 	m.commits = nil
 	m.mu.Unlock()
 	for _, done := range commits {
-		done <- core.Errorf(core.CodeFenced, m.sub.topic.op("commit on"), "a partition was not assigned to this member again")
+		done <- core.Errorf(core.CodeFenced, m.sub.topic.op("commit on"),
+			"a partition was not assigned to this member again")
 	}
 }
 

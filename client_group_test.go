@@ -193,7 +193,8 @@ func TestRemoteCommittedOutsideLog(t *testing.T) {
 	bus, _ := f.client()
 	fillTopic(t, bus, "t", 2, 20)
 	topic.parts[0].start = 7
-	f.groups["g"] = &fakeGroup{topic: topic, committed: map[int32]int64{0: 3, 1: 99}, owner: map[int32]*fakeMember{}}
+	f.groups["g"] = &fakeGroup{topic: topic, committed: map[int32]int64{0: 3, 1: 99},
+		owner: map[int32]*fakeMember{}}
 	sub := subscribeTo(t, bus, "t", Group("g"))
 	for i, m := range takeAcked(t, sub, 13) {
 		if m.Partition != 0 || m.Offset != int64(7+i) {

@@ -52,7 +52,8 @@ type producerLane struct {
 func (p *remoteProducer) laneLocked(node uint16) *producerLane {
 	l := p.lanes[node]
 	if l == nil {
-		l = &producerLane{p: p, node: p.client.node(node), wake: make(chan struct{}, 1), opened: make(chan struct{})}
+		l = &producerLane{p: p, node: p.client.node(node), wake: make(chan struct{}, 1),
+			opened: make(chan struct{})}
 		p.lanes[node] = l
 		p.tasks.Go(l.run)
 	}
@@ -232,7 +233,8 @@ func (l *producerLane) awaitWork(failing bool) bool {
 			return false
 		}
 		l.p.mu.Lock()
-		need := failing || l.reopen || l.p.fault != nil || l.head < len(l.ready) || l.unanswered > 0 || l.p.options.ID != ""
+		need := failing || l.reopen || l.p.fault != nil || l.head < len(l.ready) || l.unanswered > 0 ||
+			l.p.options.ID != ""
 		l.p.mu.Unlock()
 		if need {
 			return true

@@ -60,7 +60,8 @@ type memberFrame struct {
 
 // join makes the subscription a member, and waits until it is one.
 func (s *remoteSubscription) join() error {
-	m := &remoteMember{sub: s, wake: make(chan struct{}, 1), joined: make(chan error, 1), left: make(chan struct{}),
+	m := &remoteMember{sub: s, wake: make(chan struct{}, 1), joined: make(chan error, 1),
+		left: make(chan struct{}),
 		sent: map[uint64][]chan error{}}
 	s.member = m
 	m.connecting, m.giveUp = context.WithCancel(s.ctx)
@@ -164,7 +165,8 @@ func (m *remoteMember) leave() error {
 	select {
 	case <-m.left:
 	case <-ctx.Done():
-		return core.Errorf(core.CodeUnavailable, m.sub.topic.op("leave the group on"), "no answer within %v", closeWait)
+		return core.Errorf(core.CodeUnavailable, m.sub.topic.op("leave the group on"), "no answer within %v",
+			closeWait)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -192,7 +192,8 @@ func (c *client) race(ctx context.Context, addresses []string, attempt int) (*cl
 
 // worst gives the error that says most: one that is final, else the first that is ours.
 func worst(errs []error) error {
-	for _, is := range []func(error) bool{final, func(err error) bool { return core.CodeOf(err) != core.CodeInternal }} {
+	for _, is := range []func(error) bool{final,
+		func(err error) bool { return core.CodeOf(err) != core.CodeInternal }} {
 		if at := slices.IndexFunc(errs, is); at >= 0 {
 			return errs[at]
 		}

@@ -46,7 +46,8 @@ func (part *producerPart) sealLocked() {
 
 // sendable reports whether a batch may be sent now.
 func (part *producerPart) sendable() bool {
-	return (part.open != nil || part.queue.len() > 0) && !part.stalled && !part.held && part.flight.len() < maxFlight
+	return (part.open != nil || part.queue.len() > 0) && !part.stalled && !part.held &&
+		part.flight.len() < maxFlight
 }
 
 // takeLocked takes the next batch to send, numbered.
@@ -110,7 +111,8 @@ func (part *producerPart) unstallLocked() {
 
 // resumeLocked continues on a new stream, where the node says what it has. It gives the batches that are
 // over: their callers were answered before. Nothing else is renumbered but what the node does not have.
-func (part *producerPart) resumeLocked(a *wire.ProducerPartition) (over []*produceBatch, lost int32, err error) {
+func (part *producerPart) resumeLocked(a *wire.ProducerPartition) (over []*produceBatch, lost int32,
+	err error) {
 	first := part.firstUnanswered()
 	if lost = sequencesTo(a.LostFrom, a.LostTo); lost == 0 && sequencesTo(first, a.NextSeq) > 1<<30 {
 		return nil, 0, wire.Errorf("partition %d goes on at sequence %d, answered was all below %d", part.number,

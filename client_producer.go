@@ -26,6 +26,7 @@ type remoteProducer struct {
 	closeErr  error
 	room      room
 	callbacks callbacks
+	waiters   sync.Pool // of *clientWaiter
 
 	ctx     context.Context // ends the lanes
 	cancel  context.CancelFunc
@@ -211,7 +212,7 @@ func (p *remoteProducer) Publish(ctx context.Context, m Message) (Receipt, error
 		}
 		return p.unreceipted(at.partition), nil
 	}
-	w := newWaiter()
+	w := p.newWaiter()
 	if err := p.append(at, &m, recordCall{waiter: w}, true); err != nil {
 		w.free()
 		return Receipt{}, err
@@ -342,7 +343,7 @@ func (p *remoteProducer) PublishBatch(ctx context.Context, batch []Message) (Rec
 	}
 	var w *clientWaiter
 	if p.level != core.AckNone {
-		w = newWaiter()
+		w = p.newWaiter()
 	}
 	if err := p.appendBatch(partition, batch, size, w); err != nil {
 		if w != nil {

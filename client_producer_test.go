@@ -28,11 +28,13 @@ func TestRemotePublish(t *testing.T) {
 	p := producerOn(t, bus, "t", WithPartitioner(Manual))
 	for i := range 5 {
 		r, err := p.Publish(soon(t), Message{Partition: 1, Value: fmt.Append(nil, i)})
-		if err != nil || r.Offset != int64(i) || r.Partition != 1 || r.Topic != "t" || r.Duplicate || r.Time.IsZero() {
+		if err != nil || r.Offset != int64(i) || r.Partition != 1 || r.Topic != "t" || r.Duplicate ||
+			r.Time.IsZero() {
 			t.Fatalf("publish %d: %+v, %v", i, r, err)
 		}
 	}
-	r, err := p.PublishBatch(soon(t), []Message{{Partition: 1, Value: []byte("a")}, {Partition: 1, Value: []byte("b")}})
+	r, err := p.PublishBatch(soon(t), []Message{{Partition: 1, Value: []byte("a")}, {Partition: 1,
+		Value: []byte("b")}})
 	if err != nil || r.Offset != 5 {
 		t.Errorf("batch: %+v, %v", r, err)
 	}
@@ -54,7 +56,8 @@ func TestRemotePublish(t *testing.T) {
 	if _, err := p.Publish(soon(t), Message{Value: make([]byte, 2<<20)}); !errors.Is(err, ErrRecordTooLarge) {
 		t.Errorf("2 MiB: %v", err)
 	}
-	if _, err := p.PublishBatch(soon(t), []Message{{Partition: 1}, {Partition: 2}}); !errors.Is(err, ErrMixedPartitions) {
+	if _, err := p.PublishBatch(soon(t), []Message{{Partition: 1}, {Partition: 2}}); !errors.Is(err,
+		ErrMixedPartitions) {
 		t.Errorf("mixed: %v", err)
 	}
 	if _, err := bus.Producer("nothing"); !errors.Is(err, ErrTopicNotFound) {
@@ -178,7 +181,8 @@ func TestRemoteCuts(t *testing.T) {
 // TestRemoteRefusals: a batch that is refused is answered; what was sent behind it is stored all the same,
 // in order, once.
 func TestRemoteRefusals(t *testing.T) {
-	for _, code := range []core.Code{core.CodeStorageFull, core.CodeUnavailable, core.CodeDraining, core.CodeLogFenced} {
+	for _, code := range []core.Code{core.CodeStorageFull, core.CodeUnavailable, core.CodeDraining,
+		core.CodeLogFenced} {
 		f := newFake(t, 1)
 		topic := f.topic("t", core.TopicConfig{})
 		n := 0
@@ -265,7 +269,8 @@ func TestRemoteNoneAndFullPolicy(t *testing.T) {
 		t.Error(err)
 	}
 	full.PublishAsync(Message{}, b.done)
-	if err := full.Flush(soon(t)); err != nil || b.count != n+1 || len(b.errs) == 0 || !errors.Is(b.errs[0], ErrFull) {
+	if err := full.Flush(soon(t)); err != nil || b.count != n+1 || len(b.errs) == 0 || !errors.Is(b.errs[0],
+		ErrFull) {
 		t.Errorf("%d of %d callbacks, errors %v, flush %v", b.count, n+1, b.errs, err)
 	}
 }

@@ -212,7 +212,8 @@ func (f *source) subscribe(stream *clientStream, lane *transport.Lane) error {
 	f.granted = max(f.window-f.buffered, 1)
 	credit := uint64(f.granted)
 	s.mu.Unlock()
-	if _, err := stream.Write(wire.Marshal(nil, wire.Header{Type: wire.Subscribe, Arg: credit}, body)); err != nil {
+	if _, err := stream.Write(wire.Marshal(nil, wire.Header{Type: wire.Subscribe, Arg: credit},
+		body)); err != nil {
 		return err
 	}
 	var answer wire.SubscribedBody
@@ -242,7 +243,8 @@ func (f *source) begin(stream *clientStream, lane *transport.Lane, asked []*remo
 		switch {
 		case a == nil:
 			return wire.Errorf("SUBSCRIBED says nothing of partition %d", c.number)
-		case a.Code == core.CodeNotLeader, a.Code == core.CodeTopicNotFound, passing(core.NewError(a.Code, "", nil)):
+		case a.Code == core.CodeNotLeader, a.Code == core.CodeTopicNotFound, passing(core.NewError(a.Code, "",
+			nil)):
 			return bodyError(a.Code, a.Error)
 		case a.Code != 0 && !f.told && a.Code == core.CodeOffsetOutOfRange && s.member == nil:
 			f.told = true

@@ -67,7 +67,8 @@ func (c *client) OpenSubscription(name string, o SubscribeOptions) (Subscription
 	if err != nil {
 		return nil, err
 	}
-	s := &remoteSubscription{client: c, topic: t, options: o, wake: make(chan struct{}, 1), sources: map[uint16]*source{}}
+	s := &remoteSubscription{client: c, topic: t, options: o, wake: make(chan struct{}, 1),
+		sources: map[uint16]*source{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	none := make([]*remoteCursor, t.cfg.Partitions)
 	s.byPart.Store(&none)

@@ -17,22 +17,26 @@ const (
 type clientWaiter struct {
 	state atomic.Uint32
 	wake  chan struct{} // capacity 1
+	home  *sync.Pool
 
 	receipt Receipt // written before waiterDone, read after
 	err     error
 }
 
-var waiterPool = sync.Pool{New: func() any { return &clientWaiter{wake: make(chan struct{}, 1)} }}
-
-func newWaiter() *clientWaiter {
-	w := waiterPool.Get().(*clientWaiter)
+// newWaiter takes a waiter of a producer. They stay with it: a channel of a test in virtual time must not
+// be used outside of it.
+func (p *remoteProducer) newWaiter() *clientWaiter {
+	w, ok := p.waiters.Get().(*clientWaiter)
+	if !ok {
+		w = &clientWaiter{wake: make(chan struct{}, 1), home: &p.waiters}
+	}
 	w.state.Store(waiterArmed)
 	return w
 }
 
 func (w *clientWaiter) free() {
 	w.receipt, w.err = Receipt{}, nil
-	waiterPool.Put(w)
+	w.home.Put(w)
 }
 
 // complete hands the outcome over. It never blocks: the token has room.

@@ -8,7 +8,8 @@ import (
 
 // DialWith is Dial over connections that dial makes.
 func DialWith(ctx context.Context, address string,
-	dial func(ctx context.Context, address string) (transport.Conn, error), options ...DialOption) (*Bus, error) {
+	dial func(ctx context.Context, address string) (transport.Conn, error), options ...DialOption) (*Bus,
+	error) {
 	var o dialOptions
 	for _, option := range options {
 		option(&o)

@@ -26,6 +26,12 @@
 // state follows from the log. A producer with a name (WithID) gets an epoch that is on the disk before it
 // is told (claimName), so that of two with one name the older is fenced.
 //
+// The door. Serve takes clients over QUIC: a session per connection, a goroutine per stream. A producer
+// stream commits frames as they come and writes the answers on its reader; what has no room waits in memory
+// that its credit bounds. A subscription stream keeps cursors and sends runs of the log as they are. A
+// member stream is the sink of a member's actor. Close drains: members give back, answers go out, and then
+// connections end.
+//
 // Failure. A partition whose write or sync failed is fenced: its publishes fail with the reason, its
 // reads go on, other partitions do not notice. A partition that cannot be recovered fails alone.
 package node

@@ -207,9 +207,14 @@ func TestPublishInterrupted(t *testing.T) {
 // wait waits until a condition holds, which must happen.
 func (d *desk) wait(what string, holds func() bool) {
 	d.t.Helper()
+	eventually(d.t, what, holds)
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
 	for deadline := time.Now().Add(patience); !holds(); {
 		if time.Now().After(deadline) {
-			d.t.Fatalf("not within %v: %s", patience, what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 		<-time.After(time.Millisecond)
 	}

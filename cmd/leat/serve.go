@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leatbus/leat"
-	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/node"
 	"github.com/leatbus/leat/transport/certs"
 )
@@ -23,12 +22,15 @@ func newServe(a *app) *cobra.Command {
 		Long: "Opens the bus in a folder and serves it until SIGTERM or SIGINT, which drain: members give their\n" +
 			"partitions back, what is in flight is answered, and the exit code is 0. A second signal ends it at\n" +
 			"once. When it serves, one line with the word ready is on standard error.\n\n" +
+			"With --node and --peers it is one of several nodes that share the partitions of all topics; each is\n" +
+			"given the same --peers and --cluster.\n\n" +
 			"Without certificates only this machine is served, with a certificate of the development CA of this\n" +
 			"user; beyond it --tls-cert, --tls-key and --tls-client-ca are needed (leat cert makes them).\n" +
 			"On --http there are /livez, and /readyz, which is 503 with reasons while it does not serve.\n" +
 			"Flags win over LEAT_ variables, which win over the file of --config.",
-		Example: examples("leat serve", "leat serve --data orders --listen 127.0.0.1:4750 --http off"),
-		Args:    noArguments,
+		Example: examples("leat serve", "leat serve --data orders --listen 127.0.0.1:4750 --http off",
+			"leat serve --node 1 --peers 1=127.0.0.1:4740,2=127.0.0.1:4742,3=127.0.0.1:4744"),
+		Args: noArguments,
 	}
 	flags.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -52,9 +54,6 @@ func (a *app) logger(level slog.Level) *slog.Logger {
 
 // serve runs a node until ctx ends.
 func (a *app) serve(ctx context.Context, cfg *serveConfig) error {
-	if len(cfg.Cluster.Peers) > 0 {
-		return core.Errorf(core.CodeUnsupported, "serve", "cluster.peers: this build runs nodes that are alone")
-	}
 	logger := a.logger(cfg.Log.Level)
 	start := a.clock.Mono()
 	health := newHealth()
@@ -62,7 +61,7 @@ func (a *app) serve(ctx context.Context, cfg *serveConfig) error {
 	// counts only once the folder is ours: a second process should be told about the folder.
 	door, doorErr := openHTTP(cfg, newHTTP(health), logger)
 	defer door.close()
-	bus, err := node.Open(ctx, cfg.Node.Data, node.WithLogger(logger))
+	bus, err := openNode(ctx, cfg, logger)
 	if err != nil {
 		return quietly(ctx, err)
 	}
@@ -86,6 +85,24 @@ func (a *app) serve(ctx context.Context, cfg *serveConfig) error {
 		logger.Info("stopped")
 	}
 	return err
+}
+
+// openNode opens the folder, of a node that is alone or of one of several.
+func openNode(ctx context.Context, cfg *serveConfig, logger *slog.Logger) (*leat.Bus, error) {
+	options := []node.Option{node.WithLogger(logger)}
+	if c := &cfg.Cluster; len(c.Peers) > 0 {
+		cluster := node.ClusterConfig{
+			Node: uint16(cfg.Node.ID), Name: c.Name, Peers: c.Peers, Advertise: c.Advertise,
+		}
+		if c.PeerCA != "" {
+			var err error
+			if cluster.PeerTLS, err = certs.PeerTLS(cfg.TLS.Cert, cfg.TLS.Key, c.PeerCA); err != nil {
+				return nil, err
+			}
+		}
+		options = append(options, node.WithCluster(cluster))
+	}
+	return node.Open(ctx, cfg.Node.Data, options...)
 }
 
 // quietly makes the end of ctx no failure: whoever starts a server may also stop it before it serves.

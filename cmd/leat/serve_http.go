@@ -70,7 +70,7 @@ func (h *health) drains() {
 	h.bus, h.reason = nil, "draining"
 }
 
-// state tells whether all partitions can be published to.
+// state tells whether all partitions of this node can be published to.
 func (h *health) state(ctx context.Context) healthDoc {
 	h.mu.Lock()
 	bus, reason := h.bus, h.reason
@@ -87,7 +87,7 @@ func (h *health) state(ctx context.Context) healthDoc {
 	var reasons []string
 	for i := range topics {
 		for _, p := range topics[i].Partitions {
-			if p.Err != nil {
+			if p.Err != nil && !errors.Is(p.Err, leat.ErrNotLeader) {
 				reasons = append(reasons, p.Err.Error())
 			}
 		}

@@ -178,7 +178,7 @@ func TestServeRefuses(t *testing.T) {
 type broken struct{ leat.Backend }
 
 func (broken) Topics(context.Context) ([]leat.TopicInfo, error) {
-	return []leat.TopicInfo{{Partitions: []leat.PartitionInfo{{}, {Err: leat.ErrLogFenced}}}}, nil
+	return []leat.TopicInfo{{Partitions: []leat.PartitionInfo{{}, {Err: leat.ErrLogFenced}, {Err: leat.ErrNotLeader}}}}, nil
 }
 
 // TestHealth: not ready has reasons.
@@ -206,7 +206,7 @@ func TestHealth(t *testing.T) {
 	h.serves(bus)
 	check(200, `{"ready":true}`)
 	h.serves(leat.NewBus(broken{bus.Backend()}))
-	check(503, "LEAT-3002")
+	check(503, `"reasons":["leat: a write or sync failed, so the partition takes no more appends (LEAT-3002)"]`)
 	h.drains()
 	check(503, `{"ready":false,"reasons":["draining"]}`)
 	if err := bus.Close(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -490,4 +491,40 @@ func TestClusterNeedsTLSBeyondThisMachine(t *testing.T) {
 		Peers: map[uint16]string{1: "127.0.0.1:0", 2: "192.0.2.1:4740"}}))
 	_, err := Serve(soon(t), b.Bus, ServeConfig{Listen: "127.0.0.1:0"})
 	wantError(t, "a peer elsewhere without TLS", err, core.ErrInsecure)
+}
+
+// TestClusterWithIssuedCertificates: nodes trust each other by a CA of their own, as beyond this machine.
+func TestClusterWithIssuedCertificates(t *testing.T) {
+	t.Setenv("LEAT_CONFIG_DIR", t.TempDir())
+	authority, err := certs.NewAuthority("peers", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	ca, caKey := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")
+	if err := certs.WriteFiles(ca, caKey, authority.CertPEM(), authority.KeyPEM()); err != nil {
+		t.Fatal(err)
+	}
+	peers := map[uint16]string{1: freeAddress(t), 2: freeAddress(t)}
+	var beds []*bed
+	for id := range uint16(2) {
+		issued, err := authority.Issue(certs.Spec{CommonName: "n", Hosts: []string{"127.0.0.1"}, Server: true,
+			Client: true, URIs: []string{fmt.Sprintf("leat://prod/%d", id+1)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, key := filepath.Join(dir, fmt.Sprint(id, ".crt")), filepath.Join(dir, fmt.Sprint(id, ".key"))
+		if err := certs.WriteFiles(cert, key, issued.CertPEM, issued.KeyPEM); err != nil {
+			t.Fatal(err)
+		}
+		trust, err := certs.PeerTLS(cert, key, ca)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := quicNode(t, ClusterConfig{Node: id + 1, Name: "prod", Peers: peers, PeerTLS: trust})
+		beds = append(beds, b)
+	}
+	for _, b := range beds {
+		eventually(t, "both see both", func() bool { return sees(b, 1, 2) })
+	}
 }

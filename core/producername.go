@@ -67,7 +67,8 @@ func DecodeProducerName(key, value []byte) (ProducerName, error) {
 	le := binary.LittleEndian
 	name := key[producerNameKeyFixed:]
 	p := ProducerName{TopicID: le.Uint64(key[8:])}
-	if !IsProducerName(key) || int(le.Uint16(key[2:])) != len(name) || le.Uint32(key[4:]) != 0 || p.TopicID == 0 {
+	if !IsProducerName(key) || int(le.Uint16(key[2:])) != len(name) || le.Uint32(key[4:]) != 0 ||
+		p.TopicID == 0 {
 		return ProducerName{}, corruptProducerName("key of kind %d with a name of %d bytes, %d left, topic id %d",
 			key[1], le.Uint16(key[2:]), len(name), p.TopicID)
 	}

@@ -43,15 +43,16 @@ type nameEntry struct {
 
 // claimName makes holder the producer of a name of a topic, and gives the epoch that it writes with on this
 // node. instance names the producer over reconnects, 0 is a producer of this process, which never comes
-// back; resume says that this node has answered the instance before. A new instance gets a new epoch, which is
-// on the disk before it is answered, and an older holder is fenced; the newest instance, asking again, gets
-// the same. A holder of the same instance is replaced and not called. A name that is not known here is new,
-// whatever resume says.
+// back; resume says that this node has answered the instance before. A new instance gets a new epoch, which
+// is on the disk before it is answered, and an older holder is fenced; the newest instance, asking again,
+// gets the same. A holder of the same instance is replaced and not called. A name that is not known here is
+// new, whatever resume says.
 //
 // Errors: CodeProducerFenced if a newer instance has the name, CodeInvalidName, CodeLimited, CodeUnavailable
 // while no partition of __groups is here, those of storing, and ctx's. After an error the holder has nothing.
-func (n *Node) claimName(ctx context.Context, t *topic, name string, instance uint64, resume bool,
-	holder nameHolder) (producerID int64, epoch int16, err error) {
+func (n *Node) claimName(
+	ctx context.Context, t *topic, name string, instance uint64, resume bool, holder nameHolder,
+) (producerID int64, epoch int16, err error) {
 	e, err := n.takeName(ctx, t, name)
 	if err != nil {
 		return 0, 0, err
@@ -86,7 +87,9 @@ func (n *Node) claimName(ctx context.Context, t *topic, name string, instance ui
 // bumpName gives the instance that has a name a higher epoch, on the disk when it returns: for one whose
 // records a power cut took, and which numbers anew. Errors: CodeProducerFenced if another instance has the
 // name, those of storing, and ctx's.
-func (n *Node) bumpName(ctx context.Context, t *topic, name string, instance uint64) (epoch int16, err error) {
+func (n *Node) bumpName(
+	ctx context.Context, t *topic, name string, instance uint64,
+) (epoch int16, err error) {
 	e, err := n.takeName(ctx, t, name)
 	if err != nil {
 		return 0, err
@@ -153,7 +156,8 @@ func (n *Node) nameEntry(t *topic, name string) (*nameEntry, error) {
 	part := n.partitionForName(name)
 	if part == nil {
 		return nil, core.Errorf(core.CodeUnavailable, t.op("publish to"),
-			"no partition of %s is on this node, where the name %s could be stored", core.GroupsTopic, core.Quote(name))
+			"no partition of %s is on this node, where the name %s could be stored", core.GroupsTopic,
+			core.Quote(name))
 	}
 	return s.addLocked(key, part), nil
 }

@@ -175,7 +175,7 @@ func (m *partitionModel) clone() *partitionModel {
 	c.producers = map[int64]*modelProducer{}
 	for id, p := range m.producers {
 		copied := *p
-		copied.batches = slices.Clone(p.batches)
+		copied.batches = slices.Clip(p.batches) // histories only grow
 		c.producers[id] = &copied
 	}
 	return &c

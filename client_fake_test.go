@@ -48,6 +48,7 @@ type fakeNode struct {
 	id      uint16
 	down    bool
 	dials   int
+	newest  *fakeStream // its newest control stream
 	conns   map[transport.Conn]bool
 	running sync.WaitGroup
 }
@@ -349,6 +350,9 @@ func (n *fakeNode) mapBody() wire.MapBody {
 }
 
 func (n *fakeNode) control(s *fakeStream) error {
+	n.cluster.mu.Lock()
+	n.newest = s
+	n.cluster.mu.Unlock()
 	if err := s.json(wire.Header{Type: wire.Welcome}, wire.WelcomeBody{Version: 1, Node: n.id,
 		Map: n.mapBody()}); err != nil {
 		return err

@@ -24,6 +24,7 @@ var units = []unit{
 	{folder: "internal/lint/check", layer: 6}, // a program: before its parent, for the first row decides
 	{folder: "internal/lint", layer: 0},
 	{folder: "core", layer: 1},
+	{folder: "internal/netfault", layer: 1},
 	{folder: "mmaplog", layer: 2},
 	{folder: "transport", layer: 2},
 	// The public API runs nothing by itself: its examples and tests need a bus to call.

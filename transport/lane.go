@@ -14,7 +14,7 @@ type Lane struct {
 
 	mu      sync.Mutex // guards the following
 	room    sync.Cond
-	queued  []byte
+	queued  []byte // empty while nobody writes, unless there is an err
 	spare   []byte
 	writing bool // somebody writes, and looks at queued afterwards
 	err     error
@@ -30,36 +30,34 @@ func NewLane(stream Stream, bound int) *Lane {
 	return l
 }
 
-// Send queues a copy of one or more whole frames. On an idle lane it writes them before it returns;
-// otherwise it returns at once, but waits while more than the bound is queued. An error is that of an
-// earlier write, and final.
+// Send sends one or more whole frames. On an idle lane it writes them before it returns; otherwise it queues
+// a copy and returns at once, but waits while the bound or more is queued. An error is that of an earlier
+// write, and final.
 func (l *Lane) Send(frames []byte) error {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	for l.err == nil && len(l.queued) >= l.bound {
 		l.room.Wait()
 	}
 	if l.err != nil {
-		defer l.mu.Unlock()
 		return l.err
 	}
-	l.queued = append(l.queued, frames...)
 	if l.writing {
-		l.mu.Unlock()
+		l.queued = append(l.queued, frames...)
 		return nil
 	}
 	l.writing = true
-	err := l.writeLocked()
-	if err == nil && len(l.queued) > 0 {
+	l.writeLocked(frames)
+	if len(l.queued) > 0 && l.err == nil {
 		go l.drain() // the sender does not write for the others; Close and Wait wait for it
 	} else {
-		l.writing = false
-		l.room.Broadcast()
+		l.idleLocked()
 	}
-	l.mu.Unlock()
-	return err
+	return l.err
 }
 
-// Queue is Send for callers that must not wait: a goroutine writes. core.ErrFull beyond the bound.
+// Queue is Send for callers that must not wait: a goroutine writes. It fails with core.ErrFull where Send
+// would wait.
 func (l *Lane) Queue(frames []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,7 +75,8 @@ func (l *Lane) Queue(frames []byte) error {
 	return nil
 }
 
-// Close writes what is queued, ends the sending direction and waits for both. Nothing may be sent any more.
+// Close waits until what was sent is written, and ends the sending direction. Sending fails with
+// core.CodeClosed from then on.
 func (l *Lane) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,29 +101,38 @@ func (l *Lane) waitLocked() {
 	}
 }
 
+// drain writes until nothing is queued.
 func (l *Lane) drain() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.queued) > 0 && l.err == nil {
-		_ = l.writeLocked() // kept in err
-	}
-	l.writing = false
-	l.room.Broadcast()
-}
-
-// writeLocked writes everything queued, without the lock meanwhile.
-func (l *Lane) writeLocked() error {
-	taken := l.queued
-	l.queued, l.spare = l.spare[:0], nil
-	l.room.Broadcast()
-	l.mu.Unlock()
-	_, err := l.stream.Write(taken)
-	l.mu.Lock()
-	if cap(taken) <= laneKept {
+		taken := l.queued
+		l.queued, l.spare = l.spare[:0], nil
+		l.room.Broadcast()
+		l.writeLocked(taken)
 		l.spare = taken[:0]
 	}
+	l.idleLocked()
+}
+
+// writeLocked writes, without the lock meanwhile. The caller has set writing.
+func (l *Lane) writeLocked(frames []byte) {
+	l.mu.Unlock()
+	_, err := l.stream.Write(frames)
+	l.mu.Lock()
 	if err != nil && l.err == nil {
 		l.err = err
 	}
-	return l.err
+}
+
+// idleLocked ends writing, and keeps small buffers only.
+func (l *Lane) idleLocked() {
+	l.writing = false
+	if cap(l.queued) > laneKept {
+		l.queued = nil
+	}
+	if cap(l.spare) > laneKept {
+		l.spare = nil
+	}
+	l.room.Broadcast()
 }

@@ -18,7 +18,8 @@ type DialConfig struct {
 	TLS      *tls.Config // cloned; ServerName is filled from the address if empty; nil trusts the system's CAs
 	Protocol string      // the ALPN name
 
-	IdleTimeout      time.Duration // silence after which the connection is lost; 0: 10 s, at least 5 s count
+	// IdleTimeout is the silence after which the connection is lost; 0: 10 s. The shorter of both sides counts.
+	IdleTimeout      time.Duration
 	KeepAlive        time.Duration // pause after which one side tells that it lives; 0: 3 s
 	HandshakeTimeout time.Duration // per address that the name has; 0: 2 s
 

@@ -23,7 +23,8 @@ type ListenConfig struct {
 	// clients find out by silence, and prove again.
 	ResetKey, TokenKey [32]byte
 
-	IdleTimeout time.Duration // silence after which a connection is lost; 0: 10 s, at least 5 s count
+	// IdleTimeout is the silence after which a connection is lost; 0: 10 s. The shorter of both sides counts.
+	IdleTimeout time.Duration
 	KeepAlive   time.Duration // pause after which one side tells that it lives; 0: 3 s
 	MaxStreams  int64         // streams the other side may have open at once per connection; 0: 1024
 

@@ -93,7 +93,7 @@ func (s *joinedSocket) read() error {
 // in place and drops what it cannot read.
 func splitControl(oob []byte) (others []byte, size int) {
 	kept := 0
-	for rest := oob; len(rest) > 0; {
+	for rest := oob; len(rest) >= unix.CmsgLen(0); { // the parser does not look whether a header fits
 		header, data, after, err := unix.ParseOneSocketControlMessage(rest)
 		if err != nil {
 			break

@@ -125,6 +125,9 @@ func (r *Reader) readFull(dst []byte) error {
 		if n, err = r.from.Read(dst); err != nil && n < len(dst) {
 			return within(err)
 		}
+		if n == 0 {
+			return io.ErrNoProgress
+		}
 	}
 	return nil
 }

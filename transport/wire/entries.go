@@ -109,5 +109,9 @@ func DecodeAssign(payload []byte) (generation int32, err error) {
 	if len(payload) != assignSize {
 		return 0, Errorf("ASSIGN of %d bytes, want %d", len(payload), assignSize)
 	}
-	return int32(binary.LittleEndian.Uint32(payload)), nil
+	generation = int32(binary.LittleEndian.Uint32(payload))
+	if generation < 0 {
+		return 0, Errorf("ASSIGN of generation %d", generation)
+	}
+	return generation, nil
 }

@@ -64,29 +64,9 @@ func (s *server) stop() {
 	s.bus = nil
 }
 
-// TestDialServe runs what a program does over a server.
-func TestDialServe(t *testing.T) {
-	_, bus := serve(t)
-	cfg := leat.TopicConfig{Partitions: 3, Ack: leat.AckPage}
-	if err := bus.CreateTopic(soon(t), "t", cfg); err != nil {
-		t.Fatal(err)
-	}
-	if err := bus.CreateTopic(soon(t), "t", cfg); !errors.Is(err, leat.ErrTopicExists) {
-		t.Errorf("again: %v", err)
-	}
-	sub, err := bus.Subscribe("t", leat.Group("g"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	late, err := bus.Subscribe("t")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := bus.Producer("t")
-	if err != nil {
-		t.Fatal(err)
-	}
-	const n = 3000
+// publishMany publishes n messages both ways, and waits for the answers.
+func publishMany(t *testing.T, p *leat.Producer, n int) {
+	t.Helper()
 	var mu sync.Mutex
 	answered := 0
 	for i := range n {
@@ -111,24 +91,56 @@ func TestDialServe(t *testing.T) {
 	if answered != n-n/100 {
 		t.Errorf("%d answers", answered)
 	}
-	for name, s := range map[string]*leat.Subscription{"group": sub, "late": late} {
-		next, count := map[int32]int64{}, 0
-		for m, err := range s.Messages(soon(t)) {
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			if m.Offset != next[m.Partition] {
-				t.Fatalf("%s: %d/%d where %d is due", name, m.Partition, m.Offset, next[m.Partition])
-			}
-			next[m.Partition]++
-			if err := m.Ack(); err != nil {
-				t.Fatalf("%s: ack: %v", name, err)
-			}
-			if count++; count == n {
-				break
-			}
+}
+
+// readMany reads n messages in order, and acks them.
+func readMany(t *testing.T, s *leat.Subscription, n int) {
+	t.Helper()
+	next, count := map[int32]int64{}, 0
+	for m, err := range s.Messages(soon(t)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Offset != next[m.Partition] {
+			t.Fatalf("%d/%d where %d is due", m.Partition, m.Offset, next[m.Partition])
+		}
+		next[m.Partition]++
+		if err := m.Ack(); err != nil {
+			t.Fatal(err)
+		}
+		if count++; count == n {
+			return
 		}
 	}
+	t.Fatalf("the loop ended after %d messages", count)
+}
+
+// TestDialServe runs what a program does over a server.
+func TestDialServe(t *testing.T) {
+	_, bus := serve(t)
+	cfg := leat.TopicConfig{Partitions: 3, Ack: leat.AckPage}
+	if err := bus.CreateTopic(soon(t), "t", cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.CreateTopic(soon(t), "t", cfg); !errors.Is(err, leat.ErrTopicExists) {
+		t.Errorf("again: %v", err)
+	}
+	sub, err := bus.Subscribe("t", leat.Group("g"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, err := bus.Subscribe("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := bus.Producer("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 3000
+	publishMany(t, p, n)
+	readMany(t, sub, n)
+	readMany(t, late, n)
 	if err := sub.Commit(soon(t)); err != nil {
 		t.Error(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"strconv"
 	"time"
@@ -41,7 +40,12 @@ func newBench(a *app) *cobra.Command {
 			forFlag("how long to stay idle (1m)"), roundsFlag, partitionsFlag),
 		a.scenario("open", "Reopen a folder whose process was killed", benchkit.Open,
 			examples("leat bench open", "leat bench open --gb 2 -o json"), gigabytesFlag, roundsFlag),
+		a.scenario("net", "Client and server in two processes over QUIC, beside a bare QUIC stream", benchkit.Net,
+			examples("leat bench net", "leat bench net --for 2s --connections 100 -o json"),
+			forFlag("time of each throughput round; round trips take a fifth (5s)"), roundsFlag,
+			sizeFlag("value, bytes (64)"), connectionsFlag),
 		newFill(a),
+		newNetServer(a),
 	)
 	asGroup(group)
 	return group
@@ -67,6 +71,7 @@ func (a *app) scenario(
 		live := newLiveLine(a)
 		live.every = 1
 		o.Progress, o.Filler = live.Show, fillerProcess
+		o.NetServer, o.Serve = netServerProcess, serveProcess
 		report, err := run(cmd.Context(), o)
 		live.Done()
 		if err != nil {
@@ -220,11 +225,5 @@ func newFill(a *app) *cobra.Command {
 
 // fillerProcess is this program once more.
 func fillerProcess(ctx context.Context, dir string, bytes int64) (*exec.Cmd, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program, to start it once more: %w", err)
-	}
-	cmd := exec.CommandContext(ctx, program, "bench", fillVerb, dir, strconv.FormatInt(bytes, 10))
-	cmd.Stderr = os.Stderr
-	return cmd, nil
+	return itself(ctx, "bench", fillVerb, dir, strconv.FormatInt(bytes, 10))
 }

@@ -71,6 +71,7 @@ type stream struct {
 	acked     atomic.Int64
 	refused   atomic.Pointer[error]
 	handle    func(intended int64) // called for each message; may be nil
+	backlog   int64                // messages the reader may be behind before the publisher waits
 
 	reader  sync.WaitGroup
 	failure error // of the reader; read after it ended
@@ -148,6 +149,7 @@ func (b *bench) throughput(ctx context.Context, bus *leat.Bus) (err error) {
 	if err != nil {
 		return err
 	}
+	s.backlog = int64(busBacklogBytes / core.Align8(core.RecordHeaderSize+8+b.Size+core.FrameHeaderSize))
 	s.start(ctx)
 	defer func() { err = errors.Join(err, b.finish("throughput", s)) }()
 	floor, err := newCopyFloor(b.clock, b.dir, 64<<20)
@@ -195,7 +197,6 @@ func (b *bench) throughputRound(ctx context.Context, s *stream, round int) (r th
 	if round == warmUp {
 		length /= 5
 	}
-	backlog := int64(busBacklogBytes / core.Align8(core.RecordHeaderSize+8+b.Size+core.FrameHeaderSize))
 	done := func(_ leat.Receipt, err error) {
 		if err != nil {
 			s.refused.CompareAndSwap(nil, &err)
@@ -205,7 +206,7 @@ func (b *bench) throughputRound(ctx context.Context, s *stream, round int) (r th
 	}
 	before, start := s.load.total, b.clock.Mono()
 	for now := start; now < start+length && ctx.Err() == nil; now = b.clock.Mono() {
-		if s.load.total-s.delivered.Load() > backlog {
+		if s.load.total-s.delivered.Load() > s.backlog {
 			runtime.Gosched()
 			r.heldNanos += b.clock.Mono() - now
 			continue

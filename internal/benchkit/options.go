@@ -18,11 +18,16 @@ type Options struct {
 	Rounds   int           // measured rounds; one more warms up
 	Size     int           // bytes: the encoded record for Log, the value for Bus
 	Bytes    int64         // of the log that Open reopens
-	Idle     int           // partitions of Idle
+	Idle     int           // partitions of Idle, connections of Net
 	Progress func(string)  // told what is measured now; nil for silence
 	// Filler gives the command that fills dir and prints what it was acknowledged: FillAndWait in
 	// another process. Only Open needs it.
 	Filler func(ctx context.Context, dir string, bytes int64) (*exec.Cmd, error)
+	// NetServer gives the command that runs NetServer on its standard input and output. Only Net needs it.
+	NetServer func(ctx context.Context, dir string) (*exec.Cmd, error)
+	// Serve starts a whole server in dir and returns when it says that it is ready; without it
+	// Net does not measure that.
+	Serve func(ctx context.Context, dir string) (stop func() error, err error)
 }
 
 // Scenario runs one benchmark. It blocks for its whole time and returns ctx's error if ctx ends.

@@ -22,6 +22,7 @@ type server struct {
 	t       *testing.T
 	dir     string
 	address string
+	http    string
 	flags   []string
 
 	cmd   *exec.Cmd
@@ -32,7 +33,7 @@ type server struct {
 // newServer picks a free port and starts the server.
 func newServer(t *testing.T, flags ...string) *server {
 	t.Helper()
-	s := &server{t: t, dir: t.TempDir(), address: freeAddress(t), flags: flags}
+	s := &server{t: t, dir: t.TempDir(), address: freeAddress(t), http: freeHTTP(t), flags: flags}
 	s.start()
 	t.Cleanup(func() {
 		if s.cmd != nil {
@@ -53,6 +54,17 @@ func freeAddress(t *testing.T) string {
 	return conn.LocalAddr().String()
 }
 
+// freeHTTP is a TCP address on this machine that nobody uses now.
+func freeHTTP(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
 // start runs the server until it says that it is ready.
 func (s *server) start() {
 	s.t.Helper()
@@ -62,7 +74,7 @@ func (s *server) start() {
 }
 
 func (s *server) launch() error {
-	args := append([]string{"serve", "--data", s.dir, "--listen", s.address, "--http", "127.0.0.1:0"}, s.flags...)
+	args := append([]string{"serve", "--data", s.dir, "--listen", s.address, "--http", s.http}, s.flags...)
 	s.cmd = exec.Command(program, args...)
 	s.log = newLineLog("ready")
 	s.cmd.Stderr = s.log

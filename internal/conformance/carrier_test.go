@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,6 +28,20 @@ var carriers = []struct {
 	open func(t *testing.T) *carrier
 }{
 	{"embedded", openEmbedded},
+	{"one node over QUIC", openOneNode},
+}
+
+// TestMain gives the run a development CA of its own.
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "leat-conformance-")
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	os.Setenv("LEAT_CONFIG_DIR", dir)
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
 }
 
 func openEmbedded(t *testing.T) *carrier {
@@ -36,6 +51,46 @@ func openEmbedded(t *testing.T) *carrier {
 	}
 	closeWith(t, bus)
 	return &carrier{bus: bus, dial: func(*testing.T) *leat.Bus { return bus }}
+}
+
+// openOneNode serves a bus and dials it; every dial is a connection of its own.
+func openOneNode(t *testing.T) *carrier {
+	return dialled(t, serveNode(t))
+}
+
+// serveNode opens a bus and its door, and gives the address.
+func serveNode(t *testing.T) string {
+	t.Helper()
+	bus, err := node.Open(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeWith(t, bus)
+	server, err := node.Serve(t.Context(), bus, node.ServeConfig{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Errorf("Server.Close: %v", err)
+		}
+	})
+	return server.Addr().String()
+}
+
+// dialled is the carrier of a server at an address.
+func dialled(t *testing.T, address string) *carrier {
+	t.Helper()
+	dial := func(t *testing.T) *leat.Bus {
+		t.Helper()
+		bus, err := leat.Dial(soon(t), address, leat.WithUnreachableAfter(20*time.Second))
+		if err != nil {
+			t.Fatalf("Dial(%s): %v", address, err)
+		}
+		closeWith(t, bus)
+		return bus
+	}
+	return &carrier{bus: dial(t), dial: dial}
 }
 
 func closeWith(t *testing.T, bus *leat.Bus) {

@@ -48,9 +48,14 @@ func ReadAt(level Ack) SubscribeOption { return func(o *SubscribeOptions) { o.Re
 // latency and keeps a core busy.
 func Spin() SubscribeOption { return func(o *SubscribeOptions) { o.Spin = true } }
 
-// OnAssign calls f on the goroutine of the loop, between two messages, when partitions were assigned to
-// this member of a group or taken from it: before the first message of an assigned partition, and after
-// the last of a revoked one was acked. f must not keep the slices.
+// OnAssign calls f when partitions were assigned to this member of a group or taken from it. f runs on
+// the goroutine of the loop, between two messages, and so only while there is a loop: before the first
+// message of an assigned partition, and when a revoked one is gone, everything delivered of it acked and
+// the acks stored. A partition in both was taken first and given again.
+//
+// Closing the subscription takes all partitions without a call, and so does ErrFenced, which the loop
+// yields instead; acks of what was delivered may have failed then. Close waits for a call that runs, and
+// none begins after it has returned; f must not call Close. It must not keep the slices.
 func OnAssign(f func(assigned, revoked []int32)) SubscribeOption {
 	return func(o *SubscribeOptions) { o.OnAssign = f }
 }

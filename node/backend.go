@@ -165,6 +165,7 @@ func (n *Node) OpenSubscription(name string, o leat.SubscribeOptions) (leat.Subs
 		return nil, err
 	}
 	s := &subscription{node: n, topic: t, options: o, sleeper: newSleeper(), id: n.nextID()}
+	s.news = newAssignmentNews(o.OnAssign)
 	none := make([]*cursor, len(t.partitions))
 	s.byPart.Store(&none)
 	if o.Group == "" {

@@ -22,6 +22,7 @@ type cursor struct {
 	next    int64 // offset of the next record to deliver
 	seen    int64 // offset after the last record of the frames read so far
 	paused  bool  // by the user, or for good after an error
+	told    bool  // OnAssign has heard of it
 
 	// delivered moves before the loop looks at revoking, and whoever revokes looks at delivered
 	// after setting revoking: one of the two sees the other.

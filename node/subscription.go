@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"slices"
 	"sync"
@@ -34,6 +35,7 @@ type subscription struct {
 	current *cursor
 	turn    int
 	headers core.HeaderDecoder
+	news    assignmentNews
 
 	changed atomic.Bool // there is something in changes, or closed or fenced is set
 	closed  atomic.Bool
@@ -89,6 +91,7 @@ func (s *subscription) deliver(c *cursor) bool {
 func (s *subscription) advance(ctx context.Context) error {
 	for idle := 0; ; idle++ {
 		found, err := s.look()
+		s.news.tell(s)
 		if found || err != nil {
 			return err
 		}
@@ -215,6 +218,7 @@ func (s *subscription) apply(ch *change) error {
 	c := ch.cursor
 	if ch.removed {
 		s.drop(c)
+		s.news.taken(c)
 		return nil
 	}
 	if c.part.log == nil {
@@ -235,6 +239,7 @@ func (s *subscription) apply(ch *change) error {
 	c.start(min(max(from, c.part.log.Start()), c.part.log.End()))
 	s.cursors = append(s.cursors, c)
 	c.part.readers.add(s.sleeper)
+	s.news.given(c)
 	return nil
 }
 
@@ -308,7 +313,7 @@ func (s *subscription) Close() error {
 	if s.member != nil {
 		ctx, cancel := s.node.closeContext()
 		defer cancel()
-		err = s.member.Close(ctx)
+		err = errors.Join(s.member.Close(ctx), s.news.end(ctx))
 	}
 	s.loop.Lock()
 	defer s.loop.Unlock()

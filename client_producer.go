@@ -71,7 +71,7 @@ func (c *client) OpenProducer(name string, o ProducerOptions) (ProducerBackend, 
 		p.id = c.random.id()
 	}
 	if o.ID != "" {
-		p.id = namedProducer(o.ID)
+		p.id = core.NamedProducerID(o.ID)
 	}
 	p.sticky.Store(c.random.next() >> 1) // producers do not walk the partitions in step
 	p.room.changed = make(chan struct{})
@@ -93,11 +93,6 @@ func (c *client) OpenProducer(name string, o ProducerOptions) (ProducerBackend, 
 		}
 	}
 	return p, nil
-}
-
-// namedProducer derives the producer id from the name of WithID, so that every instance has the same.
-func namedProducer(name string) int64 {
-	return int64(max(1, routing.Hash([]byte(name))>>1))
 }
 
 // openAll opens a producer with a name on all nodes of its topic, so that no older instance can come first

@@ -239,6 +239,40 @@ func TestDialRestarts(t *testing.T) {
 	}
 }
 
+// TestDialNamed: one producer of a name publishes, whichever door it came through.
+func TestDialNamed(t *testing.T) {
+	s, bus := serve(t)
+	if err := bus.CreateTopic(soon(t), "t", leat.TopicConfig{Ack: leat.AckPage}); err != nil {
+		t.Fatal(err)
+	}
+	other, err := leat.Dial(soon(t), s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }() // its producer is fenced by then
+	var older *leat.Producer
+	for i, b := range []*leat.Bus{bus, other, s.bus, other} {
+		p, err := b.Producer("t", leat.WithID("feed"))
+		if err != nil {
+			t.Fatalf("opening %d: %v", i, err)
+		}
+		if r, err := p.Publish(soon(t), leat.Message{Value: fmt.Append(nil, i)}); err != nil || r.Offset != int64(i) {
+			t.Errorf("publish %d: %+v, %v", i, r, err)
+		}
+		if older != nil {
+			if _, err := older.Publish(soon(t), leat.Message{}); !errors.Is(err, leat.ErrProducerFenced) {
+				t.Errorf("the producer before %d: %v", i, err)
+			}
+		}
+		older = p
+	}
+	s.stop()
+	s.start()
+	if r, err := older.Publish(soon(t), leat.Message{}); err != nil || r.Offset != 4 {
+		t.Errorf("the newest, after a restart: %+v, %v", r, err)
+	}
+}
+
 func TestDialNobody(t *testing.T) {
 	t.Setenv("LEAT_CONFIG_DIR", t.TempDir())
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)

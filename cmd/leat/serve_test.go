@@ -178,7 +178,8 @@ func TestServeRefuses(t *testing.T) {
 type broken struct{ leat.Backend }
 
 func (broken) Topics(context.Context) ([]leat.TopicInfo, error) {
-	return []leat.TopicInfo{{Partitions: []leat.PartitionInfo{{}, {Err: leat.ErrLogFenced}, {Err: leat.ErrNotLeader}}}}, nil
+	partitions := []leat.PartitionInfo{{}, {Err: leat.ErrLogFenced}, {Err: leat.ErrNotLeader}}
+	return []leat.TopicInfo{{Partitions: partitions}}, nil
 }
 
 // TestHealth: not ready has reasons.

@@ -152,7 +152,8 @@ func (a *app) printMessages(ctx context.Context, bus *leat.Bus, s *subscribing) 
 	if writing := out.close(); err == nil {
 		err = writing
 	}
-	if closing := sub.Close(); err == nil {
+	// Whoever interrupts does not ask whether a server that is gone heard of it.
+	if closing := sub.Close(); err == nil && ctx.Err() == nil {
 		err = closing
 	}
 	switch {

@@ -26,7 +26,8 @@ func (o *ProducerOptions) validate() error {
 			return err
 		}
 		if o.Ack == AckNone {
-			return core.Errorf(core.CodeInvalidConfig, "open a producer", "WithID needs answers: want a level above none")
+			return core.Errorf(core.CodeInvalidConfig, "open a producer",
+				"WithID needs answers: want a level above none")
 		}
 	}
 	return o.Ack.Available()

@@ -73,7 +73,8 @@ func (o *SubscribeOptions) validate() error {
 		return core.Errorf(core.CodeInvalidConfig, "subscribe", "AutoAck needs a Group: nothing else keeps acks")
 	}
 	if o.OnAssign != nil && o.Group == "" {
-		return core.Errorf(core.CodeInvalidConfig, "subscribe", "OnAssign needs a Group: without one nothing is assigned")
+		return core.Errorf(core.CodeInvalidConfig, "subscribe",
+			"OnAssign needs a Group: without one nothing is assigned")
 	}
 	return nil
 }

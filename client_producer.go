@@ -137,10 +137,28 @@ func (p *remoteProducer) check(m *Message) (int, error) {
 		return 0, err
 	}
 	if most := p.topic.maxRecordBytes.Load(); int64(size) > most {
+		p.askLimit()
 		return 0, core.Errorf(core.CodeRecordTooLarge, p.topic.op("publish to"),
 			"%d bytes with key and headers, at most %d", size, most)
 	}
 	return size, nil
+}
+
+// askLimit finds out whether the topic takes larger records by now, for the next that is refused. It does
+// not wait, and asks once at a time.
+func (p *remoteProducer) askLimit() {
+	if !p.topic.asking.CompareAndSwap(false, true) {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx.Err() != nil {
+		return
+	}
+	p.tasks.Go(func() {
+		defer p.topic.asking.Store(false)
+		_ = p.client.refresh(p.ctx, p.topic) // the limit stays as it is known
+	})
 }
 
 // route chooses the partition of a message. hash is that of its key, 0 for a null key.

@@ -18,6 +18,7 @@ type clientTopic struct {
 	cfg            core.TopicConfig
 	table          routing.Table
 	maxRecordBytes atomic.Int64
+	asking         atomic.Bool              // whether the limit has changed
 	placement      atomic.Pointer[[]uint16] // node of each partition
 }
 
@@ -166,7 +167,7 @@ func placementOf(b *wire.TopicBody, from uint16) ([]uint16, error) {
 	return placement, nil
 }
 
-// refresh asks again where the partitions are. It is ErrTopicNotFound where the topic is gone, also if
+// refresh asks again where the partitions are and how large records may be. It is ErrTopicNotFound where the topic is gone, also if
 // another one has its name now.
 func (c *client) refresh(ctx context.Context, t *clientTopic) error {
 	body, from, err := c.describe(ctx, t.name)
@@ -183,6 +184,7 @@ func (c *client) refresh(ctx context.Context, t *clientTopic) error {
 	placement, err := placementOf(body, from)
 	if err == nil {
 		t.placement.Store(&placement)
+		t.maxRecordBytes.Store(int64(topicConfig(body).MaxRecordBytes))
 	}
 	return err
 }

@@ -3,12 +3,16 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/internal/netfault"
 	"github.com/leatbus/leat/node"
 )
 
@@ -18,8 +22,8 @@ type carrier struct {
 	bus  *leat.Bus
 	// dial gives another bus on the same data, closed with the test; the embedded carrier has only one.
 	dial func(t *testing.T) *leat.Bus
-	// slow says that a line in between makes everything take longer.
-	slow bool
+	// cuts says that connections are lost now and then, so that messages of a group may come again.
+	cuts bool
 }
 
 // carriers are opened once per run of the suite.
@@ -29,6 +33,8 @@ var carriers = []struct {
 }{
 	{"embedded", openEmbedded},
 	{"one node over QUIC", openOneNode},
+	{"three nodes over QUIC", openThreeNodes},
+	{"a bad line", openBadLine},
 }
 
 // TestMain gives the run a development CA of its own.
@@ -55,18 +61,118 @@ func openEmbedded(t *testing.T) *carrier {
 
 // openOneNode serves a bus and dials it; every dial is a connection of its own.
 func openOneNode(t *testing.T) *carrier {
-	return dialled(t, serveNode(t))
+	return dialled(t, serveNode(t, node.ServeConfig{Listen: "127.0.0.1:0"}))
+}
+
+// openThreeNodes dials one node of three.
+func openThreeNodes(t *testing.T) *carrier {
+	peers := map[uint16]string{}
+	for id := range uint16(3) {
+		peers[id+1] = freeAddress(t)
+	}
+	for id, address := range peers {
+		serveNode(t, node.ServeConfig{Listen: address},
+			node.WithCluster(node.ClusterConfig{Node: id, Name: "conformance", Peers: peers}))
+	}
+	c := dialled(t, peers[2])
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for ctx := soon(t); ; {
+		info, err := c.bus.Cluster(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		up := 0
+		for _, n := range info.Nodes {
+			if n.Up {
+				up++
+			}
+		}
+		if up == 3 {
+			return c
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			t.Fatalf("the nodes did not find each other: %+v", info)
+		}
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return conn.LocalAddr().String()
+}
+
+// openBadLine puts a relay between a node and its clients, which loses, delays, reorders and doubles
+// packets and is cut now and then, for moments and for longer than a connection lasts.
+func openBadLine(t *testing.T) *carrier {
+	const seed = 20260131
+	faults := netfault.Faults{Loss: 0.01, Duplicate: 0.01, Delay: time.Millisecond, Jitter: 2 * time.Millisecond}
+	relay, err := netfault.New("127.0.0.1:9", netfault.Options{Seed: seed, ToTarget: faults, ToClient: faults})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := serveNode(t, node.ServeConfig{Listen: "127.0.0.1:0", Advertise: relay.Addr()})
+	if err := relay.Retarget(address); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var cutting sync.WaitGroup
+	cutting.Go(func() { cutNowAndThen(relay, stop) })
+	t.Cleanup(func() { // after the buses, before the server
+		close(stop)
+		cutting.Wait()
+		in, out := relay.Counts()
+		for name, n := range map[string]int{"lost": in.Lost + out.Lost, "repeated": in.Duplicated + out.Duplicated,
+			"reordered": in.Reordered + out.Reordered, "cut": in.Cut + out.Cut} {
+			if n == 0 {
+				t.Errorf("no packet was %s: the run proves nothing", name)
+			}
+		}
+		relay.Close()
+	})
+	c := dialled(t, relay.Addr())
+	c.cuts = true
+	return c
+}
+
+func cutNowAndThen(relay *netfault.Relay, stop <-chan struct{}) {
+	pause := func(d time.Duration) bool {
+		select {
+		case <-stop:
+			return false
+		case <-time.After(d):
+			return true
+		}
+	}
+	for _, cut := range slices.Repeat([]time.Duration{50, 300, 2500, 100}, 1000) {
+		if !pause(1500 * time.Millisecond) {
+			return
+		}
+		relay.Cut()
+		on := pause(cut * time.Millisecond)
+		relay.Heal()
+		if !on {
+			return
+		}
+	}
 }
 
 // serveNode opens a bus and its door, and gives the address.
-func serveNode(t *testing.T) string {
+func serveNode(t *testing.T, cfg node.ServeConfig, options ...node.Option) string {
 	t.Helper()
-	bus, err := node.Open(t.Context(), t.TempDir())
+	bus, err := node.Open(t.Context(), t.TempDir(), options...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	closeWith(t, bus)
-	server, err := node.Serve(t.Context(), bus, node.ServeConfig{Listen: "127.0.0.1:0"})
+	server, err := node.Serve(t.Context(), bus, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -126,7 +126,7 @@ var _ = register("members share the partitions and hand them over", func(t *test
 			t.Errorf("partition %d: %d different offsets, want %d", n, len(got), each)
 		}
 	}
-	if extra := g.total - partitions*each; extra > 0 {
+	if extra := g.total - partitions*each; extra > 0 && !c.cuts {
 		t.Errorf("%d messages came twice, though every member acked all before it gave up a partition", extra)
 	}
 })

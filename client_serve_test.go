@@ -256,7 +256,8 @@ func TestDialNamed(t *testing.T) {
 		if err != nil {
 			t.Fatalf("opening %d: %v", i, err)
 		}
-		if r, err := p.Publish(soon(t), leat.Message{Value: fmt.Append(nil, i)}); err != nil || r.Offset != int64(i) {
+		r, err := p.Publish(soon(t), leat.Message{Value: fmt.Append(nil, i)})
+		if err != nil || r.Offset != int64(i) {
 			t.Errorf("publish %d: %+v, %v", i, r, err)
 		}
 		if older != nil {

@@ -167,8 +167,8 @@ func placementOf(b *wire.TopicBody, from uint16) ([]uint16, error) {
 	return placement, nil
 }
 
-// refresh asks again where the partitions are and how large records may be. It is ErrTopicNotFound where the topic is gone, also if
-// another one has its name now.
+// refresh asks again where the partitions are and how large records may be. It is ErrTopicNotFound where
+// the topic is gone, also if another one has its name now.
 func (c *client) refresh(ctx context.Context, t *clientTopic) error {
 	body, from, err := c.describe(ctx, t.name)
 	if err != nil {

@@ -83,7 +83,8 @@ func TestProducerOptions(t *testing.T) {
 	if _, err := bus.Producer("t", leat.WithID("a/b")); !errors.Is(err, leat.ErrInvalidName) {
 		t.Errorf("WithID(a/b): error %v, want ErrInvalidName", err)
 	}
-	if _, err := bus.Producer("t", leat.WithID("x"), leat.WithAck(leat.AckNone)); !errors.Is(err, leat.ErrInvalidConfig) {
+	_, err = bus.Producer("t", leat.WithID("x"), leat.WithAck(leat.AckNone))
+	if !errors.Is(err, leat.ErrInvalidConfig) {
 		t.Errorf("WithID at level none: error %v, want ErrInvalidConfig", err)
 	}
 	for _, level := range []leat.Ack{leat.AckRing, leat.AckQuorumPage, leat.AckQuorum, 99} {

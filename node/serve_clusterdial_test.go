@@ -34,7 +34,8 @@ func newQUICTrio(t *testing.T) *quicTrio {
 func (r *quicTrio) meet(nodes ...uint16) {
 	r.t.Helper()
 	for _, id := range nodes {
-		eventually(r.t, fmt.Sprintf("node %d sees %v", id, nodes), func() bool { return sees(r.beds[id], nodes...) })
+		eventually(r.t, fmt.Sprintf("node %d sees %v", id, nodes),
+			func() bool { return sees(r.beds[id], nodes...) })
 	}
 }
 

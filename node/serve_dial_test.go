@@ -1,12 +1,39 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/leatbus/leat"
 )
+
+// publishSlowly publishes numbers to two partitions in turn. published is closed when all are answered.
+func publishSlowly(ctx context.Context, p *leat.Producer, messages int) (
+	published chan struct{}, failed chan error,
+) {
+	failed = make(chan error, messages+1)
+	published = make(chan struct{})
+	go func() {
+		defer close(published)
+		for i := range messages {
+			p.PublishAsync(leat.Message{Partition: int32(i % 2), Value: fmt.Append(nil, i)},
+				func(_ leat.Receipt, err error) {
+					if err != nil {
+						failed <- err
+					}
+				})
+			if i%100 == 0 {
+				<-time.After(time.Millisecond)
+			}
+		}
+		if err := p.Flush(ctx); err != nil {
+			failed <- err
+		}
+	}()
+	return published, failed
+}
 
 // TestDialThroughADrain: a client publishes and a group reads across restarts of the server, and every
 // message comes once and in order.
@@ -29,25 +56,7 @@ func TestDialThroughADrain(t *testing.T) {
 		t.Fatal(err)
 	}
 	const messages, restarts = 3000, 3
-	failed := make(chan error, messages)
-	published := make(chan struct{})
-	go func() {
-		defer close(published)
-		for i := range messages {
-			p.PublishAsync(leat.Message{Partition: int32(i % 2), Value: fmt.Append(nil, i)},
-				func(_ leat.Receipt, err error) {
-					if err != nil {
-						failed <- err
-					}
-				})
-			if i%100 == 0 {
-				<-time.After(time.Millisecond)
-			}
-		}
-		if err := p.Flush(soon(t)); err != nil {
-			failed <- err
-		}
-	}()
+	published, failed := publishSlowly(soon(t), p, messages)
 	next := [2]int{0, 1}
 	read := func(count int) {
 		t.Helper()

@@ -10,7 +10,8 @@ import (
 )
 
 func namedBody(name string, instance uint64) wire.ProducerOpenBody {
-	return wire.ProducerOpenBody{Topic: "t", Name: name, ProducerID: core.NamedProducerID(name), Instance: instance}
+	return wire.ProducerOpenBody{Topic: "t", Name: name, ProducerID: core.NamedProducerID(name),
+		Instance: instance}
 }
 
 // TestRemoteNames: a newer instance of a name fences the older, which cannot come back.

@@ -197,9 +197,9 @@ func (n *netBench) throughputRows(record int, delivered, floors samples, peers [
 	clientCPU, serverCPU samples) {
 	row := n.report.row("publish, store and deliver", "page", "msgs/s", delivered)
 	row.against(fmt.Sprintf("records/s of %d B, bare QUIC stream there and back", record), floors)
-	row.Note = fmt.Sprintf("value %d B, key 8 B, %d partitions, one publisher and one subscriber in one process, "+
-		"receipts for all; processor per message: client %.0f ns, server %.0f ns", n.Size, netPartitions,
-		median(clientCPU), median(serverCPU))
+	row.Note = fmt.Sprintf("value %d B, key 8 B, %d partitions, one publisher and one subscriber in one "+
+		"process, receipts for all; processor per message: client %.0f ns, server %.0f ns", n.Size,
+		netPartitions, median(clientCPU), median(serverCPU))
 	for i, peer := range n.peers {
 		n.report.row("publish, store and deliver", "page", "msgs/s", delivered).
 			against("msgs/s, "+peer.Name(), peers[i])
@@ -230,6 +230,7 @@ func (n *netBench) ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.report.row("leat serve until ready", "-", "ms", times).Note = "an empty folder; from the start of the process"
+	n.report.row("leat serve until ready", "-", "ms", times).
+		Note = "an empty folder; from the start of the process"
 	return nil
 }

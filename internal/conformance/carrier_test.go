@@ -268,7 +268,9 @@ func (c *carrier) producer(t *testing.T, topic string, options ...leat.ProducerO
 	return p
 }
 
-func subscribe(t *testing.T, bus *leat.Bus, topic string, options ...leat.SubscribeOption) *leat.Subscription {
+func subscribe(
+	t *testing.T, bus *leat.Bus, topic string, options ...leat.SubscribeOption,
+) *leat.Subscription {
 	t.Helper()
 	sub, err := bus.Subscribe(topic, options...)
 	if err != nil {

@@ -30,13 +30,15 @@ var _ = register("positions: earliest, latest, offset, time", func(t *testing.T,
 	at := receipts[7]
 	got := take(t, subscribe(t, c.bus, topic, leat.From(leat.AtTime(at.Time))), 1)[0]
 	if got.Time.Before(at.Time) || got.Offset > at.Offset {
-		t.Errorf("From(AtTime(%v)) begins at offset %d, %v; want the first not earlier", at.Time, got.Offset, got.Time)
+		t.Errorf("From(AtTime(%v)) begins at offset %d, %v; want the first not earlier",
+			at.Time, got.Offset, got.Time)
 	}
 	publish(t, p, "k", "new")
 	if got := take(t, latest, 1)[0]; string(got.Value) != "new" {
 		t.Errorf("from latest came %q, want new", got.Value)
 	}
-	if _, err := c.bus.Subscribe(topic, leat.From(leat.AtOffset(1000))); !errors.Is(err, leat.ErrOffsetOutOfRange) {
+	_, err := c.bus.Subscribe(topic, leat.From(leat.AtOffset(1000)))
+	if !errors.Is(err, leat.ErrOffsetOutOfRange) {
 		t.Errorf("From(AtOffset(1000)): %v, want ErrOffsetOutOfRange", err)
 	}
 })
@@ -140,7 +142,9 @@ type gathered struct {
 }
 
 // member reads and acks until the test ends or the returned function is called.
-func (g *gathered) member(t *testing.T, c *carrier, topic string, onAssign func(assigned, revoked []int32)) (stop func()) {
+func (g *gathered) member(
+	t *testing.T, c *carrier, topic string, onAssign func(assigned, revoked []int32),
+) (stop func()) {
 	t.Helper()
 	options := []leat.SubscribeOption{leat.Group("members-" + topic), leat.AutoAck()}
 	if onAssign != nil {
@@ -268,7 +272,8 @@ var _ = register("groups are reset and deleted while nobody is in them", func(t 
 	topic := c.topic(t, leat.TopicConfig{Partitions: 2})
 	p := c.producer(t, topic, leat.WithPartitioner(leat.Manual))
 	for i := range 10 {
-		if _, err := p.Publish(soon(t), leat.Message{Partition: int32(i % 2), Value: fmt.Append(nil, i)}); err != nil {
+		m := leat.Message{Partition: int32(i % 2), Value: fmt.Append(nil, i)}
+		if _, err := p.Publish(soon(t), m); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -359,7 +364,8 @@ var _ = register("a topic is altered", func(t *testing.T, c *carrier) {
 		}
 	}
 	wrong := -1
-	if err := c.bus.AlterTopic(soon(t), topic, leat.TopicChange{MaxRecordBytes: &wrong}); !errors.Is(err, leat.ErrInvalidConfig) {
+	err = c.bus.AlterTopic(soon(t), topic, leat.TopicChange{MaxRecordBytes: &wrong})
+	if !errors.Is(err, leat.ErrInvalidConfig) {
 		t.Errorf("MaxRecordBytes -1: %v, want ErrInvalidConfig", err)
 	}
 })

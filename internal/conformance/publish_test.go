@@ -56,7 +56,7 @@ var _ = register("every kind of message comes back as it was", func(t *testing.T
 	}
 })
 
-var _ = register("messages of a key stay in order, across partitions and batches", func(t *testing.T, c *carrier) {
+var _ = register("messages of a key stay in order, across partitions", func(t *testing.T, c *carrier) {
 	topic := c.topic(t, leat.TopicConfig{Partitions: 5, Ack: leat.AckPage})
 	p := c.producer(t, topic)
 	const keys, each = 50, 200
@@ -137,7 +137,8 @@ var _ = register("what is too large is refused and nothing else", func(t *testin
 		{"value", leat.Message{Value: make([]byte, 1000)}, leat.ErrRecordTooLarge},
 		{"key", leat.Message{Key: make([]byte, 33<<10)}, leat.ErrInvalidRecord},
 		{"headers", leat.Message{Headers: make([]leat.Header, 65)}, leat.ErrInvalidRecord},
-		{"header bytes", leat.Message{Headers: []leat.Header{{Key: strings.Repeat("x", 17<<10)}}}, leat.ErrInvalidRecord},
+		{"header bytes", leat.Message{Headers: []leat.Header{{Key: strings.Repeat("x", 17<<10)}}},
+			leat.ErrInvalidRecord},
 	} {
 		if _, err := p.Publish(soon(t), tt.m); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)

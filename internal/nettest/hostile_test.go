@@ -26,9 +26,7 @@ func TestHostileInput(t *testing.T) {
 	s := newServer(t)
 	const topic = "target"
 	bus := s.dial()
-	if err := bus.CreateTopic(soon(t, 10*time.Second), topic, leat.TopicConfig{Partitions: 2, Ack: leat.AckPage}); err != nil {
-		t.Fatal(err)
-	}
+	createTopic(t, bus, topic, 2)
 	good := startGoodClient(t, bus, topic)
 	h := &hostile{t: t, s: s, random: random, topic: topic}
 	h.frames(20) // warm up: buffers and goroutines that stay
@@ -223,7 +221,8 @@ func (h *hostile) beforeHello(n int) {
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		header := wire.Header{Length: h.random.Uint32(), Type: wire.Type(h.random.IntN(80)), Aux: uint16(h.random.Uint32())}
+		header := wire.Header{Length: h.random.Uint32(), Type: wire.Type(h.random.IntN(80)),
+			Aux: uint16(h.random.Uint32())}
 		switch i % 4 {
 		case 0:
 			header.Type = wire.Hello
@@ -260,11 +259,13 @@ func (h *hostile) greet() (transport.Conn, transport.Stream) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	hello := wire.Marshal(nil, wire.Header{Type: wire.Hello}, wire.HelloBody{Version: wire.Version, Client: "hostile"})
+	body := wire.HelloBody{Version: wire.Version, Client: "hostile"}
+	hello := wire.Marshal(nil, wire.Header{Type: wire.Hello}, body)
 	if _, err := control.Write(hello); err != nil {
 		h.t.Fatal(err)
 	}
-	if header, err := transport.NewReader(control, wire.MaxPayload).Next(); err != nil || header.Type != wire.Welcome {
+	header, err := transport.NewReader(control, wire.MaxPayload).Next()
+	if err != nil || header.Type != wire.Welcome {
 		h.t.Fatalf("HELLO was answered with %v, %v", header.Type, err)
 	}
 	return conn, control
@@ -274,13 +275,14 @@ func (h *hostile) greet() (transport.Conn, transport.Stream) {
 func (h *hostile) opening(kind int) (first, second []byte) {
 	switch kind {
 	case 0:
-		first = wire.Marshal(nil, wire.Header{Type: wire.ProducerOpen},
-			wire.ProducerOpenBody{Topic: h.topic, Ack: uint8(core.AckPage), ProducerID: 1 + h.random.Int64N(1<<40), Instance: 7})
+		body := wire.ProducerOpenBody{Topic: h.topic, Ack: uint8(core.AckPage),
+			ProducerID: 1 + h.random.Int64N(1<<40), Instance: 7}
+		first = wire.Marshal(nil, wire.Header{Type: wire.ProducerOpen}, body)
 		second = produceFrame(h.random)
 	case 1:
-		first = wire.Marshal(nil, wire.Header{Type: wire.Subscribe, Arg: 1 << 20}, wire.SubscribeBody{Topic: h.topic,
-			Partitions: []wire.SubscribePartition{{Partition: 0, Kind: uint8(core.PositionEarliest)}}})
-		second = (&wire.Header{Type: wire.Add, Aux: uint16(h.random.IntN(4)), Arg: uint64(h.random.IntN(10))}).Append(nil)
+		first = wire.Marshal(nil, wire.Header{Type: wire.Subscribe, Arg: 1 << 20}, h.subscription())
+		add := wire.Header{Type: wire.Add, Aux: uint16(h.random.IntN(4)), Arg: uint64(h.random.IntN(10))}
+		second = add.Append(nil)
 	case 2:
 		first = wire.Marshal(nil, wire.Header{Type: wire.Join}, wire.JoinBody{Group: "hostile", Topic: h.topic})
 		entry := wire.AckedEntry{Partition: int32(h.random.IntN(4)), Generation: 1, Offset: h.random.Int64N(1000)}
@@ -294,6 +296,11 @@ func (h *hostile) opening(kind int) (first, second []byte) {
 	return first, second
 }
 
+func (h *hostile) subscription() wire.SubscribeBody {
+	return wire.SubscribeBody{Topic: h.topic,
+		Partitions: []wire.SubscribePartition{{Kind: uint8(core.PositionEarliest)}}}
+}
+
 // produceFrame is a PRODUCE frame with one record.
 func produceFrame(random *rand.Rand) []byte {
 	size, _ := core.EncodedRecordSize(nil, []byte("value"), nil) // within the limits
@@ -303,7 +310,8 @@ func produceFrame(random *rand.Rand) []byte {
 	h := core.FrameHeader{Length: uint32(core.FrameHeaderSize + size), ProducerID: 5, Records: 1,
 		PayloadCRC: core.Checksum(payload), Version: core.FrameVersion, BaseSeq: int32(random.IntN(3))}
 	h.Encode(frame[wire.HeaderSize:], 0)
-	outer := wire.Header{Type: wire.Produce, Length: uint32(len(frame) - wire.HeaderSize), Aux: uint16(random.IntN(3))}
+	outer := wire.Header{Type: wire.Produce, Length: uint32(len(frame) - wire.HeaderSize),
+		Aux: uint16(random.IntN(3))}
 	outer.Put(frame)
 	return frame
 }
@@ -387,7 +395,8 @@ func (h *hostile) streamFlood() {
 func (h *hostile) requestFlood() {
 	conn, control := h.greet()
 	defer conn.Close(0, "")
-	request := wire.Marshal(nil, wire.Header{Type: wire.Request, Aux: uint16(wire.OpTopics)}, wire.TopicsRequest{Detail: true})
+	request := wire.Marshal(nil, wire.Header{Type: wire.Request, Aux: uint16(wire.OpTopics)},
+		wire.TopicsRequest{Detail: true})
 	timer := time.AfterFunc(2*time.Second, func() { conn.Close(0, "") }) // it blocks in the end
 	defer timer.Stop()
 	for range 10_000 {
@@ -406,8 +415,7 @@ func (h *hostile) neverRead(n int) {
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		_, _ = stream.Write(wire.Marshal(nil, wire.Header{Type: wire.Subscribe, Arg: 1 << 62}, wire.SubscribeBody{
-			Topic: h.topic, Partitions: []wire.SubscribePartition{{Kind: uint8(core.PositionEarliest)}}}))
+		_, _ = stream.Write(wire.Marshal(nil, wire.Header{Type: wire.Subscribe, Arg: 1 << 62}, h.subscription()))
 		h.inputs++
 	}
 	<-time.After(time.Second)

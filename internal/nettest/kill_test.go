@@ -35,9 +35,19 @@ func (a *acknowledged) add(t *testing.T, r leat.Receipt, id uint64) {
 	a.at[r.Partition][r.Offset] = id
 }
 
-// message number id: its key is id mod killKeys, its value id and the sequence within the key.
+// message makes message number id; its key is id mod killKeys.
 func message(id uint64) leat.Message {
-	return leat.Message{Key: fmt.Append(nil, "key-", id%killKeys), Value: binary.LittleEndian.AppendUint64(nil, id)}
+	value := binary.LittleEndian.AppendUint64(nil, id)
+	return leat.Message{Key: fmt.Append(nil, "key-", id%killKeys), Value: value}
+}
+
+// createTopic makes a topic at page.
+func createTopic(t *testing.T, bus *leat.Bus, name string, partitions int) {
+	t.Helper()
+	cfg := leat.TopicConfig{Partitions: partitions, Ack: leat.AckPage}
+	if err := bus.CreateTopic(soon(t, 10*time.Second), name, cfg); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // killWhile kills and restarts the server at random moments until done is closed.
@@ -61,9 +71,7 @@ func TestKillUnderClient(t *testing.T) {
 	s := newServer(t)
 	bus := s.dial(leat.WithUnreachableAfter(time.Minute))
 	const topic = "kills"
-	if err := bus.CreateTopic(soon(t, 10*time.Second), topic, leat.TopicConfig{Partitions: 4, Ack: leat.AckPage}); err != nil {
-		t.Fatal(err)
-	}
+	createTopic(t, bus, topic, 4)
 	p, err := bus.Producer(topic)
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +138,8 @@ func checkLog(t *testing.T, bus *leat.Bus, topic string, published uint64, acks 
 		next[id%killKeys] += killKeys
 		if acks != nil {
 			if got, ok := acks.at[m.Partition][m.Offset]; !ok || got != id {
-				t.Fatalf("partition %d, offset %d holds message %d, acknowledged was %d, %v", m.Partition, m.Offset, id, got, ok)
+				t.Fatalf("partition %d, offset %d holds message %d, acknowledged was %d, %v",
+					m.Partition, m.Offset, id, got, ok)
 			}
 		}
 		if count++; count == published {
@@ -168,9 +177,7 @@ func TestKillUnderCommand(t *testing.T) {
 	s := newServer(t)
 	bus := s.dial(leat.WithUnreachableAfter(time.Minute))
 	const topic = "lines"
-	if err := bus.CreateTopic(soon(t, 10*time.Second), topic, leat.TopicConfig{Partitions: 4, Ack: leat.AckPage}); err != nil {
-		t.Fatal(err)
-	}
+	createTopic(t, bus, topic, 4)
 	lines := pick(200_000, 1_000_000)
 	var input bytes.Buffer
 	for i := range lines {

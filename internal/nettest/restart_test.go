@@ -17,9 +17,7 @@ func TestPoliteRestarts(t *testing.T) {
 	s := newServer(t)
 	const topic, rate = "restarts", 20_000
 	admin := s.dial(leat.WithUnreachableAfter(time.Minute))
-	if err := admin.CreateTopic(soon(t, 10*time.Second), topic, leat.TopicConfig{Partitions: 6, Ack: leat.AckPage}); err != nil {
-		t.Fatal(err)
-	}
+	createTopic(t, admin, topic, 6)
 	out := &output{seen: map[uint64]int{}}
 	var members []*leat.Subscription
 	var reading sync.WaitGroup

@@ -20,9 +20,7 @@ func TestStalledSubscribers(t *testing.T) {
 	s := newServer(t)
 	admin := s.dial()
 	const topic = "ticks"
-	if err := admin.CreateTopic(soon(t, 10*time.Second), topic, leat.TopicConfig{Ack: leat.AckPage}); err != nil {
-		t.Fatal(err)
-	}
+	createTopic(t, admin, topic, 1)
 	readers := &readerSet{gate: make(chan struct{})}
 	close(readers.gate) // nobody waits yet
 	for range connections {
@@ -51,7 +49,8 @@ func TestStalledSubscribers(t *testing.T) {
 	t.Logf("p99 of the others: %v without, %v with 20 stalled (%.2f times); the server's memory grew by %d MB",
 		p99(without), p99(with), float64(p99(with))/float64(p99(without)), grown>>20)
 	if limit := int64(64 << 20); grown > limit {
-		t.Errorf("the server's memory grew by %d MB for 20 stalled subscribers, want at most %d", grown>>20, limit>>20)
+		t.Errorf("the server's memory grew by %d MB for 20 stalled subscribers, want at most %d",
+			grown>>20, limit>>20)
 	}
 	readers.close(t)
 }
@@ -179,7 +178,8 @@ func (r *readerSet) await(t *testing.T, n uint64) {
 			select {
 			case <-ticker.C:
 			case <-ctx.Done():
-				t.Fatalf("subscriber %d (stalled: %v) has read %d of %d messages", i, reader.stalls, reader.next.Load(), n)
+				t.Fatalf("subscriber %d (stalled: %v) has read %d of %d messages",
+					i, reader.stalls, reader.next.Load(), n)
 			}
 		}
 	}

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	closeWait          = 10 * time.Second // how long closing drains before it gives up
-	unreachableDefault = 2 * time.Second
+	closeWait          = 10 * time.Second        // how long closing drains before it gives up
+	unreachableDefault = 1800 * time.Millisecond // so that the answer is there within 2 s
 )
 
 // dialFunc makes a connection to one address. Closing ctx afterwards does not end the connection.

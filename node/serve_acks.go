@@ -21,6 +21,7 @@ type ackBook struct {
 	slots    []ackSlot  // by ticket; at most what the window holds
 	free     []uint32
 	last     []uint32 // by partition: 1 + ticket of the last one committed, 0 if it is answered
+	before   uint32   // last as it was before the newest commit, 0 once that is answered
 	inFlight int
 	answered uint64 // bytes of frames answered
 	granted  uint64 // credit as last told
@@ -67,42 +68,35 @@ func (b *ackBook) reserve(slot ackSlot) uint32 {
 	return uint32(len(b.slots) - 1)
 }
 
-// commit makes a ticket the last of its partition before its frame is handed to the journal, and gives
-// the one before for uncommit or refuse.
-func (b *ackBook) commit(ticket uint32) (before uint32) {
+// commit makes a ticket the last of its partition before its frame is handed to the journal. Only uncommit
+// or refuse of the same ticket may follow before the next commit: one goroutine at a time commits.
+func (b *ackBook) commit(ticket uint32) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	last := &b.last[b.slots[ticket].partition]
-	before, *last = *last, ticket+1
-	return before
+	b.before, *last = *last, ticket+1
 }
 
 // uncommit takes commit back where there was no room.
-func (b *ackBook) uncommit(ticket, before uint32) {
+func (b *ackBook) uncommit(ticket uint32) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.restoreLocked(ticket, before)
-}
-
-func (b *ackBook) restoreLocked(ticket, before uint32) {
-	if before != 0 && !b.slots[before-1].inFlight {
-		before = 0
-	}
-	b.last[b.slots[ticket].partition] = before
+	b.last[b.slots[ticket].partition] = b.before
 }
 
 // refuse answers a committed ticket with an error, behind those of its partition that are in flight.
-func (b *ackBook) refuse(ticket, before uint32, err error) (wake bool) {
+func (b *ackBook) refuse(ticket uint32, err error) (wake bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.restoreLocked(ticket, before)
 	s := &b.slots[ticket]
 	s.code, s.node = codeAndNode(err)
-	if last := &b.last[s.partition]; *last != 0 {
-		b.slots[*last-1].then = ticket + 1
+	last := &b.last[s.partition]
+	if b.before != 0 {
+		b.slots[b.before-1].then = ticket + 1
 		*last = ticket + 1
 		return false
 	}
+	*last = 0
 	b.settleLocked(ticket, &wire.AckEntry{Code: s.code, Node: s.node, Offset: -1})
 	return b.unseenLocked()
 }
@@ -150,6 +144,9 @@ func (b *ackBook) settleLocked(ticket uint32, entry *wire.AckEntry) {
 		s.inFlight = false
 		if b.last[s.partition] == ticket+1 {
 			b.last[s.partition] = 0
+		}
+		if b.before == ticket+1 {
+			b.before = 0 // its ticket may be another frame's from here on
 		}
 		b.free = append(b.free, ticket)
 		if s.then == 0 {

@@ -199,16 +199,15 @@ func (p *producerStream) refuseUnknown(h *wire.Header) error {
 // commit hands a frame to the journal, or answers why not. It reports false where there is no room and it
 // must not wait.
 func (p *producerStream) commit(f *remoteFrame, b *backlogged, wait bool) bool {
-	var before uint32
 	if p.index != nobody {
-		before = p.book.commit(f.ticket)
+		p.book.commit(f.ticket)
 	}
 	if b.err == nil {
 		b.err = p.session.node.commitFrame(p.ctx, f, wait)
 	}
 	if !wait && errors.Is(b.err, core.ErrFull) {
 		if p.index != nobody {
-			p.book.uncommit(f.ticket, before)
+			p.book.uncommit(f.ticket)
 		}
 		b.err = nil
 		return false
@@ -219,7 +218,7 @@ func (p *producerStream) commit(f *remoteFrame, b *backlogged, wait bool) bool {
 	case p.index == nobody:
 		wake = p.book.pass(b.size)
 	case b.err != nil:
-		wake = p.book.refuse(f.ticket, before, b.err)
+		wake = p.book.refuse(f.ticket, b.err)
 	}
 	if b.err != nil {
 		p.stats.produceErrors.Add(1)

@@ -110,11 +110,8 @@ func (c *session) newProducerStream(
 	if body.Name != "" && (level == core.AckNone || body.Instance == 0) {
 		return nil, wire.Errorf("PRODUCER_OPEN with a name at level %v, instance %d", level, body.Instance)
 	}
-	for _, at := range body.Partitions {
-		if at.Partition < 0 || int(at.Partition) >= len(t.partitions) || at.NextSeq < 0 || at.Epoch < 0 {
-			return nil, wire.Errorf("PRODUCER_OPEN with partition %d of %d, epoch %d, sequence %d",
-				at.Partition, len(t.partitions), at.Epoch, at.NextSeq)
-		}
+	if err := t.checkOpened(body.Partitions); err != nil {
+		return nil, err
 	}
 	p := &producerStream{
 		session: c, stream: stream, reader: r, topic: t, stats: c.server.stats.topic(t.name),
@@ -127,6 +124,26 @@ func (c *session) newProducerStream(
 	}
 	p.ctx, p.cancel = context.WithCancel(c.ctx)
 	return p, nil
+}
+
+// checkOpened checks what PRODUCER_OPEN says of partitions: each costs a look at the journal, and may cost
+// an epoch on the disk, so that each comes once.
+func (t *topic) checkOpened(list []wire.ProducerPartition) error {
+	if len(list) > len(t.partitions) {
+		return t.tooMany(len(list))
+	}
+	seen := make(map[int32]bool, len(list))
+	for _, at := range list {
+		if at.Partition < 0 || int(at.Partition) >= len(t.partitions) || at.NextSeq < 0 || at.Epoch < 0 {
+			return wire.Errorf("PRODUCER_OPEN with partition %d of %d, epoch %d, sequence %d",
+				at.Partition, len(t.partitions), at.Epoch, at.NextSeq)
+		}
+		if seen[at.Partition] {
+			return wire.Errorf("PRODUCER_OPEN names partition %d twice", at.Partition)
+		}
+		seen[at.Partition] = true
+	}
+	return nil
 }
 
 // open makes the stream the only one of its producer and says where each partition goes on.

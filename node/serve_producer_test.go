@@ -227,6 +227,13 @@ func TestProducerMisused(t *testing.T) {
 			Partitions: []wire.ProducerPartition{{Partition: 1}}}, core.CodeProtocol},
 		{"a sequence below 0", wire.ProducerOpenBody{Topic: "t", ProducerID: 1,
 			Partitions: []wire.ProducerPartition{{NextSeq: -1}}}, core.CodeProtocol},
+		{"more partitions than there are", wire.ProducerOpenBody{Topic: "t", ProducerID: 1,
+			Partitions: make([]wire.ProducerPartition, 2)}, core.CodeProtocol},
+		{"a partition twice", wire.ProducerOpenBody{Topic: "wide", ProducerID: 1,
+			Partitions: make([]wire.ProducerPartition, 2)}, core.CodeProtocol},
+	}
+	if err := d.CreateTopic(soon(t), "wide", leat.TopicConfig{Partitions: 2}); err != nil {
+		t.Fatal(err)
 	}
 	for _, tt := range opens {
 		s := c.open()

@@ -83,6 +83,9 @@ func (c *session) newSubscription(
 	if level != core.AckDefault && level != core.AckPage && level != core.AckDisk {
 		return nil, nil, core.Errorf(core.CodeLevelUnavailable, t.op("subscribe to"), "read at %v", level)
 	}
+	if len(body.Partitions) > len(t.partitions)+maxStrays {
+		return nil, nil, t.tooMany(len(body.Partitions))
+	}
 	s := &subscriptionStream{
 		stream: stream, topic: t, readAt: level, sleeper: newSleeper(),
 		stats: c.server.stats.topic(t.name), changes: make(map[int32]int64),
@@ -120,11 +123,14 @@ func (s *subscriptionStream) read(r *transport.Reader) error {
 			if h.Arg > 1<<63-1 {
 				return wire.Errorf("ADD at offset %d", h.Arg)
 			}
-			s.change(int32(h.Aux), int64(h.Arg))
+			err = s.change(int32(h.Aux), int64(h.Arg))
 		case wire.Remove:
-			s.change(int32(h.Aux), removed)
+			err = s.change(int32(h.Aux), removed)
 		default:
-			return unexpected(&h, "on a subscription stream")
+			err = unexpected(&h, "on a subscription stream")
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
@@ -138,12 +144,25 @@ func (s *subscriptionStream) grant(credit uint64) {
 }
 
 // change leaves a change for the sender. A later one of the same partition replaces it, so that there
-// are never more than partitions.
-func (s *subscriptionStream) change(partition int32, offset int64) {
+// are never more than partitions, and some that the topic does not have.
+func (s *subscriptionStream) change(partition int32, offset int64) error {
 	s.mu.Lock()
 	s.changes[partition] = offset
+	count, most := len(s.changes), len(s.topic.partitions)+maxStrays
 	s.mu.Unlock()
+	if count > most {
+		return s.topic.tooMany(count)
+	}
 	s.wakeSender()
+	return nil
+}
+
+// maxStrays is how many partitions that a topic does not have a client may name at once: each is answered
+// with an error, which costs more than to ask.
+const maxStrays = 64
+
+func (t *topic) tooMany(count int) error {
+	return wire.Errorf("%d partitions, the topic has %d", count, len(t.partitions))
 }
 
 func (s *subscriptionStream) stop() {

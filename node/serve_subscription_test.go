@@ -211,6 +211,10 @@ func TestAddAndRemove(t *testing.T) {
 func TestSubscriptionMisused(t *testing.T) {
 	d := newDoor(t, leat.TopicConfig{Partitions: 2})
 	c := d.connect()
+	var strays []wire.SubscribePartition
+	for i := range int32(1000) {
+		strays = append(strays, from(2+i, core.Earliest))
+	}
 	refused := []struct {
 		name string
 		body wire.SubscribeBody
@@ -223,6 +227,7 @@ func TestSubscriptionMisused(t *testing.T) {
 		{"a level that never was", wire.SubscribeBody{Topic: "t", ReadAt: 77}, core.CodeLevelUnavailable},
 		{"a partition twice", wire.SubscribeBody{Topic: "t", Partitions: []wire.SubscribePartition{
 			from(1, core.Earliest), from(1, core.Earliest)}}, core.CodeProtocol},
+		{"partitions without end", wire.SubscribeBody{Topic: "t", Partitions: strays}, core.CodeProtocol},
 	}
 	for _, tt := range refused {
 		s := c.open()
@@ -247,6 +252,24 @@ func TestSubscriptionMisused(t *testing.T) {
 	s.send([]byte{1, 2, 3})
 	_ = s.Close()
 	s.wantEnd("cut in a header", core.CodeProtocol)
+}
+
+// TestChangesAreBounded has a sender that takes no changes, because its client reads nothing.
+func TestChangesAreBounded(t *testing.T) {
+	d := newDoor(t, leat.TopicConfig{Partitions: 2})
+	s := &subscriptionStream{topic: d.node.topicNamed("t"), sleeper: newSleeper(), changes: map[int32]int64{}}
+	for range 1000 {
+		if err := s.change(1, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	for aux := int32(0); aux < 1<<16 && err == nil; aux++ {
+		err = s.change(aux, 0)
+	}
+	if core.CodeOf(err) != core.CodeProtocol || len(s.changes) > 100 {
+		t.Errorf("%d changes of a topic with 2 partitions, err %v", len(s.changes), err)
+	}
 }
 
 func TestSubscriptionOfADeletedTopic(t *testing.T) {

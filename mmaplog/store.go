@@ -165,6 +165,9 @@ func (s *Store) OpenLog(topic uint64, partition int32, o LogOptions) (*Log, erro
 	return l, nil
 }
 
+// Dir is the data folder.
+func (s *Store) Dir() string { return s.dir }
+
 // Topics lists the topic ids that have a folder, in no order.
 func (s *Store) Topics() ([]uint64, error) {
 	names, err := s.fs.ReadDir(filepath.Join(s.dir, "t"))

@@ -48,12 +48,13 @@ type Node struct {
 
 	nodes clusterMap // what clients are told
 
-	mu      sync.Mutex // guards the following and writes to the tables
-	topics  map[string]*topic
-	byID    map[uint64]*topic
-	subs    map[uint64]*subscription
-	server  *Server // nil while there is none
-	counter uint64  // names producers, subscriptions and their actors
+	mu       sync.Mutex // guards the following and writes to the tables
+	topics   map[string]*topic
+	byID     map[uint64]*topic
+	subs     map[uint64]*subscription
+	server   *Server // nil while there is none
+	unserved bool    // the bus closes: there will be none
+	counter  uint64  // names producers, subscriptions and their actors
 }
 
 var (

@@ -22,7 +22,7 @@ const defaultListen = "127.0.0.1:4740"
 type ServeConfig struct {
 	Listen    string        // UDP address; empty: 127.0.0.1:4740
 	Advertise string        // address that clients are told; empty: Listen, which must not be unspecified then
-	TLS       *tls.Config   // nil: a certificate of the user's development CA, for loopback only
+	TLS       *tls.Config   // nil: one of the user's development CA, or of one in the data folder; loopback only
 	DrainFor  time.Duration // how long Close waits for clients; 0: 10 s
 	Limits    ServeLimits
 }
@@ -59,6 +59,7 @@ type Server struct {
 	peer    func(context.Context, transport.Conn) // serves connections of other nodes; nil if there are none
 
 	listener  *transport.Listener // nil where a test brings the connections
+	opening   chan struct{}       // closed when listener and peer are what they will be; nil like it
 	closeOnce sync.Once
 
 	ctx  context.Context // ends when nothing is waited for any more
@@ -101,7 +102,7 @@ func Serve(ctx context.Context, bus *leat.Bus, cfg ServeConfig) (*Server, error)
 	if n.cluster != nil {
 		cfg.Advertise = cmp.Or(cfg.Advertise, n.cluster.Advertise)
 	}
-	if err := cfg.complete(); err != nil {
+	if err := cfg.complete(n.certsDir()); err != nil {
 		return nil, err
 	}
 	dial, err := n.joinTLS(&cfg)
@@ -113,17 +114,29 @@ func Serve(ctx context.Context, bus *leat.Bus, cfg ServeConfig) (*Server, error)
 		return nil, err
 	}
 	s := newServer(n, cfg)
+	s.opening = make(chan struct{})
 	if err := n.serveWith(s); err != nil {
-		s.close()
+		s.stop()
+		s.work.Wait()
 		return nil, err
 	}
+	if err := s.open(cfg, dial, reset, token); err != nil {
+		_ = s.Close() // always nil
+		return nil, err
+	}
+	return s, nil
+}
+
+// open listens. Close waits for the end of it, so that it finds everything that there is to give back.
+func (s *Server) open(cfg ServeConfig, dial dialPeer, reset, token [32]byte) (err error) {
+	defer close(s.opening)
+	n := s.node
 	s.listener, err = transport.Listen(cfg.Listen, transport.ListenConfig{
 		TLS: cfg.TLS, Protocols: []string{wire.ALPNClient, wire.ALPNPeer}, ResetKey: reset, TokenKey: token,
 		MaxStreams: int64(s.limits.Streams) + 1, // and the control stream
 	})
 	if err != nil {
-		s.close()
-		return nil, err
+		return err
 	}
 	if cfg.Advertise == "" {
 		cfg.Advertise = s.listener.Addr().String() // with the port that the system chose
@@ -134,11 +147,11 @@ func Serve(ctx context.Context, bus *leat.Bus, cfg ServeConfig) (*Server, error)
 		s.startPeers(dial, cfg.Advertise)
 	}
 	s.work.Go(s.acceptConns)
-	return s, nil
+	return nil
 }
 
-// complete checks a configuration and fills what is empty.
-func (cfg *ServeConfig) complete() error {
+// complete checks a configuration and fills what is empty. certsDir has the development CA.
+func (cfg *ServeConfig) complete(certsDir string) error {
 	if cfg.Listen == "" {
 		cfg.Listen = defaultListen
 	}
@@ -164,7 +177,7 @@ func (cfg *ServeConfig) complete() error {
 		}
 	}
 	if cfg.TLS == nil {
-		cfg.TLS, err = certs.DevelopmentServer("")
+		cfg.TLS, err = certs.DevelopmentServer(certsDir, hostOf(cfg.Listen)...)
 	}
 	return err
 }
@@ -184,6 +197,9 @@ func (s *Server) acceptConns() {
 func (n *Node) serveWith(s *Server) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.unserved {
+		return core.NewError(core.CodeClosed, "serve", nil)
+	}
 	if n.server != nil {
 		return core.Errorf(core.CodeInvalidConfig, "serve", "the bus has a server already: close it first")
 	}
@@ -199,8 +215,11 @@ func (n *Node) serverClosed(s *Server) {
 	}
 }
 
-// closeServer ends the server that is still open when the bus closes.
+// closeServer ends the server that is still open when the bus closes. No other comes after it.
 func (n *Node) closeServer() {
+	n.mu.Lock()
+	n.unserved = true
+	n.mu.Unlock()
 	if s := n.serverNow(); s != nil {
 		_ = s.Close() // always nil
 	}

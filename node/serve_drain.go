@@ -21,6 +21,9 @@ func (s *Server) close() {
 	s.mu.Lock()
 	s.isDraining = true
 	s.mu.Unlock()
+	if s.opening != nil {
+		<-s.opening
+	}
 	if s.listener != nil {
 		s.listener.StopAccepting()
 	}

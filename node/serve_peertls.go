@@ -3,6 +3,9 @@ package node
 import (
 	"context"
 	"crypto/tls"
+	"net"
+	"net/netip"
+	"path/filepath"
 	"slices"
 
 	"github.com/leatbus/leat/cluster"
@@ -13,10 +16,10 @@ import (
 )
 
 // peerTLS gives the two sides of connections between nodes. Both show a certificate that the other verifies.
-func (c *clustering) peerTLS(listen string) (server, client *tls.Config, err error) {
+func (c *clustering) peerTLS(listen, certsDir string) (server, client *tls.Config, err error) {
 	base := c.PeerTLS
 	if base == nil {
-		if base, err = c.developmentTLS(listen); err != nil {
+		if base, err = c.developmentTLS(listen, certsDir); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -50,27 +53,35 @@ func (c *clustering) peerTLS(listen string) (server, client *tls.Config, err err
 }
 
 // developmentTLS makes a certificate of the user's development CA, where no other machine is involved.
-func (c *clustering) developmentTLS(listen string) (*tls.Config, error) {
+func (c *clustering) developmentTLS(listen, certsDir string) (*tls.Config, error) {
 	for _, address := range append([]string{listen}, c.addresses()...) {
 		if !certs.IsLoopback(address) {
 			return nil, core.Errorf(core.CodeInsecure, "serve",
 				"Cluster.PeerTLS is empty, and %s is not on this machine", core.Quote(address))
 		}
 	}
-	authority, err := certs.Development("")
-	if err != nil {
-		return nil, err
+	hosts := append(hostOf(listen), hostOf(c.Peers[c.Node])...)
+	return certs.DevelopmentPeer(certsDir, cluster.URI(c.Name, c.Node), hosts...)
+}
+
+// certsDir is the folder of the development CA: "" is that of the user, data/tls where the user has none.
+func (n *Node) certsDir() string {
+	if _, err := certs.ConfigDir(); err != nil {
+		return filepath.Join(n.store.Dir(), "tls")
 	}
-	issued, err := authority.Issue(certs.Spec{
-		CommonName: "leat node", Hosts: []string{"localhost", "127.0.0.1", "::1"},
-		URIs: []string{cluster.URI(c.Name, c.Node)}, Server: true, Client: true,
-	})
+	return ""
+}
+
+// hostOf gives the host of a loopback address as a certificate names it.
+func hostOf(address string) []string {
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, err
+		host = address
 	}
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{issued.TLS()}, RootCAs: authority.Pool(),
-	}, nil
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.WithZone("").Unmap().String()
+	}
+	return []string{host}
 }
 
 func (c *clustering) addresses() []string {
@@ -115,7 +126,7 @@ func (n *Node) joinTLS(cfg *ServeConfig) (dialPeer, error) {
 	if n.cluster == nil {
 		return nil, nil
 	}
-	server, client, err := n.cluster.peerTLS(cfg.Listen)
+	server, client, err := n.cluster.peerTLS(cfg.Listen, n.certsDir())
 	if err != nil {
 		return nil, err
 	}

@@ -375,9 +375,28 @@ func TestDevelopmentServerRenews(t *testing.T) {
 	start := time.Now()
 	c := clock.NewManual(start.UnixNano())
 	server := must(developmentServer(folder(t), nil, c))(t)
+	testRenews(t, c, start, func() (*tls.Certificate, error) { return server.GetCertificate(nil) })
+}
+
+func TestDevelopmentPeerRenews(t *testing.T) {
+	start := time.Now()
+	c := clock.NewManual(start.UnixNano())
+	peer := must(developmentPeer(folder(t), "leat://prod/2", nil, c))(t)
+	testRenews(t, c, start, func() (*tls.Certificate, error) {
+		asServer, err := peer.GetCertificate(nil)
+		asClient, _ := peer.GetClientCertificate(nil)
+		if asServer != asClient {
+			t.Error("a node shows two certificates")
+		}
+		return asServer, err
+	})
+}
+
+func testRenews(t *testing.T, c *clock.Manual, start time.Time, shown func() (*tls.Certificate, error)) {
+	t.Helper()
 	leafAt := func(after time.Duration) *x509.Certificate {
 		c.SetWall(start.Add(after).UnixNano())
-		return must(server.GetCertificate(nil))(t).Leaf
+		return must(shown())(t).Leaf
 	}
 	first := leafAt(0)
 	if got := first.NotAfter.Sub(first.NotBefore); got > ValidMax+clockSkew {
@@ -393,7 +412,7 @@ func TestDevelopmentServerRenews(t *testing.T) {
 		}
 	}
 	c.SetWall(start.Add(11 * 365 * day).UnixNano())
-	if _, err := server.GetCertificate(nil); err == nil {
+	if _, err := shown(); err == nil {
 		t.Error("a certificate from a CA that has expired")
 	}
 }

@@ -204,17 +204,28 @@ func DevelopmentServer(dir string, hosts ...string) (*tls.Config, error) {
 }
 
 func developmentServer(dir string, hosts []string, c clock.Clock) (*tls.Config, error) {
-	a, err := development(dir, c)
+	r, err := newRenewed(dir, Spec{CommonName: "leat", Server: true, Hosts: hosts}, c)
 	if err != nil {
 		return nil, err
 	}
-	r := &renewed{authority: a, spec: Spec{
-		CommonName: "leat", Server: true, Hosts: append([]string{"localhost", "127.0.0.1", "::1"}, hosts...),
-	}}
-	if _, err := r.certificate(nil); err != nil {
+	return &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: r.server}, nil
+}
+
+// DevelopmentPeer is DevelopmentServer for a node towards the other nodes of its cluster, all on this
+// machine. Its certificate names it by uri, is for both sides, and only those of the same CA are trusted.
+func DevelopmentPeer(dir, uri string, hosts ...string) (*tls.Config, error) {
+	return developmentPeer(dir, uri, hosts, clock.System)
+}
+
+func developmentPeer(dir, uri string, hosts []string, c clock.Clock) (*tls.Config, error) {
+	r, err := newRenewed(dir, Spec{
+		CommonName: "leat node", Server: true, Client: true, Hosts: hosts, URIs: []string{uri},
+	}, c)
+	if err != nil {
 		return nil, err
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: r.certificate}, nil
+	return &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: r.server, GetClientCertificate: r.client,
+		RootCAs: r.authority.Pool()}, nil
 }
 
 // renewed issues its certificate again before it ends. Goroutines that find it due at the same moment may
@@ -225,7 +236,25 @@ type renewed struct {
 	current   atomic.Pointer[tls.Certificate]
 }
 
-func (r *renewed) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// newRenewed issues the first one. It is for localhost, 127.0.0.1 and ::1 too.
+func newRenewed(dir string, spec Spec, c clock.Clock) (*renewed, error) {
+	a, err := development(dir, c)
+	if err != nil {
+		return nil, err
+	}
+	spec.Hosts = append([]string{"localhost", "127.0.0.1", "::1"}, spec.Hosts...)
+	r := &renewed{authority: a, spec: spec}
+	_, err = r.certificate()
+	return r, err
+}
+
+func (r *renewed) server(*tls.ClientHelloInfo) (*tls.Certificate, error) { return r.certificate() }
+
+func (r *renewed) client(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	return r.certificate()
+}
+
+func (r *renewed) certificate() (*tls.Certificate, error) {
 	now := wall(r.authority.clock)
 	current := r.current.Load()
 	if current != nil && now.Before(current.Leaf.NotAfter.Add(-validDefault/3)) {

@@ -64,7 +64,7 @@ func (m *remoteMember) assign(partition int32, committed int64, generation int32
 			return wire.Errorf("ASSIGN of partition %d, which is assigned", partition)
 		}
 		m.suspended = slices.Delete(m.suspended, at, at+1)
-		if !old.resolved || committed <= old.delivered.Load() {
+		if place := old.delivered.Load(); old.resolved && committed <= place || !old.resolved && committed < 0 {
 			m.giveBackLocked(old, committed, generation)
 			return nil
 		}

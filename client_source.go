@@ -209,7 +209,7 @@ func (f *source) subscribe(stream *clientStream, lane *transport.Lane) error {
 			wire.SubscribePartition{Partition: c.number, Kind: uint8(at.Kind), Value: at.Value})
 	}
 	f.received = 0
-	f.granted = max(f.window-f.buffered, 1)
+	f.granted = max(f.window-f.buffered, 0) // with nothing granted, CREDIT follows when the loop has read on
 	credit := uint64(f.granted)
 	s.mu.Unlock()
 	if _, err := stream.Write(wire.Marshal(nil, wire.Header{Type: wire.Subscribe, Arg: credit},

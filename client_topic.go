@@ -134,6 +134,9 @@ func (c *client) topic(ctx context.Context, op, name string) (*clientTopic, erro
 		}
 		return nil, err
 	}
+	if body.Partitions < 1 || body.Partitions > core.MaxPartitions {
+		return nil, wire.Errorf("topic %s with %d partitions", core.Quote(name), body.Partitions)
+	}
 	t := &clientTopic{name: name, id: body.ID, cfg: topicConfig(body)}
 	if t.table, err = routing.NewTable(int32(body.Partitions)); err != nil {
 		return nil, wire.Errorf("topic %s: %w", core.Quote(name), err)

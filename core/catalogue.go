@@ -99,6 +99,11 @@ func (c *Catalogue) Delete(name string) (CatalogueRecord, error) {
 	return CatalogueRecord{Kind: CatalogueDeleted, ID: known.ID}, nil
 }
 
+// Gone reports whether id was given to a topic that is deleted.
+func (c *Catalogue) Gone(id uint64) bool {
+	return id >= FirstTopicID && id < c.nextID && c.byID[id] == nil
+}
+
 // Apply makes a stored change. Applying a record again changes nothing, so that a log whose older
 // part was replaced by a snapshot replays to the same catalogue. An error, CodeCorrupt, means that
 // the records contradict each other; nothing was changed then.

@@ -47,7 +47,28 @@ func (n *Node) openMeta(o options) (records []core.CatalogueRecord, groups core.
 		n.cluster.version.Store(known.Version())
 	}
 	groups, _ = known.Groups()
+	n.removeGone(known)
 	return records, groups, nil
+}
+
+// removeGone removes what deletions left behind that a crash cut off: folders of topics that the catalogue
+// knows to be deleted, and no other. What cannot be removed is reported and tried again at the next start.
+func (n *Node) removeGone(known *core.Catalogue) {
+	ids, err := n.store.Topics()
+	if err != nil {
+		n.logger.Warn("cannot look for the folders of deleted topics", "err", err)
+		return
+	}
+	for _, id := range ids {
+		if !known.Gone(id) {
+			continue
+		}
+		if err := n.store.RemoveTopic(id); err != nil {
+			n.logger.Warn("cannot remove the folder of a deleted topic", "id", id, "err", err)
+			continue
+		}
+		n.logger.Info("removed the folder of a deleted topic", "id", id)
+	}
 }
 
 // openGroups makes __groups and what coordinates groups. In a cluster that has not placed it yet, its

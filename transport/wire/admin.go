@@ -29,7 +29,6 @@ type NameBody struct {
 type TopicBody struct {
 	Name           string `json:"name"`
 	ID             uint64 `json:"id,omitempty"`
-	Created        int64  `json:"created,omitempty"` // nanoseconds since 1970
 	Partitions     int    `json:"partitions"`
 	Ack            uint8  `json:"ack"` // a core.Ack
 	RetentionBytes int64  `json:"retentionBytes,omitempty"`

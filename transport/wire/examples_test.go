@@ -167,7 +167,7 @@ var examples = []example{
 var requests = map[Op][2]any{
 	OpTopics: {TopicsRequest{Name: "trades", Detail: true}, TopicsAnswer{Topics: []TopicBody{{
 		Name: "trades", ID: 5,
-		Created: exampleTime, Partitions: 1, Ack: 2, RetentionBytes: 1 << 30, SegmentBytes: 1 << 26,
+		Partitions: 1, Ack: 2, RetentionBytes: 1 << 30, SegmentBytes: 1 << 26,
 		MaxRecordBytes: 1 << 20, Placement: []uint16{1}, Local: []PartitionBody{{Start: 1, End: 9, HighWater: 8,
 			DurableEnd: 7, Bytes: 640, Code: uint16(core.CodeLogFenced), Error: &exampleError}}}}}},
 	OpCreateTopic: {TopicBody{Name: "trades", Partitions: 4, Ack: 2}, Empty{}},

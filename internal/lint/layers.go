@@ -20,6 +20,7 @@ var units = []unit{
 	{folder: "ringbuf", layer: 0},
 	{folder: "routing", layer: 0},
 	{folder: "internal/clock", layer: 0},
+	{folder: "internal/histogram", layer: 0},
 	{folder: "internal/seed", layer: 0},
 	{folder: "internal/lint/check", layer: 6}, // a program: before its parent, for the first row decides
 	{folder: "internal/lint", layer: 0},

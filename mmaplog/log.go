@@ -80,6 +80,9 @@ func (l *Log) UnsyncedBytes() int64 {
 	return l.writtenBytes() - durable
 }
 
+// AppendedBytes counts what was published since the log was opened, frame headers and padding included.
+func (l *Log) AppendedBytes() int64 { return l.writtenBytes() }
+
 // writtenBytes counts the published bytes since the log was opened.
 func (l *Log) writtenBytes() int64 {
 	list := *l.segs.Load()

@@ -17,6 +17,9 @@ type Options struct {
 	HotBytes    int64         // mapped window behind the end of each log; 64 MiB
 	NoMap       bool          // write and read by system calls only
 	Logger      *slog.Logger  // nil is silent
+	// Synced is called after each round that moved the durable end of a log, with how long its sync took, in
+	// nanoseconds, and the records it made durable. Calls of different logs overlap. It must not block.
+	Synced func(took, records int64)
 }
 
 func (o Options) withDefaults() (Options, error) {

@@ -191,13 +191,18 @@ func (l *Log) sync() {
 	// Index before end before positions: each is covered by the ones read later.
 	index := l.marks.endIndex.Load()
 	end := l.marks.end.Load()
+	began, before := l.store.opts.Clock.Mono(), l.marks.durableEnd.Load()
 	bytes, err := l.syncSegments()
 	if err != nil {
 		l.fenceWith(ioError(l.name(), err))
 		l.tellFence()
 		return
 	}
+	took := l.store.opts.Clock.Mono() - began
 	news := l.moveDurable(end, index, bytes)
+	if news && l.store.opts.Synced != nil {
+		l.store.opts.Synced(took, end-before)
+	}
 	// A writer that published as the round began may have seen dirty from before: the map sink's end is
 	// not out yet when it reads dirty. It is out by now, a system call later, or many loads.
 	for i := 0; i < staleLooks && !news && l.marks.end.Load() == end; i++ {

@@ -18,12 +18,15 @@ type quicConn struct {
 	verified []*x509.Certificate
 	released chan struct{} // closed when everything of the connection was given back
 	minRTT   atomic.Int64  // nanoseconds; of the last look, for the callback of the window
+
+	handshake time.Duration
+	resumed   bool
 }
 
 // attach fills c with a connection whose handshake is over.
 func (c *quicConn) attach(conn *quic.Conn) {
 	state := conn.ConnectionState().TLS
-	c.conn, c.protocol = conn, state.NegotiatedProtocol
+	c.conn, c.protocol, c.resumed = conn, state.NegotiatedProtocol, state.DidResume
 	if len(state.VerifiedChains) > 0 {
 		c.verified = state.PeerCertificates
 	}
@@ -92,7 +95,7 @@ func (c *quicConn) PeerCertificates() []*x509.Certificate { return c.verified }
 func (c *quicConn) Stats() Stats {
 	s := c.conn.ConnectionStats()
 	return Stats{RTT: time.Duration(s.SmoothedRTT), SentBytes: s.BytesSent, RecvBytes: s.BytesReceived,
-		LostPackets: s.PacketsLost}
+		LostPackets: s.PacketsLost, Handshake: c.handshake, Resumed: c.resumed}
 }
 
 // quicStream is a Stream over QUIC.

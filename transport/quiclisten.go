@@ -35,6 +35,10 @@ type ListenConfig struct {
 	// 320 KiB each begins with; 0: 256 MiB. They grow on paths with a round trip above 2 ms only.
 	WindowBudget int64
 
+	// Refused is called when this side has refused the TLS of a client, with core.CodeDenied where a
+	// certificate is missing and core.CodeUntrusted where it does not verify. It must not block.
+	Refused func(error)
+
 	// PacketConn is listened on if not nil, and address ignored. The caller closes it after Close.
 	PacketConn net.PacketConn
 }
@@ -84,7 +88,8 @@ func Listen(address string, cfg ListenConfig) (*Listener, error) {
 		l.socket = packets
 	}
 	l.carrier = &quic.Transport{Conn: packets,
-		VerifySourceAddress: func(net.Addr) bool { return !l.gate.take() }}
+		VerifySourceAddress: func(net.Addr) bool { return !l.gate.take() },
+		ConnContext:         beginHandshake(cfg.Refused)}
 	if cfg.ResetKey != [32]byte{} {
 		l.carrier.StatelessResetKey = (*quic.StatelessResetKey)(&cfg.ResetKey)
 	}
@@ -158,6 +163,7 @@ func (l *Listener) Accept(ctx context.Context) (Conn, error) {
 func (l *Listener) add(conn *quic.Conn) Conn {
 	c := &acceptedConn{quicConn: quicConn{released: make(chan struct{})}}
 	c.attach(conn)
+	c.handshake = handshakeTook(conn.Context())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {

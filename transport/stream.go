@@ -54,4 +54,6 @@ type Stats struct {
 	SentBytes   uint64
 	RecvBytes   uint64
 	LostPackets uint64
+	Handshake   time.Duration // how long it took; 0 if this side has dialed, or it is unknown
+	Resumed     bool          // it went on from an earlier TLS session
 }

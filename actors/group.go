@@ -27,6 +27,7 @@ type groupActor struct {
 	generation int32 // to go on from after a reset
 	members    map[string]*memberLink
 	commits    *commitPipe
+	rebalances *rebalances // of all groups
 
 	tick   TimerID
 	tickAt int64 // on the clock's Mono; 0 when no tick is set
@@ -91,7 +92,7 @@ func (m groupCommit) Abandoned(err error) { m.link.tell(memberUndelivered{m, err
 func newGroupActor(c *Coordinator, key groupKey, stored commits) *groupActor {
 	return &groupActor{
 		system: c.system, clock: c.clock, group: key.group, topicID: key.topicID,
-		members: map[string]*memberLink{},
+		members: map[string]*memberLink{}, rebalances: &c.rebalances,
 		commits: newCommitPipe(c.system, c.clock, c.log, key, stored),
 	}
 }
@@ -277,6 +278,9 @@ func (g *groupActor) step(in *core.GroupInput) (rejected core.Code) {
 		case core.GroupReject:
 			rejected = effect.Code
 		}
+	}
+	if len(orders.list) > 0 {
+		g.rebalances.add(g.group, in.Kind)
 	}
 	for _, order := range orders.list {
 		if link := g.members[order.member]; link != nil {

@@ -20,6 +20,8 @@ type Coordinator struct {
 	clock  clock.Clock
 	log    CommitLog
 
+	rebalances rebalances
+
 	mu sync.Mutex
 	// mu guards the following.
 	groups  map[groupKey]*PID

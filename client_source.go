@@ -197,7 +197,8 @@ func (f *source) session() error {
 // subscribe opens the stream and takes over where each partition starts.
 func (f *source) subscribe(stream *clientStream, lane *transport.Lane) error {
 	s := f.sub
-	body := wire.SubscribeBody{Topic: s.topic.name, ReadAt: uint8(s.options.ReadAt)}
+	body := wire.SubscribeBody{Topic: s.topic.name, ReadAt: uint8(s.options.ReadAt),
+		Group: s.options.Group}
 	s.mu.Lock()
 	cursors := f.cursorsLocked()
 	for _, c := range cursors {

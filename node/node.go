@@ -48,6 +48,10 @@ type Node struct {
 
 	nodes clusterMap // what clients are told
 
+	syncs    syncStats
+	recovery recoveryStats // set once, by start
+	oldest   oldestStats
+
 	mu       sync.Mutex // guards the following and writes to the tables
 	topics   map[string]*topic
 	byID     map[uint64]*topic
@@ -74,6 +78,7 @@ func newNode(o options) (*Node, error) {
 		topics:  make(map[string]*topic),
 		byID:    make(map[uint64]*topic),
 		subs:    make(map[uint64]*subscription),
+		syncs:   o.syncs,
 	}
 	// What was let in and is not journaled yet counts: it sits in the ring and in buffers.
 	inBuffers := min(maxBodyBytes, o.log.UnsyncedMax/4)

@@ -53,7 +53,8 @@ func open(ctx context.Context, dir string, o options) (*Node, error) {
 		return nil, core.Errorf(core.CodeInvalidConfig, "open", "UnsyncedMax %d: want at least %d",
 			o.log.UnsyncedMax, minUnsyncedMax)
 	}
-	o.log.Clock, o.log.Logger = o.clock, o.logger
+	o.syncs = newSyncStats()
+	o.log.Clock, o.log.Logger, o.log.Synced = o.clock, o.logger, o.syncs.synced
 	store, err := mmaplog.Open(o.fs, dir, o.log)
 	if err != nil {
 		return nil, err
@@ -73,6 +74,7 @@ func open(ctx context.Context, dir string, o options) (*Node, error) {
 
 // start brings the node up: shards, actors, catalogue, commits, topics.
 func (n *Node) start(ctx context.Context, o options) error {
+	defer n.noteRecovery(n.clock.Mono())
 	n.system = actors.NewSystem(actors.SystemOptions{Logger: o.logger, Clock: o.clock})
 	n.notifier.start()
 	for _, s := range n.shards {

@@ -17,6 +17,7 @@ type options struct {
 	fs     mmaplog.FS
 	dir    string // instead of the folder given to Open, if not empty
 	log    mmaplog.Options
+	syncs  syncStats
 
 	cluster *ClusterConfig // nil for a node that is alone
 }

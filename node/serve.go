@@ -11,6 +11,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/histogram"
 	"github.com/leatbus/leat/transport"
 	"github.com/leatbus/leat/transport/certs"
 	"github.com/leatbus/leat/transport/wire"
@@ -56,7 +57,11 @@ type Server struct {
 	version string // of the build
 	start   string // names this run
 	stats   serverStats
-	peer    func(context.Context, transport.Conn) // serves connections of other nodes; nil if there are none
+	shown   *tls.Config    // has the certificate that clients are shown
+	dialed  sync.WaitGroup // connections to other nodes
+
+	shownPeers *tls.Config                           // the same for other nodes; nil if there are none
+	peer       func(context.Context, transport.Conn) // serves connections of other nodes; nil if there are none
 
 	listener  *transport.Listener // nil where a test brings the connections
 	opening   chan struct{}       // closed when listener and peer are what they will be; nil like it
@@ -79,6 +84,8 @@ func newServer(n *Node, cfg ServeConfig) *Server {
 		node: n, limits: cfg.Limits.withDefaults(), drain: cfg.DrainFor, start: newRunName(),
 		sessions: make(map[*session]struct{}), producers: make(map[producerKey]*producerStream),
 	}
+	s.stats.ackPage, s.stats.ackDisk = histogram.Durations(), histogram.Durations()
+	s.stats.conns = connStats{client: newCarried(), peer: newCarried()}
 	if s.drain == 0 {
 		s.drain = closeWait
 	}
@@ -105,7 +112,8 @@ func Serve(ctx context.Context, bus *leat.Bus, cfg ServeConfig) (*Server, error)
 	if err := cfg.complete(n.certsDir()); err != nil {
 		return nil, err
 	}
-	dial, err := n.joinTLS(&cfg)
+	shown := cfg.TLS
+	dial, peers, err := n.joinTLS(&cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +123,7 @@ func Serve(ctx context.Context, bus *leat.Bus, cfg ServeConfig) (*Server, error)
 	}
 	s := newServer(n, cfg)
 	s.opening = make(chan struct{})
+	s.shown, s.shownPeers = shown, peers
 	if err := n.serveWith(s); err != nil {
 		s.stop()
 		s.work.Wait()
@@ -134,6 +143,7 @@ func (s *Server) open(cfg ServeConfig, dial dialPeer, reset, token [32]byte) (er
 	s.listener, err = transport.Listen(cfg.Listen, transport.ListenConfig{
 		TLS: cfg.TLS, Protocols: []string{wire.ALPNClient, wire.ALPNPeer}, ResetKey: reset, TokenKey: token,
 		MaxStreams: int64(s.limits.Streams) + 1, // and the control stream
+		Refused:    s.stats.distrust,
 	})
 	if err != nil {
 		return err

@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/clock"
+	"github.com/leatbus/leat/internal/histogram"
 	"github.com/leatbus/leat/transport/wire"
 )
 
@@ -16,10 +18,15 @@ import (
 // wakes the stream's ack writer. Whoever writes looks again afterwards.
 type ackBook struct {
 	window uint64
+	clock  clock.Clock          // nil: nothing is timed
+	took   *histogram.Histogram // from reserve to settle
 
 	mu       sync.Mutex // guards the following
 	slots    []ackSlot  // by ticket; at most what the window holds
 	free     []uint32
+	reserved uint64   // tickets there ever were
+	timed    uint32   // 1 + ticket of the frame that is timed; 0 if none is
+	timedAt  int64    // when its ticket was reserved
 	last     []uint32 // by partition: 1 + ticket of the last one committed, 0 if it is answered
 	before   uint32   // last as it was before the newest commit, 0 once that is answered
 	inFlight int
@@ -58,15 +65,22 @@ func (b *ackBook) reserve(slot ackSlot) uint32 {
 	defer b.mu.Unlock()
 	slot.inFlight = true
 	b.inFlight++
+	ticket := uint32(len(b.slots))
 	if n := len(b.free); n > 0 {
-		ticket := b.free[n-1]
+		ticket = b.free[n-1]
 		b.free = b.free[:n-1]
 		b.slots[ticket] = slot
-		return ticket
+	} else {
+		b.slots = append(b.slots, slot)
 	}
-	b.slots = append(b.slots, slot)
-	return uint32(len(b.slots) - 1)
+	if b.reserved++; b.reserved%ackSample == 1 && b.timed == 0 && b.clock != nil {
+		b.timed, b.timedAt = ticket+1, b.clock.Mono()
+	}
+	return ticket
 }
+
+// ackSample: of so many frames one is timed, so that a stream of small frames reads no clock for each.
+const ackSample = 16
 
 // commit makes a ticket the last of its partition before its frame is handed to the journal. Only uncommit
 // or refuse of the same ticket may follow before the next commit: one goroutine at a time commits.
@@ -118,7 +132,7 @@ func (b *ackBook) settle(run []outcome, counts *ackCounts) (wake bool) {
 		case o.err != nil:
 			entry.Code, entry.Node = codeAndNode(o.err)
 			entry.Offset, entry.Time = -1, 0
-			counts.errors++
+			counts.refused = append(counts.refused, entry.Code)
 		case o.duplicate:
 			entry.Flags = wire.AckDuplicate
 			counts.duplicates += int64(o.records)
@@ -138,6 +152,10 @@ func (b *ackBook) settleLocked(ticket uint32, entry *wire.AckEntry) {
 		entry.Partition, entry.Records, entry.BaseSeq, entry.Epoch = s.partition, s.records, s.baseSeq, s.epoch
 		if !b.ended {
 			b.entries = entry.Append(b.entries)
+		}
+		if b.timed == ticket+1 {
+			b.took.Add(b.clock.Mono() - b.timedAt)
+			b.timed = 0
 		}
 		b.answered += uint64(s.size)
 		b.inFlight--
@@ -304,12 +322,15 @@ func (b *ackBook) whenQuiet() <-chan struct{} {
 }
 
 // ackCounts is what a run of outcomes adds to the counters.
-type ackCounts struct{ messages, bytes, duplicates, errors int64 }
+type ackCounts struct {
+	messages, bytes, duplicates int64
+	refused                     []core.Code
+}
 
 func (s *topicStats) add(c *ackCounts, acks int) {
 	s.acks.Add(int64(acks))
 	addSome(&s.produced, c.messages)
 	addSome(&s.producedBytes, c.bytes)
 	addSome(&s.duplicates, c.duplicates)
-	addSome(&s.produceErrors, c.errors)
+	s.refuse(c.refused...)
 }

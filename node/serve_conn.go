@@ -53,6 +53,8 @@ type drainer interface {
 // serveConn serves one connection until it has ended, and waits for everything it started. When ctx ends
 // it closes the connection.
 func (s *Server) serveConn(ctx context.Context, conn transport.Conn) {
+	s.stats.conns.begin(conn)
+	defer s.stats.conns.end(conn)
 	switch conn.Protocol() {
 	case wire.ALPNClient:
 		s.serveClient(ctx, conn)

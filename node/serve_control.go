@@ -45,11 +45,11 @@ func (c *session) request(r *transport.Reader, h *wire.Header) error {
 		return c.respond(id, nil, core.Errorf(core.CodeLimited, "request",
 			"more than %d requests or %d bytes of them at once", maxRequests, wire.MaxOpenPayload))
 	}
-	c.server.stats.requests.Add(1)
 	payload = bytes.Clone(payload)
 	c.work.Go(func() {
 		defer c.giveRequest(len(payload))
 		answer, err := c.answer(op, payload)
+		c.server.stats.request(op, err)
 		if errors.Is(err, core.ErrProtocol) {
 			c.end(err)
 			return

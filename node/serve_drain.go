@@ -44,6 +44,7 @@ func (s *Server) close() {
 	s.stop()
 	s.work.Wait()
 	s.node.stopPeers()
+	s.dialed.Wait()
 	if s.listener != nil {
 		_ = s.listener.Close() // nobody is left to tell
 	}

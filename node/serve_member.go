@@ -28,6 +28,7 @@ type memberStream struct {
 	stream  transport.Stream
 	lane    *transport.Lane
 	member  *actors.Member
+	counted *groupStats
 
 	committer sync.WaitGroup // of the goroutine that answers commits
 	over      chan struct{}  // closed when the member has left
@@ -74,6 +75,7 @@ func (c *session) serveMember(stream transport.Stream, r *transport.Reader, h *w
 	m := &memberStream{
 		session: c, topic: t, stream: stream, lane: transport.NewLane(stream, memberBytes),
 		over: make(chan struct{}), parts: make(map[int32]*remotePart),
+		counted: c.server.stats.topic(t.name).group(body.Group),
 	}
 	m.member, err = c.node.groups.Join(body.Group, t.id, int32(len(t.partitions)), m)
 	if err != nil {

@@ -44,7 +44,6 @@ func (m *memberStream) readAcks(r *transport.Reader, entries []wire.AckedEntry) 
 	if m.ack(entries) {
 		m.member.Touch()
 	}
-	m.session.server.stats.memberAcks.Add(int64(len(entries)))
 	return entries, nil
 }
 
@@ -59,14 +58,27 @@ func (m *memberStream) ack(entries []wire.AckedEntry) (moved bool) {
 		if p == nil || p.generation != e.Generation {
 			continue
 		}
+		start := int64(0)
 		if log := m.topic.partitions[e.Partition].log; log != nil {
 			e.Offset = min(e.Offset, log.End()) // beyond it nothing was delivered
+			start = log.Start()
 		}
 		if e.Offset > p.acked {
+			m.count(p.acked, e.Offset, start)
 			p.acked, moved = e.Offset, true
 		}
 	}
 	return moved
+}
+
+// count counts messages that were acked. Where nothing was acked before, the member may have begun anywhere
+// behind the start of the log; it has acked no more than it got.
+func (m *memberStream) count(from, to, start int64) {
+	n := to - max(from, start)
+	if from < 0 {
+		n = min(n, m.counted.delivered.Load()-m.counted.acked.Load())
+	}
+	addSome(&m.counted.acked, max(n, 0))
 }
 
 // gaveBack notes that the client has nothing of a partition in flight any more.

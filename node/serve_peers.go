@@ -60,11 +60,26 @@ func (s *Server) startPeers(dial dialPeer, advertise string) {
 	now, _ := n.nodes.now()
 	peers := cluster.Start(cluster.Config{
 		Cluster: c.Name, Node: c.Node, Peers: c.Peers, Advertise: advertise, Start: s.start,
-		Shell: clusterShell{n}, Dial: dial, Clock: n.clock, Logger: n.logger, Epoch: now.Epoch,
+		Shell: clusterShell{n}, Dial: s.counted(dial), Clock: n.clock, Logger: n.logger, Epoch: now.Epoch,
 	})
 	s.id, s.peer = c.Node, peers.Serve
 	c.peers.Store(peers)
 	c.tell(&n.nodes)
+}
+
+// counted makes dialed connections count while they are open.
+func (s *Server) counted(dial dialPeer) dialPeer {
+	return func(ctx context.Context, node uint16, address string) (transport.Conn, error) {
+		conn, err := dial(ctx, node, address)
+		if err == nil {
+			s.stats.conns.begin(conn)
+			s.dialed.Go(func() {
+				<-conn.Done() // the peers close it, at the latest when they are stopped
+				s.stats.conns.end(conn)
+			})
+		}
+		return conn, err
+	}
 }
 
 // stopPeers ends what startPeers began.

@@ -121,15 +121,15 @@ func quicDialer(client *tls.Config) dialPeer {
 	}
 }
 
-// joinTLS prepares the door for other nodes, and gives the way to theirs; nothing for a node that is alone.
-func (n *Node) joinTLS(cfg *ServeConfig) (dialPeer, error) {
+// joinTLS prepares the door for other nodes, and gives the way to theirs and what they are shown; nothing for a node that is alone.
+func (n *Node) joinTLS(cfg *ServeConfig) (dial dialPeer, shown *tls.Config, err error) {
 	if n.cluster == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	server, client, err := n.cluster.peerTLS(cfg.Listen, n.certsDir())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cfg.TLS = withPeers(cfg.TLS, server)
-	return quicDialer(client), nil
+	return quicDialer(client), server, nil
 }

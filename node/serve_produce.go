@@ -186,7 +186,7 @@ func (p *producerStream) take(h *wire.Header, large int) error {
 // refuseUnknown answers a frame of a partition that the topic does not have. There are no others in
 // flight that it could overtake.
 func (p *producerStream) refuseUnknown(h *wire.Header) error {
-	p.stats.produceErrors.Add(1)
+	p.stats.refuse(core.CodePartitionUnknown)
 	if p.index != nobody {
 		f := &p.frame.header
 		p.book.refuseUnknown(&wire.AckEntry{Partition: h.Aux, Code: core.CodePartitionUnknown,
@@ -221,7 +221,7 @@ func (p *producerStream) commit(f *remoteFrame, b *backlogged, wait bool) bool {
 		wake = p.book.refuse(f.ticket, b.err)
 	}
 	if b.err != nil {
-		p.stats.produceErrors.Add(1)
+		p.stats.refuse(core.CodeOf(outward(b.err)))
 	}
 	if wake {
 		p.wakeWriter()

@@ -122,6 +122,10 @@ func (c *session) newProducerStream(
 	if level == core.AckNone {
 		p.level = t.cfg.Ack // how it is stored; nothing is answered
 	}
+	p.book.clock, p.book.took = c.node.clock, c.server.stats.ackPage
+	if p.level == core.AckDisk {
+		p.book.took = c.server.stats.ackDisk
+	}
 	p.ctx, p.cancel = context.WithCancel(c.ctx)
 	return p, nil
 }

@@ -128,9 +128,9 @@ func (s *sender) gather(partition int32, from int64, run []byte) {
 }
 
 func (s *sender) flush() error {
+	s.stream.reader.delivered.Add(s.messages) // before the client can ack them
+	s.stream.reader.deliveredBytes.Add(s.bytes)
 	_, err := s.stream.stream.Write(s.out)
-	s.stream.stats.delivered.Add(s.messages)
-	s.stream.stats.deliveredBytes.Add(s.bytes)
 	s.messages, s.bytes = 0, 0
 	s.out = s.out[:0]
 	if cap(s.out) > sendKept {

@@ -21,6 +21,7 @@ type subscriptionStream struct {
 	topic   *topic
 	readAt  core.Ack
 	stats   *topicStats
+	reader  *groupStats
 	sleeper *sleeper
 
 	credit  atomic.Uint64 // bytes that may be sent in all
@@ -90,6 +91,7 @@ func (c *session) newSubscription(
 		stream: stream, topic: t, readAt: level, sleeper: newSleeper(),
 		stats: c.server.stats.topic(t.name), changes: make(map[int32]int64),
 	}
+	s.reader = s.stats.group(groupLabel(body.Group))
 	s.sender.stream = s
 	answer := &wire.SubscribedBody{TopicID: t.id}
 	seen := make(map[int32]bool, len(body.Partitions))
@@ -107,6 +109,15 @@ func (c *session) newSubscription(
 		answer.Partitions = append(answer.Partitions, subscribed(at.Partition, offset, err))
 	}
 	return s, answer, nil
+}
+
+// groupLabel is the group that a reader is counted with. Who gives a name that no group has counts as one
+// without.
+func groupLabel(group string) string {
+	if core.ValidateName("group", group) != nil {
+		return ""
+	}
+	return group
 }
 
 // read takes what the client says until it ends.

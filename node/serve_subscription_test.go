@@ -125,7 +125,7 @@ func TestRemoteSubscription(t *testing.T) {
 			}
 		}
 	}
-	if n := d.server.stats.topic("t").delivered.Load(); n != int64(r.count) {
+	if n := d.server.stats.topic("t").group("").delivered.Load(); n != int64(r.count) {
 		t.Errorf("%d messages counted, %d delivered", n, r.count)
 	}
 	_ = s.Close()

@@ -129,6 +129,7 @@ type SubscribeBody struct {
 	Topic      string               `json:"topic"`
 	ReadAt     uint8                `json:"readAt,omitempty"` // a core.Ack; 0: the topic's high-water mark
 	Partitions []SubscribePartition `json:"partitions,omitempty"`
+	Group      string               `json:"group,omitempty"` // of the member that reads; counted, not judged
 }
 
 // SubscribePartition says where to start in one partition.

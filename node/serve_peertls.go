@@ -121,7 +121,8 @@ func quicDialer(client *tls.Config) dialPeer {
 	}
 }
 
-// joinTLS prepares the door for other nodes, and gives the way to theirs and what they are shown; nothing for a node that is alone.
+// joinTLS prepares the door for other nodes, and gives the way to theirs and what they are shown; nothing
+// for a node that is alone.
 func (n *Node) joinTLS(cfg *ServeConfig) (dial dialPeer, shown *tls.Config, err error) {
 	if n.cluster == nil {
 		return nil, nil, nil

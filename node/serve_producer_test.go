@@ -155,7 +155,8 @@ func TestRemoteProducer(t *testing.T) {
 			d.wantLogged(0, "d")
 			d.wantLogged(1, "a", "b", "c", "e")
 			counted := d.server.stats.topic("t")
-			n, dup, bad := counted.produced.Load(), counted.duplicates.Load(), counted.export("t").Refused[core.CodeOutOfSequence]
+			n, dup := counted.produced.Load(), counted.duplicates.Load()
+			bad := counted.export("t").Refused[core.CodeOutOfSequence]
 			if n != 5 || dup != 2 || bad != 1 {
 				t.Errorf("counted %d messages, %d duplicates, %d errors; want 5, 2, 1", n, dup, bad)
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/cmd/leat/internal/observe"
 	"github.com/leatbus/leat/node"
 	"github.com/leatbus/leat/transport/certs"
 )
@@ -26,7 +27,7 @@ func newServe(a *app) *cobra.Command {
 			"given the same --peers and --cluster.\n\n" +
 			"Without certificates only this machine is served, with a certificate of the development CA of this\n" +
 			"user; beyond it --tls-cert, --tls-key and --tls-client-ca are needed (leat cert makes them).\n" +
-			"On --http there are /livez, and /readyz, which is 503 with reasons while it does not serve.\n" +
+			"On --http there are /metrics, /livez, and /readyz, which is 503 with reasons while it does not serve.\n" +
 			"Flags win over LEAT_ variables, which win over the file of --config.",
 		Example: examples("leat serve", "leat serve --data orders --listen 127.0.0.1:4750 --http off",
 			"leat serve --node 1 --peers 1=127.0.0.1:4740,2=127.0.0.1:4742,3=127.0.0.1:4744"),
@@ -56,10 +57,12 @@ func (a *app) logger(level slog.Level) *slog.Logger {
 func (a *app) serve(ctx context.Context, cfg *serveConfig) error {
 	logger := a.logger(cfg.Log.Level)
 	start := a.clock.Mono()
-	health := newHealth()
+	build := thisBuild()
+	observer := observe.New(observe.Config{Data: cfg.Node.Data, Clock: a.clock,
+		Version: build.Version, Revision: build.Commit, Go: build.Go})
 	// The door for health opens first, so that it can tell that the node starts. That it cannot be opened
 	// counts only once the folder is ours: a second process should be told about the folder.
-	door, doorErr := openHTTP(cfg, newHTTP(health), logger)
+	door, doorErr := openHTTP(cfg, observer.Handler(certs.IsLoopback(cfg.Listen.HTTP)), logger)
 	defer door.close()
 	bus, err := openNode(ctx, cfg, logger)
 	if err != nil {
@@ -72,13 +75,13 @@ func (a *app) serve(ctx context.Context, cfg *serveConfig) error {
 	for _, warning := range warnings(cfg) {
 		logger.Warn(warning)
 	}
-	health.serves(bus)
+	observer.Serves(bus)
 	took := time.Duration(a.clock.Mono() - start).Round(time.Millisecond)
 	// Whatever the level: scripts wait for this line.
 	a.logger(min(cfg.Log.Level, slog.LevelInfo)).Info("ready", "listen", server.Addr().String(),
-		"http", door.address(), "data", cfg.Node.Data, "took", took.String(), "version", thisBuild().Version)
+		"http", door.address(), "data", cfg.Node.Data, "took", took.String(), "version", build.Version)
 	<-ctx.Done()
-	health.drains()
+	observer.Drains()
 	logger.Info("draining; a second signal ends at once")
 	err = errors.Join(server.Close(), bus.Close())
 	if err == nil {

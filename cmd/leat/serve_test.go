@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -14,9 +12,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/leatbus/leat"
-	"github.com/leatbus/leat/node"
 )
 
 // serving is a leat serve that runs as a process of its own.
@@ -173,64 +168,3 @@ func TestServeRefuses(t *testing.T) {
 		t.Errorf("a taken address: %+v; want exit code 1", got)
 	}
 }
-
-// broken is a bus one of whose partitions has failed.
-type broken struct{ leat.Backend }
-
-func (broken) Topics(context.Context) ([]leat.TopicInfo, error) {
-	partitions := []leat.PartitionInfo{{}, {Err: leat.ErrLogFenced}, {Err: leat.ErrNotLeader}}
-	return []leat.TopicInfo{{Partitions: partitions}}, nil
-}
-
-// TestHealth: not ready has reasons.
-func TestHealth(t *testing.T) {
-	needNode(t)
-	bus, err := node.Open(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := newHealth()
-	mux := newHTTP(h)
-	check := func(status int, want string) {
-		t.Helper()
-		var body recorder
-		request, err := http.NewRequestWithContext(t.Context(), "GET", "/readyz", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		mux.ServeHTTP(&body, request)
-		if body.status != status || !strings.Contains(body.String(), want) || !json.Valid(body.Bytes()) {
-			t.Errorf("/readyz = %d %s; want %d %s", body.status, body.String(), status, want)
-		}
-	}
-	check(503, `{"ready":false,"reasons":["starting"]}`)
-	h.serves(bus)
-	check(200, `{"ready":true}`)
-	h.serves(leat.NewBus(broken{bus.Backend()}))
-	check(503, `"reasons":["leat: a write or sync failed, so the partition takes no more appends (LEAT-3002)"]`)
-	h.drains()
-	check(503, `{"ready":false,"reasons":["draining"]}`)
-	if err := bus.Close(); err != nil {
-		t.Fatal(err)
-	}
-	h.serves(bus)
-	check(503, "closed")
-}
-
-// recorder is an answer in memory.
-type recorder struct {
-	bytes.Buffer
-	status int
-	header http.Header
-}
-
-// Header implements http.ResponseWriter.
-func (r *recorder) Header() http.Header {
-	if r.header == nil {
-		r.header = http.Header{}
-	}
-	return r.header
-}
-
-// WriteHeader implements http.ResponseWriter.
-func (r *recorder) WriteHeader(status int) { r.status = status }

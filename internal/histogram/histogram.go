@@ -56,7 +56,7 @@ func (h *Histogram) Snapshot() Snapshot {
 	s := Snapshot{Bounds: make([]float64, len(h.bounds)), Counts: make([]uint64, len(h.bounds))}
 	for i, bound := range h.bounds {
 		s.Count += h.counts[i].Load()
-		s.Bounds[i], s.Counts[i] = float64(bound) / h.scale, s.Count
+		s.Bounds[i], s.Counts[i] = float64(bound)/h.scale, s.Count
 	}
 	s.Count += h.counts[len(h.bounds)].Load()
 	s.Sum = float64(h.sum.Load()) / h.scale

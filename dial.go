@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/dialer"
 	"github.com/leatbus/leat/transport"
 	"github.com/leatbus/leat/transport/certs"
 	"github.com/leatbus/leat/transport/wire"
@@ -45,7 +46,11 @@ func Dial(ctx context.Context, address string, options ...DialOption) (*Bus, err
 	for _, option := range options {
 		option(&o)
 	}
-	return dialBus(ctx, address, o.dialQUIC, o)
+	dial := dialFunc(o.dialQUIC)
+	if simulated := dialer.From(ctx); simulated != nil { // in tests
+		dial = dialFunc(simulated)
+	}
+	return dialBus(ctx, address, dial, o)
 }
 
 // dialBus is Dial over any carrier.

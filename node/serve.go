@@ -26,6 +26,8 @@ type ServeConfig struct {
 	TLS       *tls.Config   // nil: one of the user's development CA, or of one in the data folder; loopback only
 	DrainFor  time.Duration // how long Close waits for clients; 0: 10 s
 	Limits    ServeLimits
+
+	packets net.PacketConn // in tests: listened on instead of a socket at Listen
 }
 
 // ServeLimits bound what clients can take. What is zero gets its default.
@@ -144,6 +146,7 @@ func (s *Server) open(cfg ServeConfig, dial dialPeer, reset, token [32]byte) (er
 		TLS: cfg.TLS, Protocols: []string{wire.ALPNClient, wire.ALPNPeer}, ResetKey: reset, TokenKey: token,
 		MaxStreams: int64(s.limits.Streams) + 1, // and the control stream
 		Refused:    s.stats.distrust,
+		PacketConn: cfg.packets,
 	})
 	if err != nil {
 		return err

@@ -37,6 +37,7 @@ type clientConn struct {
 	reader  *transport.Reader
 	tokens  chan struct{} // one per unanswered request
 	heard   atomic.Uint32 // counts frames of all streams
+	silent  atomic.Bool   // given up because nothing came
 	nudge   chan struct{} // wakes the watch; capacity 1
 
 	mu      sync.Mutex // guards the following
@@ -308,6 +309,7 @@ func (c *clientConn) watch() {
 			ping := wire.Header{Type: wire.Ping, Arg: c.nonce}
 			_ = c.control.Queue(ping.Append(nil)) // no answer will come then
 		case deadAfter:
+			c.silent.Store(true)
 			c.conn.Close(core.CodeUnavailable, "no answer to PING")
 		}
 		var tick <-chan time.Time

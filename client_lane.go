@@ -176,15 +176,16 @@ func (l *producerLane) writeScratch(stream *clientStream) error {
 // run is the lane's goroutine.
 func (l *producerLane) run() {
 	c := l.p.client
-	attempt, since, failing := 0, int64(0), false
+	attempt, since, failing, silent := 0, int64(0), false, time.Duration(0)
 	for l.awaitWork(failing) {
 		if !failing {
-			since = c.clock.Mono()
+			since = c.clock.Mono() - int64(silent)
 		}
 		stream, err := l.open(since)
 		if failing = err != nil; !failing {
 			since = c.clock.Mono()
 			err = l.serve(stream)
+			silent = l.unreached(stream.conn)
 			if now := c.clock.Mono(); now-since > int64(time.Second) {
 				attempt, since = 0, now
 			}
@@ -197,6 +198,18 @@ func (l *producerLane) run() {
 		}
 		attempt++
 	}
+}
+
+// unreached gives how long callers have waited in vain when a connection ended. What is left until they are
+// told is enough to connect again.
+func (l *producerLane) unreached(conn *clientConn) time.Duration {
+	const connecting = 600 * time.Millisecond
+	l.p.mu.Lock()
+	defer l.p.mu.Unlock()
+	if !conn.silent.Load() || l.unanswered == 0 {
+		return 0
+	}
+	return max(min(deadAfter*lookEvery, l.p.client.options.unreachableAfter-connecting), 0)
 }
 
 // relocate asks where the partitions of the lane are, and gives those away that are elsewhere.

@@ -19,6 +19,10 @@ import (
 
 const defaultListen = "127.0.0.1:4740"
 
+// keepAlive is how long a connection is quiet before one side tells that it lives. The silence after which it
+// is lost begins then, so that a member that vanishes is gone when its session ends.
+const keepAlive = 3 * time.Second
+
 // ServeConfig says where and how a bus is served. The zero value serves this machine.
 type ServeConfig struct {
 	Listen    string        // UDP address; empty: 127.0.0.1:4740
@@ -146,6 +150,7 @@ func (s *Server) open(cfg ServeConfig, dial dialPeer, reset, token [32]byte) (er
 		TLS: cfg.TLS, Protocols: []string{wire.ALPNClient, wire.ALPNPeer}, ResetKey: reset, TokenKey: token,
 		MaxStreams: int64(s.limits.Streams) + 1, // and the control stream
 		Refused:    s.stats.distrust,
+		KeepAlive:  keepAlive, IdleTimeout: time.Duration(core.SessionTimeoutNanos) - keepAlive,
 		PacketConn: cfg.packets,
 	})
 	if err != nil {

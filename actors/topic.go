@@ -94,9 +94,15 @@ func (a *topicActor) describe() []leat.PartitionInfo {
 	return answers.list
 }
 
+// close closes the partitions and stops their actors: the topic goes.
 func (a *topicActor) close() error {
 	answers := askAll(a.system, a.partitions, func(r Reply[struct{}]) any { return ClosePartition{r} })
-	return errors.Join(answers.errs...)
+	err := errors.Join(answers.errs...)
+	for _, pid := range a.partitions {
+		err = errors.Join(err, a.system.Stop(context.Background(), pid))
+	}
+	a.partitions = nil
+	return err
 }
 
 // answers are those of several actors, in their order.

@@ -168,7 +168,8 @@ func TestServeWhileTheBusCloses(t *testing.T) {
 		if err := receive(t, "Serve", served); err != nil {
 			wantError(t, "Serve", err, core.ErrClosed)
 		}
-		socket, err := transport.Listen(address, transport.ListenConfig{TLS: &tls.Config{}, Protocols: []string{"x"}})
+		socket, err := transport.Listen(address,
+			transport.ListenConfig{TLS: &tls.Config{}, Protocols: []string{"x"}})
 		if err != nil {
 			t.Fatalf("the address is not free: %v", err)
 		}

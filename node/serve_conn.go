@@ -186,6 +186,9 @@ func (c *session) serveStream(stream transport.Stream) error {
 	if err != nil {
 		return endedEarly(err)
 	}
+	if c.server.draining() { // it was opened before, and nothing waits for it to end
+		return core.NewError(core.CodeDraining, "open stream", nil)
+	}
 	switch h.Type {
 	case wire.ProducerOpen:
 		return c.serveProducer(stream, r, &h)

@@ -83,6 +83,10 @@ func (c *session) serveMember(stream transport.Stream, r *transport.Reader, h *w
 	}
 	c.opened(m)
 	defer c.closed(m)
+	if c.server.draining() { // whoever drains may have looked for members before this one was listed
+		_ = m.leave() // it owned nothing that was delivered
+		return core.NewError(core.CodeDraining, t.op("join a group on"), nil)
+	}
 	c.server.stats.members.Add(1)
 	defer c.server.stats.members.Add(-1)
 	m.hasJoined()

@@ -40,10 +40,23 @@ func simSeeds(t *testing.T) []uint64 {
 // virtual time, through faults that follow from the seed, and checks what everybody was told against the log.
 func TestSimSessions(t *testing.T) {
 	t.Setenv("LEAT_CONFIG_DIR", t.TempDir())
-	for _, seed := range simSeeds(t) {
+	seeds := simSeeds(t)
+	var all simCounts
+	for _, seed := range seeds {
 		t.Run(fmt.Sprintf("LEAT_SEED=%d", seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { newSimRun(t, seed).run() })
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRun(t, seed)
+				r.run()
+				c := r.server.net.counted()
+				all.lost, all.cut, all.repeated = all.lost+c.lost, all.cut+c.cut, all.repeated+c.repeated
+				if n := len(r.model.acked); n < 100 {
+					t.Errorf("only %d messages were acknowledged", n)
+				}
+			})
 		})
+	}
+	if len(seeds) > 1 && (all.lost == 0 || all.cut == 0 || all.repeated == 0) {
+		t.Errorf("%d seeds without one of the faults: %+v", len(seeds), all)
 	}
 }
 

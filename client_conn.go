@@ -297,28 +297,30 @@ func (c *clientConn) watch() {
 	timer := c.client.clock.NewTimer(lookEvery)
 	defer timer.Stop()
 	seen, quiet := c.heard.Load(), 0
-	for {
+	for armed, looked := true, false; ; {
 		using, waits := c.waiting()
 		heard := c.heard.Load()
 		if !waits || heard != seen {
 			seen, quiet = heard, 0
 		}
-		switch quiet {
-		case pingAfter:
+		switch {
+		case !looked:
+		case quiet == pingAfter:
 			c.nonce++
 			ping := wire.Header{Type: wire.Ping, Arg: c.nonce}
 			_ = c.control.Queue(ping.Append(nil)) // no answer will come then
-		case deadAfter:
+		case quiet == deadAfter:
 			c.silent.Store(true)
 			c.conn.Close(core.CodeUnavailable, "no answer to PING")
 		}
-		var tick <-chan time.Time
-		if using {
+		if using && !armed { // calls that come one after the other do not put the next look off
 			timer.Reset(lookEvery)
-			tick = timer.C()
+			armed = true
 		}
+		looked = false
 		select {
-		case <-tick:
+		case <-timer.C():
+			armed, looked = false, true
 			quiet++
 		case <-c.nudge:
 		case <-c.conn.Done():

@@ -31,6 +31,7 @@ func (m *remoteMember) handle(h wire.Header, payload []byte) error {
 		if !m.parting {
 			return unexpected(h)
 		}
+		m.gone = true
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if h.Aux != 0 {

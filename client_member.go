@@ -27,6 +27,7 @@ type remoteMember struct {
 	urgent  atomic.Bool   // somebody waits for an ack
 	joined  chan error    // what the first join came to; capacity 1
 	left    chan struct{} // closed when the goroutine has ended
+	serving atomic.Bool   // there is a stream
 	id      atomic.Pointer[string]
 
 	connecting context.Context // ends attempts to join when there is no need any more
@@ -48,6 +49,7 @@ type remoteMember struct {
 	sequence  uint64
 	sent      map[uint64][]chan error // COMMITs that were not answered
 	parting   bool                    // LEAVE was sent
+	gone      bool                    // and answered
 	frame     []byte
 }
 
@@ -160,17 +162,37 @@ func (m *remoteMember) leave() error {
 	if !m.unreported() {
 		m.giveUp()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
-	defer cancel()
-	select {
-	case <-m.left:
-	case <-ctx.Done():
-		return core.Errorf(core.CodeUnavailable, m.sub.topic.op("leave the group on"), "no answer within %v",
-			closeWait)
+	if err := m.awaitLeft(); err != nil {
+		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.leftErr
+}
+
+// awaitLeft waits until the member has left, for as long as closing may take; without a stream only as long
+// as for a node that cannot be reached.
+func (m *remoteMember) awaitLeft() error {
+	c, op := m.sub.client, m.sub.topic.op("leave the group on")
+	look := c.clock.NewTimer(c.options.unreachableAfter)
+	defer look.Stop()
+	most := c.clock.NewTimer(closeWait)
+	defer most.Stop()
+	for {
+		select {
+		case <-m.left:
+			return nil
+		case <-most.C():
+			return core.Errorf(core.CodeUnavailable, op, "no answer within %v", closeWait)
+		case <-look.C():
+			if !m.serving.Load() {
+				m.giveUp()
+				<-m.left
+				return core.Errorf(core.CodeUnavailable, op, "the last acks could not be told to the group")
+			}
+			look.Reset(c.options.unreachableAfter)
+		}
+	}
 }
 
 // run is the member's goroutine.
@@ -196,7 +218,7 @@ func (m *remoteMember) run() {
 }
 
 func (m *remoteMember) sleep(attempt int) error {
-	return clock.Sleep(m.sub.ctx, m.sub.client.clock, m.sub.client.random.backoff(attempt))
+	return clock.Sleep(m.connecting, m.sub.client.clock, m.sub.client.random.backoff(attempt))
 }
 
 // over decides after a stream has ended: whether the membership is over.
@@ -217,7 +239,9 @@ func (m *remoteMember) over(err error) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	// Without a stream there is nobody to leave, unless acks are to be told first.
-	return m.parting || m.leaving && !m.unreported()
+	lost := m.parting && !m.gone // LEAVE may not have arrived, nor the acks before it
+	m.parting = m.parting && !lost
+	return m.gone || m.leaving && !m.unreported() || m.connecting.Err() != nil
 }
 
 // fence ends the membership: every Ack fails from now on, and the loop yields err once.
@@ -306,8 +330,8 @@ func (m *remoteMember) session() error {
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(s.ctx, func() { stream.Reset(0) })
-	defer stop()
+	opening := context.AfterFunc(m.connecting, func() { stream.Reset(0) })
+	defer opening()
 	body := wire.JoinBody{Group: s.options.Group, Topic: s.topic.name}
 	var joined wire.JoinedBody
 	_, err = stream.Write(wire.Marshal(nil, wire.Header{Type: wire.Join}, body))
@@ -318,6 +342,9 @@ func (m *remoteMember) session() error {
 		err = core.Errorf(core.CodeTopicNotFound, s.topic.op("join a group on"), "another topic has its name now")
 	}
 	if err == nil {
+		opening()
+		stop := context.AfterFunc(s.ctx, func() { stream.Reset(0) })
+		defer stop()
 		m.id.Store(&joined.Member)
 		m.stream, m.lane = stream, transport.NewLane(stream, streamBound)
 		m.until = s.client.clock.Mono() + core.SessionTimeoutNanos
@@ -325,7 +352,9 @@ func (m *remoteMember) session() error {
 			m.told = true
 			m.joined <- nil
 		}
+		m.serving.Store(true)
 		err = m.serve()
+		m.serving.Store(false)
 		m.lane.Wait()
 		m.stream, m.lane = nil, nil
 		return err

@@ -58,7 +58,7 @@ type settling struct {
 // OpenProducer implements Backend.
 func (c *client) OpenProducer(name string, o ProducerOptions) (ProducerBackend, error) {
 	const op = "open a producer on"
-	t, err := c.topic(c.ctx, op, name)
+	t, err := c.openTopic(op, name)
 	if err != nil {
 		return nil, err
 	}

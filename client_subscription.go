@@ -63,7 +63,7 @@ type assignment struct {
 // starts, so that nothing that is published later is missed.
 func (c *client) OpenSubscription(name string, o SubscribeOptions) (SubscriptionBackend, error) {
 	const op = "subscribe to"
-	t, err := c.topic(c.ctx, op, name)
+	t, err := c.openTopic(op, name)
 	if err != nil {
 		return nil, err
 	}

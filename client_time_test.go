@@ -238,3 +238,91 @@ func TestDialTime(t *testing.T) {
 		f.stop()
 	})
 }
+
+// TestRemoteMuteNode: a node that answers PINGs and nothing else costs a call without a context no more than
+// one that cannot be reached.
+func TestRemoteMuteNode(t *testing.T) {
+	for _, mute := range []wire.Type{wire.Response, wire.Subscribed, wire.Joined, wire.ProducerOK} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake(t, 1)
+			f.topic("t", core.TopicConfig{})
+			bus, _ := f.client(WithUnreachableAfter(time.Second))
+			f.mu.Lock()
+			f.garble = func(ty wire.Type, frame []byte) []byte {
+				if ty == mute {
+					return nil
+				}
+				return frame
+			}
+			f.mu.Unlock()
+			calls := map[string]func() error{}
+			switch mute {
+			case wire.Response, wire.ProducerOK:
+				calls["Producer"] = func() error { _, err := bus.Producer("t", WithID("x")); return err }
+			case wire.Joined:
+				calls["Group"] = func() error { _, err := bus.Subscribe("t", Group("g")); return err }
+			}
+			if mute == wire.Response || mute == wire.Subscribed {
+				calls["Subscribe"] = func() error { _, err := bus.Subscribe("t"); return err }
+			}
+			for name, call := range calls {
+				began := time.Now()
+				if err := call(); !errors.Is(err, ErrUnavailable) || time.Since(began) > 3*time.Second {
+					t.Errorf("%s without %v: %v after %v", name, mute, err, time.Since(began))
+				}
+			}
+			_ = bus.Close()
+			f.stop()
+		})
+	}
+}
+
+// TestRemoteWatchUnderCalls: calls that follow one another closely do not hide that the node is gone.
+func TestRemoteWatchUnderCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, 1)
+		bus, _ := f.client()
+		f.mu.Lock()
+		f.garble = func(ty wire.Type, frame []byte) []byte {
+			if ty == wire.Response || ty == wire.Pong {
+				return nil
+			}
+			return frame
+		}
+		f.mu.Unlock()
+		for range 30 {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			go func() { _, _ = bus.Topics(t.Context()) }()
+			_, _ = bus.Topics(ctx)
+			cancel()
+		}
+		f.mu.Lock()
+		dials := f.nodes[0].dials
+		f.mu.Unlock()
+		if dials < 2 {
+			t.Error("no new connection 3 s after the node fell silent")
+		}
+		_ = bus.Close()
+		f.stop()
+	})
+}
+
+// TestRemoteCloseWithoutServer: acks that cannot be told hold Close up as long as any other call, and are
+// reported.
+func TestRemoteCloseWithoutServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, 1)
+		f.topic("t", core.TopicConfig{})
+		bus, _ := f.client()
+		fillTopic(t, bus, "t", 1, 5)
+		sub := subscribeTo(t, bus, "t", Group("g"))
+		takeAcked(t, sub, 1)
+		f.cut(0, true)
+		began := time.Now()
+		if err := sub.Close(); !errors.Is(err, ErrUnavailable) || time.Since(began) > 3*time.Second {
+			t.Errorf("close: %v after %v", err, time.Since(began))
+		}
+		_ = bus.Close()
+		f.stop()
+	})
+}

@@ -147,6 +147,21 @@ func (c *client) topic(ctx context.Context, op, name string) (*clientTopic, erro
 	return t, err
 }
 
+// openTopic is topic for calls without a context: a node that says nothing is waited for like one that cannot
+// be reached.
+func (c *client) openTopic(op, name string) (*clientTopic, error) {
+	ctx, cancel := c.patient(c.ctx)
+	defer cancel()
+	t, err := c.topic(ctx, op, name)
+	switch op += " topic " + core.Quote(name); {
+	case err != nil && c.ctx.Err() != nil:
+		return nil, c.closedError(op)
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, core.Errorf(core.CodeUnavailable, op, "no answer within %v", c.options.unreachableAfter)
+	}
+	return t, err
+}
+
 func topicConfig(b *wire.TopicBody) core.TopicConfig {
 	return core.TopicConfig{
 		Partitions: b.Partitions, Ack: core.Ack(b.Ack), RetentionBytes: b.RetentionBytes,

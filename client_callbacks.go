@@ -90,6 +90,8 @@ type callbacks struct {
 	wake    chan struct{}
 	issued  uint64        // answers that wait for nothing, ever put
 	taken   uint64        // of them, called back
+	puts    uint64        // everything ever put
+	runs    uint64        // of it, called back
 	ended   chan struct{} // closed when the goroutine has ended
 }
 
@@ -104,6 +106,7 @@ type callback struct {
 // put leaves an answer to the goroutine.
 func (c *callbacks) put(one callback) {
 	c.mu.Lock()
+	c.puts++
 	if c.stopped {
 		c.mu.Unlock()
 		c.run(&one)
@@ -174,18 +177,39 @@ func (c *callbacks) run(one *callback) {
 				c.call(call.done, b.receiptOf(call.at), b.err)
 			}
 		}
-		c.producer.settled(b)
-		return
+		b.release()
+	} else {
+		c.call(one.done, one.receipt, one.err)
 	}
-	c.call(one.done, one.receipt, one.err)
 	c.mu.Lock()
-	c.taken++
+	c.runs++
+	if one.batch == nil {
+		c.taken++
+	}
 	c.mu.Unlock()
 	c.producer.signalSettled()
 }
 
-// call runs one callback. A panic in it is the user's, and nobody here could handle it: it goes on.
-func (c *callbacks) call(done func(Receipt, error), r Receipt, err error) { done(r, err) }
+// call runs one callback. A panic in it is the user's; it costs no other answer, and Flush or Close tell of it.
+func (c *callbacks) call(done func(Receipt, error), r Receipt, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			c.producer.panicked(cause)
+		}
+	}()
+	done(r, err)
+}
+
+// panicked keeps the first panic of a callback until somebody is told.
+func (p *remoteProducer) panicked(cause any) {
+	err := core.Errorf(core.CodeHandlerFailed, p.topic.op("call back a publisher of"), "panic: %v", cause)
+	err.Hint = "fix the callback: the answer it was called with is lost, all others were given"
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.broken == nil {
+		p.broken = err
+	}
+}
 
 // stop ends the goroutine when it has called back everything.
 func (c *callbacks) stop() {

@@ -33,7 +33,7 @@ type producerPart struct {
 	due     int64 // of the next, while held
 
 	issued  uint64        // records ever appended
-	settled atomic.Uint64 // of them, answered
+	settled atomic.Uint64 // of them, answered; callbacks are in line by then
 }
 
 // sealLocked ends what is being collected.

@@ -40,6 +40,8 @@ type remoteProducer struct {
 	lanes map[uint16]*producerLane
 	fault error // why nothing can be published any more
 	lost  []lostTail
+	// broken is the panic of a callback that nobody was told of yet.
+	broken error
 }
 
 // lostTail is what a power cut took of a partition.
@@ -446,8 +448,8 @@ func (p *remoteProducer) checkBatch(batch []Message) (partition int32, size int,
 	return partition, total, err
 }
 
-// errTailLost makes the error of records that a power cut took, once.
-func (p *remoteProducer) errTailLost() error {
+// mishaps makes the error of records that a power cut took, and of a callback that panicked, once.
+func (p *remoteProducer) mishaps() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var errs []error
@@ -455,6 +457,7 @@ func (p *remoteProducer) errTailLost() error {
 		op := fmt.Sprintf("publish to partition %d of topic %s", l.partition, core.Quote(p.topic.name))
 		errs = append(errs, core.Errorf(core.CodeTailLost, op, "%d acknowledged records are gone", l.records))
 	}
-	p.lost = nil
+	errs = append(errs, p.broken)
+	p.lost, p.broken = nil, nil
 	return errors.Join(errs...)
 }

@@ -9,15 +9,19 @@ import (
 // finish answers a batch with its outcome, which is set. The lock must not be held; the batch is nobody
 // else's any more.
 func (p *remoteProducer) finish(b *produceBatch) {
+	part, records := b.part, uint64(b.records)
 	if b.async {
 		// Those who wait are not held up by callbacks.
 		b.completeWaiters()
 		p.callbacks.put(callback{batch: b})
-		return
+	} else {
+		p.room.free(roomOf(b.records, b.bytes))
+		b.completeWaiters()
+		b.release()
 	}
-	p.room.free(roomOf(b.records, b.bytes))
-	b.completeWaiters()
-	p.settled(b)
+	// Behind put: who sees the batch settled finds its callbacks in line.
+	part.settled.Add(records)
+	p.signalSettled()
 }
 
 func (b *produceBatch) completeWaiters() {
@@ -28,13 +32,6 @@ func (b *produceBatch) completeWaiters() {
 			call.waiter = nil
 		}
 	}
-}
-
-// settled counts the records of a batch as answered, and frees it.
-func (p *remoteProducer) settled(b *produceBatch) {
-	b.part.settled.Add(uint64(b.records))
-	b.release()
-	p.signalSettled()
 }
 
 // finishAll answers batches with one error.
@@ -88,7 +85,7 @@ func (p *remoteProducer) Flush(ctx context.Context) error {
 	if err := p.flush(ctx); err != nil {
 		return err
 	}
-	return p.errTailLost()
+	return p.mishaps()
 }
 
 // flush waits until everything published so far has been answered.
@@ -105,23 +102,29 @@ func (p *remoteProducer) flush(ctx context.Context) error {
 		}
 	}
 	p.mu.Unlock()
-	c := &p.callbacks
-	c.mu.Lock()
-	aside := c.issued
-	c.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return p.awaitSettledCtx(ctx, func() bool {
+	err := p.awaitSettledCtx(ctx, func() bool {
 		for len(targets) > 0 {
 			if last := targets[len(targets)-1]; last.part.settled.Load() < last.issued {
 				return true
 			}
 			targets = targets[:len(targets)-1]
 		}
+		return false
+	})
+	if err != nil {
+		return err
+	}
+	c := &p.callbacks
+	c.mu.Lock()
+	puts := c.puts
+	c.mu.Unlock()
+	return p.awaitSettledCtx(ctx, func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return c.taken < aside
+		return c.runs < puts
 	})
 }
 
@@ -155,8 +158,8 @@ func (p *remoteProducer) close(ctx context.Context) error {
 	c.mu.Lock()
 	delete(c.producers, p)
 	c.mu.Unlock()
-	if lost := p.errTailLost(); err == nil {
-		err = lost
+	if mishaps := p.mishaps(); err == nil {
+		err = mishaps
 	}
 	return err
 }

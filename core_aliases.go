@@ -83,6 +83,7 @@ var (
 	ErrInsecure         = core.ErrInsecure
 	ErrGroupNotFound    = core.ErrGroupNotFound
 	ErrGroupActive      = core.ErrGroupActive
+	ErrHandlerFailed    = core.ErrHandlerFailed
 	ErrInvalidConfig    = core.ErrInvalidConfig
 )
 

@@ -77,6 +77,10 @@ func WithFullPolicy(p FullPolicy) ProducerOption { return func(o *ProducerOption
 // that order (ErrFull, ErrRecordTooLarge, ErrClosed) may be answered earlier. nil asks for no answer.
 // It blocks only while too much is in flight or not yet on the disk. Key, Value and Headers may be
 // reused when it returns.
+//
+// done must not wait for the producer: room in flight is made by answers, and others wait behind this one. So
+// it may publish with TryPublish, and with PublishAsync where that does not block. A panic in done costs no
+// other answer: an embedded bus logs it, and over a server the next Flush or Close is ErrHandlerFailed.
 func (p *Producer) PublishAsync(m Message, done func(Receipt, error)) {
 	p.backend.PublishAsync(m, done)
 }

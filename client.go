@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/leatbus/leat/core"
@@ -80,18 +81,35 @@ func (c *client) connect(ctx context.Context) error {
 	if len(c.seeds) == 0 {
 		return core.Errorf(core.CodeInvalidConfig, op, "no address: want host:port, or several with commas")
 	}
-	for attempt := 0; ; attempt++ {
+	for attempt, refusals := 0, 0; ; attempt++ {
 		conn, err := c.race(ctx, c.seeds, attempt)
 		if err == nil {
 			c.adopt(conn)
 			return nil
 		}
+		if refusals++; !refused(err) {
+			refusals = 0
+		}
 		if ctx.Err() == nil && final(err) {
-			return core.NewError(core.CodeOf(err), op, err)
+			return core.NewError(core.CodeOf(err), op, bare(err, core.CodeOf(err)))
 		}
-		if c.sleep(ctx, attempt) != nil {
-			return core.NewError(core.CodeUnavailable, op, err)
+		if c.options.refusable && refusals == 2 || c.sleep(ctx, attempt) != nil {
+			return core.NewError(core.CodeUnavailable, op, bare(err, core.CodeUnavailable))
 		}
+	}
+}
+
+// refused reports whether nothing listens at an address, by the word of its machine.
+func refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
+
+// bare gives the cause of an error about to be wrapped in another of the same code, which says the same.
+func bare(err error, code core.Code) error {
+	for {
+		ours, ok := err.(*core.Error)
+		if !ok || ours.Code != code || ours.Err == nil {
+			return err
+		}
+		err = ours.Err
 	}
 }
 

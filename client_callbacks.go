@@ -190,7 +190,8 @@ func (c *callbacks) run(one *callback) {
 	c.producer.signalSettled()
 }
 
-// call runs one callback. A panic in it is the user's; it costs no other answer, and Flush or Close tell of it.
+// call runs one callback. A panic in it is the user's: it costs no other answer, and Flush or Close tell of
+// it.
 func (c *callbacks) call(done func(Receipt, error), r Receipt, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {

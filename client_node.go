@@ -66,7 +66,7 @@ func (n *clientNode) opLocked() string {
 
 // unavailableLocked is the error of a call that waited long enough.
 func (n *clientNode) unavailableLocked() error {
-	cause := n.lastErr
+	cause := bare(n.lastErr, core.CodeUnavailable)
 	if cause == nil {
 		cause = errors.New("no answer yet")
 	}
@@ -190,10 +190,12 @@ func (c *client) race(ctx context.Context, addresses []string, attempt int) (*cl
 	return nil, worst(errs)
 }
 
-// worst gives the error that says most: one that is final, else the first that is ours.
+// worst gives the error that says most: one that is final, else the first that is ours. One that was refused
+// says that all were.
 func worst(errs []error) error {
 	for _, is := range []func(error) bool{final,
-		func(err error) bool { return core.CodeOf(err) != core.CodeInternal }} {
+		func(err error) bool { return core.CodeOf(err) != core.CodeInternal && !refused(err) },
+		func(err error) bool { return !refused(err) }} {
 		if at := slices.IndexFunc(errs, is); at >= 0 {
 			return errs[at]
 		}

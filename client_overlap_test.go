@@ -8,8 +8,8 @@ import (
 	"github.com/leatbus/leat/transport/wire"
 )
 
-// TestRemoteResumeOvertakes: what was on its way when a partition was paused and resumed at once is read once,
-// and the partition goes on behind it.
+// TestRemoteResumeOvertakes: what was on its way when a partition was paused and resumed at once is read
+// once, and the partition goes on behind it.
 func TestRemoteResumeOvertakes(t *testing.T) {
 	f := newFake(t, 1)
 	f.topic("t", core.TopicConfig{})

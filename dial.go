@@ -19,6 +19,7 @@ type dialOptions struct {
 	tls              *tls.Config
 	unreachableAfter time.Duration
 	name             string
+	refusable        bool
 }
 
 // DialOption is one option of Dial.
@@ -30,10 +31,15 @@ type DialOption func(*dialOptions)
 func WithTLS(cfg *tls.Config) DialOption { return func(o *dialOptions) { o.tls = cfg } }
 
 // WithUnreachableAfter sets how long a call waits for a node that cannot be reached before it fails with
-// ErrUnavailable. The default is 1.8 s, so that the answer is there within 2 s. The client goes on trying to connect all the same.
+// ErrUnavailable. The default is 1.8 s, so that the answer is there within 2 s. The client goes on trying to
+// connect all the same.
 func WithUnreachableAfter(d time.Duration) DialOption {
 	return func(o *dialOptions) { o.unreachableAfter = d }
 }
+
+// WithRefusal makes Dial fail with ErrUnavailable as soon as every address has refused twice, which machines
+// do on which nothing listens, rather than wait for a server that starts a moment later.
+func WithRefusal() DialOption { return func(o *dialOptions) { o.refusable = true } }
 
 // WithClientName names the program in the server's log.
 func WithClientName(name string) DialOption { return func(o *dialOptions) { o.name = name } }

@@ -98,7 +98,7 @@ func (a *app) connect(ctx context.Context, options ...leat.DialOption) (*leat.Bu
 	}
 	dialing, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
-	bus, err := a.dial(dialing, a.server, append(options, leat.WithClientName("leat"))...)
+	bus, err := a.dial(dialing, a.server, append(options, leat.WithClientName("leat"), leat.WithRefusal())...)
 	if ctx.Err() != nil && err != nil {
 		return nil, ctx.Err()
 	}

@@ -107,7 +107,11 @@ func (r *simRun) run() {
 	}
 	r.readers.Go(r.watchCommits)
 	for range 5 {
-		pass(r.between(300*time.Millisecond, 1500*time.Millisecond))
+		pause := r.between(300*time.Millisecond, 1500*time.Millisecond)
+		if r.polite { // else two restarts may be a node that is away to a client that is not back between them
+			pause += time.Second
+		}
+		pass(pause)
 		r.fault()
 	}
 	pass(500 * time.Millisecond)

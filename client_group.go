@@ -79,9 +79,10 @@ func (m *remoteMember) assign(partition int32, committed int64, generation int32
 	} else if c.at = s.options.From; c.at.Kind == core.PositionDefault {
 		c.at = core.Earliest
 	}
-	if old == nil {
-		s.changeLocked(partition, false)
+	if old != nil { // another member had it
+		s.changeLocked(partition, true)
 	}
+	s.changeLocked(partition, false)
 	s.setCursor(partition, c)
 	s.startLocked()
 	c.source.addLocked(c)

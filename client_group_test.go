@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/leatbus/leat/core"
 )
@@ -213,4 +214,40 @@ func TestRemoteCommittedOutsideLog(t *testing.T) {
 			t.Errorf("%d/%d after the new end", m.Partition, m.Offset)
 		}
 	}
+}
+
+// TestRemoteAssignCall: Close waits for a call of OnAssign that runs, and none begins afterwards.
+func TestRemoteAssignCall(t *testing.T) {
+	f := newFake(t, 1)
+	f.topic("t", core.TopicConfig{})
+	bus, _ := f.client()
+	running, hold := make(chan struct{}), make(chan struct{})
+	sub := subscribeTo(t, bus, "t", Group("g"), OnAssign(func(_, _ []int32) {
+		close(running)
+		<-hold
+	}))
+	looped := make(chan struct{})
+	go func() {
+		defer close(looped)
+		for range sub.Messages(soon(t)) {
+			t.Error("a message")
+		}
+	}()
+	<-running
+	s := sub.Backend().(*remoteSubscription)
+	closed := make(chan error)
+	go func() { closed <- sub.Close() }()
+	<-s.ctx.Done() // Close has left the group
+	s.tasks.Wait()
+	select {
+	case <-closed:
+		t.Error("Close did not wait for OnAssign")
+		close(hold)
+	case <-time.After(20 * time.Millisecond):
+		close(hold)
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+	}
+	<-looped
 }

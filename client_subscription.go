@@ -36,6 +36,8 @@ type remoteSubscription struct {
 	headers core.HeaderDecoder
 	spent   []*chunk // delivered: given back by the next call, as the last message points into one
 
+	telling chan struct{} // holds a token while OnAssign runs
+
 	parked  atomic.Bool
 	wake    chan struct{} // capacity 1
 	changed atomic.Bool   // there is something in changes, or the subscription has ended
@@ -68,7 +70,7 @@ func (c *client) OpenSubscription(name string, o SubscribeOptions) (Subscription
 		return nil, err
 	}
 	s := &remoteSubscription{client: c, topic: t, options: o, wake: make(chan struct{}, 1),
-		sources: map[uint16]*source{}}
+		telling: make(chan struct{}, 1), sources: map[uint16]*source{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	none := make([]*remoteCursor, t.cfg.Partitions)
 	s.byPart.Store(&none)
@@ -365,7 +367,12 @@ func (s *remoteSubscription) tellAssigned(changes []assignment) {
 			revoked = append(revoked, ch.partition)
 		}
 	}
-	if len(assigned)+len(revoked) > 0 {
+	if len(assigned)+len(revoked) == 0 {
+		return
+	}
+	s.telling <- struct{}{}
+	defer func() { <-s.telling }()
+	if !s.closed.Load() {
 		s.options.OnAssign(assigned, revoked)
 	}
 }
@@ -434,6 +441,8 @@ func (s *remoteSubscription) Close() error {
 		}
 		s.cancel()
 		s.tasks.Wait()
+		s.telling <- struct{}{} // no call of OnAssign runs any more, and none begins
+		<-s.telling
 		c := s.client
 		c.mu.Lock()
 		delete(c.subs, s)

@@ -83,6 +83,10 @@ func (c *Coordinator) groupActor(key groupKey) (*PID, error) {
 	if pid := c.groups[key]; pid != nil {
 		return pid, nil
 	}
+	if n := len(c.groups) + len(c.stored); n >= core.MaxGroups && c.stored[key] == nil {
+		return nil, core.Errorf(core.CodeLimited, "group "+core.Quote(key.group), "%d groups, at most %d",
+			n, core.MaxGroups)
+	}
 	name := "group/" + strconv.FormatUint(key.topicID, 10) + "/" + key.group
 	pid, err := c.spawn(newGroupActor(c, key, c.stored[key]), name)
 	if err != nil {

@@ -14,6 +14,7 @@ const (
 	MergeFrameBytes     = 64 << 10 // payload up to which the journal merges records into one frame
 	MinSegmentBytes     = 256 << 10
 	MaxSegmentBytes     = 64 << 20
+	MaxGroups           = 100_000 // groups, each on one topic, that one node coordinates
 	MaxInFlightRecords  = 65536   // unanswered asynchronous publishes of one producer
 	MaxInFlightBytes    = 8 << 20 // and their encoded bytes
 	GroupsPartitions    = 16      // partitions of the internal topic __groups

@@ -42,8 +42,8 @@ var units = []unit{
 	{folder: "leattest", layer: 6},
 	{folder: "internal/benchkit", layer: 6},
 	{folder: "internal/killtest", layer: 6},
-	{folder: "internal/conformance", layer: 6, also: []string{"internal/netfault"}},
-	{folder: "internal/nettest", layer: 6, also: []string{"internal/netfault"}},
+	{folder: "internal/conformance", layer: 6},
+	{folder: "internal/nettest", layer: 6},
 	{folder: "bench", layer: 6, also: []string{"internal/benchkit"}},
 }
 

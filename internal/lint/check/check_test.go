@@ -155,3 +155,22 @@ func TestCheckTestRunsEverything(t *testing.T) {
 		t.Errorf("the last step is %s, want test: its lines end the log", last)
 	}
 }
+
+func TestBench(t *testing.T) {
+	fake := &fakeGo{}
+	if err := bench(t.Context(), fake.checker()); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"-C bench mod download", "-C bench vet ./...", "-C bench test -count=1 ./..."}
+	if !slices.Equal(fake.calls, want) {
+		t.Errorf("bench called %q, want %q", fake.calls, want)
+	}
+	offline := &fakeGo{failing: "download"}
+	if err := bench(t.Context(), offline.checker()); !errors.Is(err, errSkipped) || len(offline.calls) != 1 {
+		t.Errorf("bench without modules = %v after %q, want it skipped", err, offline.calls)
+	}
+	broken := &fakeGo{failing: "test"}
+	if err := bench(t.Context(), broken.checker()); err == nil || errors.Is(err, errSkipped) {
+		t.Errorf("bench whose tests fail = %v, want an error", err)
+	}
+}

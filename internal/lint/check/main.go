@@ -22,7 +22,7 @@ func main() {
 // steps names what each command runs, in this order: the tests come last, because their lines are
 // what a reader of a log looks for at its end.
 var steps = map[string][]step{
-	"test": {{"vet", vet}, {"fuzz", fuzz}, {"race", race}, {"test", test}},
+	"test": {{"vet", vet}, {"fuzz", fuzz}, {"race", race}, {"bench", bench}, {"test", test}},
 	"race": {{"race", race}},
 	"fuzz": {{"fuzz", fuzz}},
 }

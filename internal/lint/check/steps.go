@@ -16,7 +16,9 @@ const modulePath = "github.com/leatbus/leat"
 // racePackages share memory without locks, or own those that do. Under -race they use the heap seam.
 var racePackages = []string{
 	modulePath + "/ringbuf", modulePath + "/core", modulePath + "/mmaplog", modulePath,
-	modulePath + "/actors", modulePath + "/node",
+	modulePath + "/actors", modulePath + "/node", modulePath + "/cluster",
+	modulePath + "/transport", modulePath + "/transport/wire", modulePath + "/transport/certs",
+	modulePath + "/internal/netfault",
 }
 
 func vet(ctx context.Context, c *checker) error { return c.run(ctx, "vet", "./...") }
@@ -24,6 +26,17 @@ func vet(ctx context.Context, c *checker) error { return c.run(ctx, "vet", "./..
 // test leaves the cache out: tests of durability and of the README depend on more than Go files.
 func test(ctx context.Context, c *checker) error {
 	return c.run(ctx, "test", "-count=1", "-shuffle=on", "-timeout=10m", "./...")
+}
+
+// bench tests the module of the benchmarks, which has peers that nobody else needs to download.
+func bench(ctx context.Context, c *checker) error {
+	if err := c.run(ctx, "-C", "bench", "mod", "download"); err != nil {
+		return fmt.Errorf("%w: the modules of bench/ cannot be downloaded: %w", errSkipped, err)
+	}
+	if err := c.run(ctx, "-C", "bench", "vet", "./..."); err != nil {
+		return err
+	}
+	return c.run(ctx, "-C", "bench", "test", "-count=1", "./...")
 }
 
 // race needs cgo and a C compiler on most platforms.

@@ -26,6 +26,12 @@ func TestMain(m *testing.M) {
 		}
 		panic(err)
 	}
+	if dir := os.Getenv(netVariable); dir != "" {
+		if err := NetServer(context.Background(), dir, os.Stdin, os.Stdout); err != nil {
+			panic(err)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
 

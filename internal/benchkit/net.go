@@ -71,6 +71,9 @@ func NetAgainst(ctx context.Context, o Options, peers ...NetPeer) (_ *Report, er
 	if err := n.roundTrip(ctx, bus); err != nil {
 		return nil, err
 	}
+	if err := n.idlePartitions(ctx, bus); err != nil {
+		return nil, err
+	}
 	if err := n.idleConnections(ctx); err != nil {
 		return nil, err
 	}
@@ -96,6 +99,9 @@ func (o *Options) netDefaults() error {
 	}
 	if o.Idle == 0 {
 		o.Idle = 1000
+	}
+	if o.IdleFor == 0 {
+		o.IdleFor = 10 * time.Second
 	}
 	if o.NetServer == nil {
 		return errors.New("benchkit: Net needs a NetServer")

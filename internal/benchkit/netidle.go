@@ -7,8 +7,45 @@ import (
 	"time"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/internal/clock"
 )
+
+// netIdlePartitions is how many partitions a server has that is watched while it does nothing.
+const netIdlePartitions = 1000
+
+// idlePartitions measures what a server does whose partitions have one record each and whose only client
+// says nothing.
+func (n *netBench) idlePartitions(ctx context.Context, bus *leat.Bus) (err error) {
+	n.progress("%d partitions with one record each", netIdlePartitions)
+	cfg := leat.TopicConfig{Partitions: netIdlePartitions, Ack: leat.AckPage, SegmentBytes: core.MinSegmentBytes}
+	if err := bus.CreateTopic(ctx, "idle", cfg); err != nil {
+		return err
+	}
+	producer, err := bus.Producer("idle", leat.WithPartitioner(leat.Manual))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, producer.Close()) }()
+	for i := range int32(netIdlePartitions) {
+		producer.PublishAsync(leat.Message{Partition: i, Value: make([]byte, 64)}, nil)
+	}
+	if err := producer.Flush(ctx); err != nil {
+		return err
+	}
+	if err := clock.Sleep(ctx, n.clock, time.Second); err != nil { // the syncs of what was just written
+		return err
+	}
+	n.progress("%d partitions idle for %v", netIdlePartitions, n.IdleFor)
+	meter, start := startMeter(n.server.Process.Pid), n.clock.Mono()
+	if err := clock.Sleep(ctx, n.clock, n.IdleFor); err != nil {
+		return err
+	}
+	share := float64(meter.stop().server) / float64(n.clock.Mono()-start) * 100
+	n.report.row(fmt.Sprintf("server processor, %d partitions idle", netIdlePartitions), "page", "% of a core",
+		[]float64{share}).Note = fmt.Sprintf("one record each, one connection, over %v", n.IdleFor)
+	return nil
+}
 
 // idleConnections opens connections that do nothing, and measures the server's memory for them and what
 // the processor does.
@@ -34,11 +71,10 @@ func (n *netBench) idleConnections(ctx context.Context) (err error) {
 		}
 		buses = append(buses, bus)
 	}
-	const wait = 5 * time.Second
-	n.progress("%d idle connections for %v", n.Idle, wait)
+	n.progress("%d idle connections for %v", n.Idle, n.IdleFor)
 	meter := startMeter(n.server.Process.Pid)
 	start := n.clock.Mono()
-	if err := clock.Sleep(ctx, n.clock, wait); err != nil {
+	if err := clock.Sleep(ctx, n.clock, n.IdleFor); err != nil {
 		return err
 	}
 	use, elapsed := meter.stop(), n.clock.Mono()-start

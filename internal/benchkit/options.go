@@ -19,6 +19,7 @@ type Options struct {
 	Size     int           // bytes: the encoded record for Log, the value for Bus
 	Bytes    int64         // of the log that Open reopens
 	Idle     int           // partitions of Idle, connections of Net
+	IdleFor  time.Duration // of Net: how long it watches a server that does nothing
 	Progress func(string)  // told what is measured now; nil for silence
 	// Filler gives the command that fills dir and prints what it was acknowledged: FillAndWait in
 	// another process. Only Open needs it.

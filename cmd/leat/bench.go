@@ -43,7 +43,7 @@ func newBench(a *app) *cobra.Command {
 		a.scenario("net", "Client and server in two processes over QUIC, beside a bare QUIC stream", benchkit.Net,
 			examples("leat bench net", "leat bench net --for 2s --connections 100 -o json"),
 			forFlag("time of each throughput round; round trips take a fifth (5s)"), roundsFlag,
-			sizeFlag("value, bytes (64)"), connectionsFlag),
+			sizeFlag("value, bytes (64)"), connectionsFlag, idleForFlag),
 		newFill(a),
 		newNetServer(a),
 	)

@@ -79,3 +79,7 @@ func connectionsFlag(cmd *cobra.Command, o *benchkit.Options) {
 	cmd.Flags().Var(newPositive(func(n int64) { o.Idle = int(n) }, core.MaxPartitions), "connections",
 		"idle connections to open (1000)")
 }
+
+func idleForFlag(cmd *cobra.Command, o *benchkit.Options) {
+	cmd.Flags().Var((*positiveDuration)(&o.IdleFor), "idle-for", "how long to watch an idle server (10s)")
+}

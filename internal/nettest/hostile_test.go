@@ -290,7 +290,7 @@ func (h *hostile) opening(kind int) (first, second []byte) {
 		second = entry.Append(second)
 	default:
 		first = wire.Marshal(nil, wire.Header{Type: wire.Request, Aux: uint16(h.random.IntN(12)), Arg: 1},
-			wire.TopicsRequest{Name: h.topic, Detail: true})
+			wire.TopicsRequest{Name: "nothing", Detail: true}) // one of the operations deletes what is named
 		second = (&wire.Header{Type: wire.Ping, Arg: 3}).Append(nil)
 	}
 	return first, second

@@ -24,7 +24,8 @@ func TestRebalancesAreCounted(t *testing.T) {
 		c.rebalances.add(fmt.Sprint("g", i), core.GroupJoin)
 	}
 	got := c.Rebalances()
-	if at := slices.Index(got, RebalanceCount{otherGroups, "join", 2}); at < 0 || len(got) > maxRebalanceGroups+3 {
+	at := slices.Index(got, RebalanceCount{otherGroups, "join", 2})
+	if at < 0 || len(got) > maxRebalanceGroups+3 {
 		t.Errorf("%d rows; want those of %d groups, and 2 joins of others", len(got), maxRebalanceGroups)
 	}
 }

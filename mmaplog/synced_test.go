@@ -7,7 +7,8 @@ import (
 // TestSyncedIsTold: of each round that made something durable, with the records.
 func TestSyncedIsTold(t *testing.T) {
 	told := make(chan [2]int64, 8)
-	s, err := Open(Heap(), "data", Options{Synced: func(took, records int64) { told <- [2]int64{took, records} }})
+	synced := func(took, records int64) { told <- [2]int64{took, records} }
+	s, err := Open(Heap(), "data", Options{Synced: synced})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,8 +66,8 @@ func TestNodeKilledUnderLoad(t *testing.T) {
 			t.Errorf("partition %d of the dead node: %v is not retryable", partition, f.last)
 		}
 	}
-	t.Logf("the first publish to the dead node failed after %v; the slowest answer took %v", load.firstFailure(began),
-		load.slowest())
+	t.Logf("the first publish to the dead node failed after %v; the slowest answer took %v",
+		load.firstFailure(began), load.slowest())
 	dead.start()
 	load.recover(t)
 	load.stop()
@@ -205,7 +205,8 @@ func (l *load) await(t *testing.T, n int) {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			t.Fatalf("partition %d has too few acknowledged messages after 30 s: %v", behind, l.failures()[behind].last)
+			t.Fatalf("partition %d has too few acknowledged messages after 30 s: %v",
+				behind, l.failures()[behind].last)
 		}
 	}
 }

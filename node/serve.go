@@ -150,7 +150,8 @@ func (s *Server) open(cfg ServeConfig, dial dialPeer, reset, token [32]byte) (er
 		TLS: cfg.TLS, Protocols: []string{wire.ALPNClient, wire.ALPNPeer}, ResetKey: reset, TokenKey: token,
 		MaxStreams: int64(s.limits.Streams) + 1, // and the control stream
 		Refused:    s.stats.distrust,
-		KeepAlive:  keepAlive, IdleTimeout: time.Duration(core.SessionTimeoutNanos) - keepAlive,
+		// Clients tell that they live; that the server does so too would cost a thousand idle ones twice.
+		KeepAlive: -1, IdleTimeout: time.Duration(core.SessionTimeoutNanos) - keepAlive,
 		PacketConn: cfg.packets,
 	})
 	if err != nil {

@@ -45,7 +45,7 @@ func quicConfig(idle, keepAlive, handshake time.Duration) *quic.Config {
 	return &quic.Config{
 		HandshakeIdleTimeout:           handshake,
 		MaxIdleTimeout:                 orDefault(idle, defaultIdle),
-		KeepAlivePeriod:                orDefault(keepAlive, defaultKeepAlive),
+		KeepAlivePeriod:                max(orDefault(keepAlive, defaultKeepAlive), 0),
 		InitialStreamReceiveWindow:     firstWindow,
 		MaxStreamReceiveWindow:         streamWindow,
 		InitialConnectionReceiveWindow: firstWindow,

@@ -25,7 +25,7 @@ type ListenConfig struct {
 
 	// IdleTimeout is the silence after which a connection is lost; 0: 10 s. The shorter of both sides counts.
 	IdleTimeout time.Duration
-	KeepAlive   time.Duration // pause after which one side tells that it lives; 0: 3 s
+	KeepAlive   time.Duration // pause after which this side tells that it lives; 0: 3 s; below 0: never
 	MaxStreams  int64         // streams the other side may have open at once per connection; 0: 1024
 
 	// HandshakeRate is the number of handshakes per second beyond which a client has to prove its address

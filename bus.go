@@ -40,7 +40,8 @@ func (b *Bus) DeleteTopic(ctx context.Context, name string) error {
 // Topics lists the topics by name, internal ones left out.
 func (b *Bus) Topics(ctx context.Context) ([]TopicInfo, error) { return b.backend.Topics(ctx) }
 
-// Groups lists the consumer groups by name and topic, with their lag.
+// Groups lists the consumer groups by name and topic, with their lag. Where a node cannot be asked, the
+// groups it coordinates are missing: ErrUnavailable comes beside the others then.
 func (b *Bus) Groups(ctx context.Context) ([]GroupInfo, error) { return b.backend.Groups(ctx) }
 
 // AlterTopic changes a topic durably; what is nil in change stays, and 0 is the default of

@@ -173,7 +173,9 @@ func (c *client) Groups(ctx context.Context) ([]GroupInfo, error) {
 		return nil, err
 	}
 	var infos []GroupInfo
+	var missing error
 	for i := range answers {
+		missing = cmp.Or(missing, answers[i].err)
 		for _, g := range answers[i].answer.Groups {
 			at := slices.IndexFunc(topics, func(t TopicInfo) bool { return t.Name == g.Topic })
 			if at < 0 {
@@ -182,10 +184,7 @@ func (c *client) Groups(ctx context.Context) ([]GroupInfo, error) {
 			info := GroupInfo{Group: g.Group, Topic: g.Topic, Generation: g.Generation, Members: g.Members}
 			for _, p := range g.Partitions {
 				gp := GroupPartition{Partition: p.Partition, Member: p.Member, Committed: p.Committed}
-				if marks := topics[at].Partitions; p.Partition >= 0 && int(p.Partition) < len(marks) {
-					m := &marks[p.Partition]
-					gp.LagRecords = max(0, m.HighWater-max(p.Committed, m.Start))
-				}
+				gp.LagRecords = lagOf(&gp, topics[at].Partitions)
 				info.Partitions = append(info.Partitions, gp)
 			}
 			infos = append(infos, info)
@@ -194,7 +193,19 @@ func (c *client) Groups(ctx context.Context) ([]GroupInfo, error) {
 	slices.SortFunc(infos, func(a, b GroupInfo) int {
 		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic))
 	})
-	return infos, nil
+	return infos, missing
+}
+
+// lagOf is the lag of a group in one partition, -1 where the marks are not known.
+func lagOf(g *GroupPartition, marks []PartitionInfo) int64 {
+	if g.Partition < 0 || int(g.Partition) >= len(marks) {
+		return -1
+	}
+	m := &marks[g.Partition]
+	if core.CodeOf(m.Err) == core.CodeUnavailable {
+		return -1
+	}
+	return max(0, m.HighWater-max(g.Committed, m.Start))
 }
 
 // ResetGroup implements Backend. The leaders say where the position is; the coordinator sets it.

@@ -54,6 +54,20 @@ func TestRemoteAdministration(t *testing.T) {
 			t.Errorf("partition of node %d: end %d, %v", p.Node, p.End, p.Err)
 		}
 	}
+	// What cannot be asked is told, beside what can.
+	groups, err = bus.Groups(soon(t))
+	if !errors.Is(err, ErrUnavailable) || len(groups) != 1 {
+		t.Fatalf("groups without node 3: %+v, %v", groups, err)
+	}
+	for i, p := range groups[0].Partitions {
+		want := int64(6)
+		if topics[0].Partitions[i].Node == 3 {
+			want = -1
+		}
+		if p.LagRecords != want {
+			t.Errorf("partition %d has a lag of %d, want %d", p.Partition, p.LagRecords, want)
+		}
+	}
 }
 
 // TestRemoteGoAway: after GOAWAY new streams go to another connection, and the end of the old one costs

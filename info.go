@@ -36,7 +36,7 @@ type GroupPartition struct {
 	Partition  int32
 	Member     string // empty if nobody owns it now
 	Committed  int64  // -1 where nothing was committed
-	LagRecords int64  // high-water mark − committed offset
+	LagRecords int64  // high-water mark − committed offset; -1 where the partition's node cannot be asked
 }
 
 // ClusterInfo describes the nodes of a bus at one moment, as one of them sees it.

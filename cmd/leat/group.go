@@ -33,7 +33,7 @@ type groupDoc struct {
 	Topic      string   `json:"topic"`
 	Generation int32    `json:"generation"`
 	Members    []string `json:"members"`
-	Lag        int64    `json:"lag"`
+	Lag        int64    `json:"lag"` // -1 where a node cannot be asked
 	// LagSeconds is the age of the oldest message not acknowledged; absent where it is not known.
 	LagSeconds   *float64            `json:"lag_seconds,omitempty"`
 	PerPartition []groupPartitionDoc `json:"per_partition,omitempty"`
@@ -52,12 +52,24 @@ func describeGroup(g *leat.GroupInfo) groupDoc {
 	members := append([]string{}, g.Members...) // an empty list, not null
 	doc := groupDoc{Group: g.Group, Topic: g.Topic, Generation: g.Generation, Members: members}
 	for _, p := range g.Partitions {
-		doc.Lag += p.LagRecords
+		if p.LagRecords < 0 || doc.Lag < 0 {
+			doc.Lag = -1
+		} else {
+			doc.Lag += p.LagRecords
+		}
 		doc.PerPartition = append(doc.PerPartition, groupPartitionDoc{
 			Partition: p.Partition, Member: p.Member, Committed: p.Committed, Lag: p.LagRecords,
 		})
 	}
 	return doc
+}
+
+// lagText is a lag for people.
+func lagText(lag int64) string {
+	if lag < 0 {
+		return "-"
+	}
+	return grouped(lag)
 }
 
 func newGroupList(a *app) *cobra.Command {
@@ -68,22 +80,23 @@ func newGroupList(a *app) *cobra.Command {
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
-				groups, err := bus.Groups(ctx)
-				if err != nil {
-					return err
+				groups, missing := bus.Groups(ctx)
+				if missing != nil && len(groups) == 0 {
+					return missing
 				}
 				docs := make([]groupDoc, len(groups))
 				for i := range groups {
 					docs[i] = describeGroup(&groups[i])
 					docs[i].PerPartition = nil
 				}
-				return a.write(docs, func() error {
+				err := a.write(docs, func() error {
 					grid := newGrid(a.stdout, "group", "topic", "#members", "#lag")
 					for _, d := range docs {
-						grid.row(d.Group, d.Topic, strconv.Itoa(len(d.Members)), grouped(d.Lag))
+						grid.row(d.Group, d.Topic, strconv.Itoa(len(d.Members)), lagText(d.Lag))
 					}
 					return grid.flush()
 				})
+				return cmp.Or(err, missing)
 			})
 		},
 	}
@@ -96,15 +109,15 @@ func findGroup(ctx context.Context, bus *leat.Bus, op, name, topic string) ([]le
 			return nil, err
 		}
 	}
-	groups, err := bus.Groups(ctx)
-	if err != nil {
-		return nil, err
-	}
+	groups, missing := bus.Groups(ctx)
 	groups = slices.DeleteFunc(groups, func(g leat.GroupInfo) bool {
 		return g.Group != name || topic != "" && g.Topic != topic
 	})
 	if len(groups) > 0 {
-		return groups, nil
+		return groups, nil // one node coordinates a group on all topics
+	}
+	if missing != nil {
+		return nil, missing
 	}
 	what := op + " " + core.Quote(name)
 	if topic != "" {
@@ -151,14 +164,14 @@ func (a *app) writeGroups(docs []groupDoc) error {
 			fmt.Fprintln(a.stdout)
 		}
 		fmt.Fprintf(a.stdout, "%s on %s: members %d, generation %d, lag %s, %s\n\n", printable(d.Group), d.Topic,
-			len(d.Members), d.Generation, grouped(d.Lag), humanAge(d.LagSeconds))
+			len(d.Members), d.Generation, lagText(d.Lag), humanAge(d.LagSeconds))
 		grid := newGrid(a.stdout, "#partition", "member", "#committed", "#lag", "#age")
 		for _, p := range d.PerPartition {
 			committed := "-"
 			if p.Committed >= 0 {
 				committed = grouped(p.Committed)
 			}
-			grid.row(strconv.Itoa(int(p.Partition)), cmp.Or(p.Member, "-"), committed, grouped(p.Lag),
+			grid.row(strconv.Itoa(int(p.Partition)), cmp.Or(p.Member, "-"), committed, lagText(p.Lag),
 				humanAge(p.LagSeconds))
 		}
 		if err := grid.flush(); err != nil {

@@ -26,8 +26,12 @@ func (a *app) measureLag(ctx context.Context, bus *leat.Bus, doc *groupDoc) erro
 	worst, known := 0.0, true
 	for i := range doc.PerPartition {
 		p := &doc.PerPartition[i]
-		if p.Lag <= 0 {
+		if p.Lag == 0 {
 			p.LagSeconds = new(0.0)
+			continue
+		}
+		if p.Lag < 0 {
+			known = false
 			continue
 		}
 		at, err := timeOf(ctx, bus, info, p.Partition, p.Committed)

@@ -50,8 +50,9 @@ func Spin() SubscribeOption { return func(o *SubscribeOptions) { o.Spin = true }
 
 // OnAssign calls f when partitions were assigned to this member of a group or taken from it. f runs on
 // the goroutine of the loop, between two messages, and so only while there is a loop: before the first
-// message of an assigned partition, and when a revoked one is gone, everything delivered of it acked and
-// the acks stored. A partition in both was taken first and given again.
+// message of an assigned partition, and when a revoked one is gone, everything delivered of it acked. In the
+// process the acks are stored by then; over the network they may be on their way, but no other member gets
+// the partition before they are. A partition in both was taken first and given again.
 //
 // Closing the subscription takes all partitions without a call, and so does ErrFenced, which the loop
 // yields instead; acks of what was delivered may have failed then. Close waits for a call that runs, and

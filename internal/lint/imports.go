@@ -20,6 +20,7 @@ const protoactor = "github.com/asynkron/protoactor-go/"
 var (
 	randomFolders = []string{"internal/seed", "internal/benchkit", "bench"}
 	unsafeFolders = []string{"ringbuf", "mmaplog"}
+	quicFolders   = []string{"transport", "internal/benchkit"}
 )
 
 // restrictions are tried in order; the first that names an import decides.
@@ -27,6 +28,10 @@ var restrictions = []restriction{
 	{path: protoactor + "actor", folders: []string{"actors"},
 		instead: "use the aliases of package actors"},
 	{path: protoactor, instead: "only its package actor, and only in actors: the rest has defects"},
+	{path: "github.com/VictoriaMetrics/metrics", folders: []string{"cmd/leat/internal/observe"},
+		instead: "give plain figures: who embeds or dials a bus links no metrics library"},
+	{path: "github.com/quic-go/quic-go", folders: quicFolders, tests: true, instead: "use package transport"},
+	{path: "github.com/quic-go/quic-go/", folders: quicFolders, tests: true, instead: "use package transport"},
 	{path: "unsafe", folders: unsafeFolders, instead: "keep it behind ringbuf or mmaplog"},
 	{path: "C", instead: "the module builds without cgo"},
 	{path: "math/rand", folders: randomFolders, tests: true, instead: "take a seed or a source"},

@@ -87,6 +87,9 @@ func (s *remoteSubscription) Ack(partition int32, offset int64) error {
 		return nil
 	}
 	c := s.cursorOf(partition)
+	if c == nil && s.closed.Load() {
+		return s.client.closedError(s.topic.op("ack on"))
+	}
 	if c == nil {
 		return core.Errorf(core.CodeFenced, s.topic.op("ack on"), "partition %d is not this member's", partition)
 	}

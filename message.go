@@ -27,7 +27,8 @@ type Message struct {
 
 // Ack acknowledges this message and all before it in its partition. It does not block: acks are
 // folded into a commit every 50 ms, and Subscription.Commit waits for them. ErrFenced says that the
-// partition belongs to another member by now. Without a group it does nothing.
+// partition belongs to another member by now, ErrClosed that the subscription was closed meanwhile.
+// Without a group it does nothing.
 func (m *Message) Ack() error {
 	if m.sub == nil {
 		return core.Errorf(core.CodeInvalidRecord, "ack", "this message was not delivered by a subscription")

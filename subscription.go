@@ -101,7 +101,9 @@ func (s *Subscription) Messages(ctx context.Context) iter.Seq2[*Message, error] 
 			}
 			if s.autoAck {
 				if err := m.Ack(); err != nil {
-					yield(nil, err)
+					if !ended(err) {
+						yield(nil, err)
+					}
 					return
 				}
 			}

@@ -328,11 +328,16 @@ func TestCommitFrameDoesNotAllocate(t *testing.T) {
 		for range 100 {
 			commit()
 		}
-		if n := testing.AllocsPerRun(200, commit); n > 0.1 { // a step of the executor may fall into it
-			t.Errorf("payload of %d bytes: %v allocations a frame, want 0", size, n)
+		// What else the process does may fall into a window, but not into all of them.
+		least := testing.AllocsPerRun(200, commit)
+		for range 4 {
+			least = min(least, testing.AllocsPerRun(200, commit))
+		}
+		if least > 0.1 {
+			t.Errorf("payload of %d bytes: %v allocations a frame, want 0", size, least)
 		}
 	}
-	eventually(t, "all are answered", func() bool { return done.stored.Load() == 2*301 })
+	eventually(t, "all are answered", func() bool { return done.stored.Load() == 2*(100+5*201) })
 	if done.failed.Load() != 0 {
 		t.Errorf("%d frames failed", done.failed.Load())
 	}

@@ -259,6 +259,9 @@ func (s *subscription) Ack(partition int32, offset int64) error {
 	}
 	list := *s.byPart.Load()
 	if partition < 0 || int(partition) >= len(list) || list[partition] == nil {
+		if s.closed.Load() {
+			return core.NewError(core.CodeClosed, s.topic.op("ack on"), nil)
+		}
 		return core.Errorf(core.CodeFenced, s.topic.op("ack on"), "partition %d is not this member's", partition)
 	}
 	c := list[partition]

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -141,7 +142,8 @@ type gathered struct {
 	more  chan struct{}
 }
 
-// member reads and acks until the test ends or the returned function is called.
+// member reads and acks until the test ends or the returned function is called, which lets it ack what it
+// was given before it leaves.
 func (g *gathered) member(
 	t *testing.T, c *carrier, topic string, onAssign func(assigned, revoked []int32),
 ) (stop func()) {
@@ -154,9 +156,10 @@ func (g *gathered) member(
 	if err != nil {
 		t.Fatal(err)
 	}
+	loop, leave := context.WithCancel(t.Context())
 	var done sync.WaitGroup
 	done.Go(func() {
-		for m, err := range sub.Messages(t.Context()) {
+		for m, err := range sub.Messages(loop) {
 			if err != nil {
 				t.Errorf("member: %v", err)
 				return
@@ -165,10 +168,11 @@ func (g *gathered) member(
 		}
 	})
 	stop = sync.OnceFunc(func() {
+		leave()
+		done.Wait()
 		if err := sub.Close(); err != nil {
 			t.Errorf("member Close: %v", err)
 		}
-		done.Wait()
 	})
 	t.Cleanup(stop)
 	return stop
@@ -207,6 +211,43 @@ func (g *gathered) await(t *testing.T, n int) {
 		}
 	}
 }
+
+var _ = register("closing a subscription ends its loop without an error", func(t *testing.T, c *carrier) {
+	topic := c.topic(t, leat.TopicConfig{Ack: leat.AckPage})
+	p := c.producer(t, topic)
+	publish(t, p, "k", "handled while the subscription is closed")
+	publish(t, p, "k", "never delivered")
+	sub, err := c.bus.Subscribe(topic, leat.Group("close-"+topic), leat.AutoAck())
+	if err != nil {
+		t.Fatal(err)
+	}
+	handling, closed := make(chan struct{}), make(chan struct{})
+	var loop sync.WaitGroup
+	loop.Go(func() {
+		for m, err := range sub.Messages(soon(t)) {
+			if err != nil {
+				t.Errorf("the loop of a closed subscription yields %v", err)
+				return
+			}
+			if m.Offset != 0 {
+				t.Errorf("a closed subscription delivers offset %d", m.Offset)
+				return
+			}
+			close(handling)
+			<-closed
+		}
+	})
+	<-handling
+	if err := sub.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	close(closed)
+	loop.Wait()
+	again := subscribe(t, c.bus, topic, leat.Group("close-"+topic))
+	if m := take(t, again, 1)[0]; m.Offset != 0 {
+		t.Errorf("the group goes on at offset %d, want 0: it was not acked", m.Offset)
+	}
+})
 
 var _ = register("OnAssign tells what a member has", func(t *testing.T, c *carrier) {
 	topic := c.topic(t, leat.TopicConfig{Partitions: 4, Ack: leat.AckPage})

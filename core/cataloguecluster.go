@@ -192,7 +192,8 @@ func (r *CatalogueRecord) validatePlaced() error {
 	if r.ID == GroupTopicID {
 		plain.Time = r.Time
 	}
-	if *r != plain || !r.Placement.valid(r.Config.Partitions) {
+	wrong := r.ID == GroupTopicID && r.Config.Partitions != GroupsPartitions
+	if *r != plain || wrong || !r.Placement.valid(r.Config.Partitions) {
 		return corruptCatalogue("topic %d with a placement of %d partitions", r.ID, r.Placement.Partitions())
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -315,6 +316,7 @@ func TestCommitFrameDoesNotAllocate(t *testing.T) {
 	p := b.partition(0)
 	done := &countingCompleter{}
 	index := b.node.register(done)
+	sent := int64(0)
 	for _, size := range []int{100, 2 * inlineBytes} {
 		r := newRemote(t, b.node, int64(size))
 		f := r.frame(p, 0, string(make([]byte, size)))
@@ -324,6 +326,10 @@ func TestCommitFrameDoesNotAllocate(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.header.BaseSeq++
+			// One that is still on its way has its buffer, and the next would need another.
+			for sent++; done.stored.Load()+done.failed.Load() < sent; {
+				runtime.Gosched()
+			}
 		}
 		for range 100 {
 			commit()

@@ -59,8 +59,12 @@ func TestOnAssign(t *testing.T) {
 			ack(t)(m)
 		})
 		pass(time.Second)
-		got := first.read()
-		if slices.Sort(got[1:]); !slices.Equal(got, []string{"+[0 1] -[]", "0/0", "1/0"}) {
+		got := slices.Clone(first.read())
+		begin := len(got)
+		slices.Sort(got)
+		// A loop that is awake may hear of one partition before it hears of the other.
+		if !slices.Equal(got, []string{"+[0 1] -[]", "0/0", "1/0"}) &&
+			!slices.Equal(got, []string{"+[0] -[]", "+[1] -[]", "0/0", "1/0"}) {
 			t.Fatalf("the first member: %v", got)
 		}
 		b.fill(1)
@@ -69,7 +73,7 @@ func TestOnAssign(t *testing.T) {
 		pass(time.Second)
 		close(let)
 		pass(time.Second)
-		moved := checkHandover(t, first.read()[3:], second.read())
+		moved := checkHandover(t, first.read()[begin:], second.read())
 		if err := r.sub.Close(); err != nil {
 			t.Error(err)
 		}

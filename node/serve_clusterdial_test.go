@@ -146,6 +146,11 @@ func TestClientWhileNodesGo(t *testing.T) {
 		_, err := p.Publish(soon(t), leat.Message{Partition: partition, Value: []byte("v")})
 		return err
 	}
+	// later gives the processor to those who connect: a publish to a node that is away fails at once.
+	later := func() bool {
+		<-time.After(20 * time.Millisecond)
+		return false
+	}
 	for partition := range int32(3) {
 		if err := to(partition); err != nil {
 			t.Fatal(err)
@@ -161,10 +166,11 @@ func TestClientWhileNodesGo(t *testing.T) {
 	}
 	r.start(1)
 	r.meet(1, 2, 3)
-	eventually(t, "partition 0 works again", func() bool { return to(0) == nil })
+	eventually(t, "partition 0 works again", func() bool { return to(0) == nil || later() })
 	eventually(t, "topics can be created again", func() bool {
 		err := bus.CreateTopic(soon(t), "u", threeParts)
-		return err == nil || errors.Is(err, leat.ErrTopicExists) // an answer may be lost with a connection
+		// An answer may be lost with a connection.
+		return err == nil || errors.Is(err, leat.ErrTopicExists) || later()
 	})
 	r.stop(2)
 	r.meet(1, 3)
@@ -175,5 +181,5 @@ func TestClientWhileNodesGo(t *testing.T) {
 	}
 	r.start(2)
 	r.meet(1, 2, 3)
-	eventually(t, "partition 1 works again", func() bool { return to(1) == nil })
+	eventually(t, "partition 1 works again", func() bool { return to(1) == nil || later() })
 }

@@ -77,9 +77,8 @@ func TestKillUnderClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	acks := &acknowledged{at: map[int32]map[int64]uint64{}}
-	var published uint64
 	var failed atomic.Int64
-	published64 := make(chan uint64, 1)
+	total := make(chan uint64, 1)
 	done := make(chan struct{})
 	enough := pick(3*time.Second, 60*time.Second)
 	go func() { // the loop below waits for done
@@ -100,10 +99,10 @@ func TestKillUnderClient(t *testing.T) {
 			}
 			<-time.After(time.Millisecond)
 		}
-		published64 <- count
+		total <- count
 	}()
 	kills := s.killWhile(random, done)
-	published = <-published64
+	published := <-total
 	if err := p.Flush(soon(t, time.Minute)); err != nil {
 		t.Fatalf("Flush: %v", err)
 	}

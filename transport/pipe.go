@@ -154,6 +154,9 @@ func (s *pipeStream) Close() error {
 
 // Reset implements Stream.
 func (s *pipeStream) Reset(code core.Code) {
+	if code == 0 {
+		code = core.CodeUnavailable // as over QUIC: 0 is no code of an error
+	}
 	err := core.Errorf(code, "stream", "reset")
 	s.in.abort(err)
 	s.out.abort(err)

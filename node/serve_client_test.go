@@ -69,7 +69,13 @@ func (d *door) dial(protocol string) transport.Conn {
 // connect says HELLO.
 func (d *door) connect() *rawClient {
 	d.t.Helper()
-	c := &rawClient{t: d.t, conn: d.dial(wire.ALPNClient)}
+	return d.greet(d.dial(wire.ALPNClient))
+}
+
+// greet says HELLO on a connection.
+func (d *door) greet(conn transport.Conn) *rawClient {
+	d.t.Helper()
+	c := &rawClient{t: d.t, conn: conn}
 	d.t.Cleanup(func() { c.conn.Close(0, "") })
 	c.control = c.open()
 	c.control.json(wire.Header{Type: wire.Hello}, wire.HelloBody{Version: 1, Client: "test"})

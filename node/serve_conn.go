@@ -81,9 +81,10 @@ func (s *Server) serveClient(ctx context.Context, conn transport.Conn) {
 		return
 	}
 	defer s.forget(c)
-	reader, err := c.greet()
+	reader, told, err := c.greet()
 	s.greeted(c, err == nil)
 	if err == nil {
+		s.catchUp(c, told)
 		c.work.Go(func() { c.end(c.runControl(reader)) })
 		err = c.acceptStreams()
 	}
@@ -95,34 +96,35 @@ func (s *Server) serveClient(ctx context.Context, conn transport.Conn) {
 	}
 }
 
-// greet takes HELLO on the first stream and answers it.
-func (c *session) greet() (*transport.Reader, error) {
+// greet takes HELLO on the first stream and answers it. The client has been told the map of that epoch.
+func (c *session) greet() (r *transport.Reader, mapEpoch uint64, err error) {
 	greeted := make(chan struct{})
 	defer close(greeted)
 	c.deadline(greeted, func() { c.conn.Close(core.CodeProtocol, "no HELLO within 5 s") })
 	stream, err := c.conn.AcceptStream(c.ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	r := transport.NewReader(stream, wire.MaxHelloPayload)
+	r = transport.NewReader(stream, wire.MaxHelloPayload)
 	h, err := nextFrame(r)
 	if err != nil {
-		return nil, endedEarly(err)
+		return nil, 0, endedEarly(err)
 	}
 	if h.Type != wire.Hello {
-		return nil, unexpected(&h, "before HELLO")
+		return nil, 0, unexpected(&h, "before HELLO")
 	}
 	var hello wire.HelloBody
 	if err := readBody(r, &h, &hello); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if hello.Version < 1 {
-		return nil, wire.Errorf("HELLO of version %d", hello.Version)
+		return nil, 0, wire.Errorf("HELLO of version %d", hello.Version)
 	}
 	c.named(hello.Client)
 	r.SetLimit(wire.MaxOpenPayload)
 	c.control = transport.NewLane(stream, controlBytes)
-	return r, c.control.Send(wire.Marshal(nil, wire.Header{Type: wire.Welcome}, c.server.welcome()))
+	welcome := c.server.welcome()
+	return r, welcome.Map.Epoch, c.control.Send(wire.Marshal(nil, wire.Header{Type: wire.Welcome}, welcome))
 }
 
 // named keeps what the client calls itself.

@@ -74,8 +74,15 @@ func (s *Server) welcome() *wire.WelcomeBody {
 	}
 }
 
-// pushMaps tells all clients of each change of the map, until the server closes. A client that got the
-// older one with WELCOME meanwhile gets the newer one here, because it is in sessions before that.
+// catchUp tells a client that has just been marked as greeted of a change of the map since WELCOME: pushMaps
+// may have passed it over.
+func (s *Server) catchUp(c *session, told uint64) {
+	if body := s.node.mapNow(); body.Epoch != told {
+		c.push(wire.Marshal(nil, wire.Header{Type: wire.Map}, &body))
+	}
+}
+
+// pushMaps tells all clients that are greeted of each change of the map, until the server closes.
 func (s *Server) pushMaps() {
 	_, changed := s.node.nodes.now()
 	for {

@@ -129,7 +129,7 @@ func TestRemoteSubscription(t *testing.T) {
 		t.Errorf("%d messages counted, %d delivered", n, r.count)
 	}
 	_ = s.Close()
-	s.wantEnd("unsubscribed", 0)
+	s.wantEnd("unsubscribed", core.CodeUnavailable) // reset without a code
 	eventually(t, "no reader is left", func() bool { return len(d.partition(0).readers.load()) == 0 })
 }
 

@@ -188,8 +188,11 @@ func TestCutAndHeal(t *testing.T) {
 	r := newRig(t, Options{ToTarget: Faults{Delay: time.Second}, Clock: manual})
 	r.send(0, 3)
 	r.relay.Cut()
-	manual.Advance(2 * time.Second) // what waits is dropped as well
-	r.waitFor("three dropped", func() bool { there, _ := r.relay.Counts(); return there.Cut == 3 })
+	r.waitFor("three dropped", func() bool { // what waits is dropped as well
+		manual.Advance(2 * time.Second) // again if a packet began to wait after the last
+		there, _ := r.relay.Counts()
+		return there.Cut == 3
+	})
 	r.relay.SetFaults(Faults{}, Faults{})
 	if _, err := r.client.Write([]byte{9, 0, 0, 0}); err != nil {
 		t.Fatal(err)

@@ -42,6 +42,9 @@ type ProducerBackend interface {
 	TryPublish(m Message) error
 	// PublishBatch publishes to one partition all or nothing.
 	PublishBatch(ctx context.Context, batch []Message) (Receipt, error)
+	// CheckClaim says why a message with a key and a value of these lengths, both at least 0, could not be
+	// published, if that is known by now. It does not wait.
+	CheckClaim(keyBytes, valueBytes int) error
 	// Flush waits until everything published so far was answered.
 	Flush(ctx context.Context) error
 	// Close flushes and frees the producer.

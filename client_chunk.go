@@ -1,7 +1,6 @@
 package leat
 
 import (
-	"math/bits"
 	"sync"
 
 	"github.com/leatbus/leat/core"
@@ -16,35 +15,23 @@ type chunk struct {
 	cursor *remoteCursor
 }
 
-// Buffers come in powers of four, so that many small frames within the credit take little more memory than
-// their bytes.
-const (
-	chunkSmallest = 8  // the exponent of the smallest
-	chunkLargest  = 20 // larger ones are not kept
-)
-
-var chunkPools [(chunkLargest-chunkSmallest)/2 + 1]sync.Pool
+var chunkPools [sizeClasses]sync.Pool
 
 // newChunk gives a chunk with room for n bytes, or with none if n is too large to be trusted at once.
 func newChunk(n int) *chunk {
-	class := chunkClass(n)
+	class := sizeClass(n)
 	if class >= len(chunkPools) {
 		return &chunk{}
 	}
 	if c, ok := chunkPools[class].Get().(*chunk); ok {
 		return c
 	}
-	return &chunk{buf: make([]byte, 0, 1<<(chunkSmallest+2*class))}
-}
-
-// chunkClass is the pool whose buffers hold n bytes.
-func chunkClass(n int) int {
-	return (max(bits.Len(uint(max(n, 1)-1)), chunkSmallest) - chunkSmallest + 1) / 2
+	return &chunk{buf: make([]byte, 0, classBytes(class))}
 }
 
 func (c *chunk) free() {
-	class := chunkClass(cap(c.buf))
-	if class >= len(chunkPools) || cap(c.buf) != 1<<(chunkSmallest+2*class) {
+	class := sizeClass(cap(c.buf))
+	if class >= len(chunkPools) || cap(c.buf) != classBytes(class) {
 		return
 	}
 	c.buf, c.source, c.cursor = c.buf[:0], nil, nil

@@ -131,10 +131,20 @@ func (p *remoteProducer) openAll() error {
 
 // check computes a message's encoded size, or says why it cannot be published.
 func (p *remoteProducer) check(m *Message) (int, error) {
+	return p.checkSize(len(m.Key), len(m.Value), m.Headers)
+}
+
+// CheckClaim implements ProducerBackend.
+func (p *remoteProducer) CheckClaim(keyBytes, valueBytes int) error {
+	_, err := p.checkSize(keyBytes, valueBytes, nil)
+	return err
+}
+
+func (p *remoteProducer) checkSize(keyBytes, valueBytes int, headers []Header) (int, error) {
 	if p.closed.Load() {
 		return 0, p.client.closedError(p.topic.op("publish to"))
 	}
-	size, err := core.EncodedRecordSize(m.Key, m.Value, m.Headers)
+	size, err := core.RecordSize(keyBytes, valueBytes, headers)
 	if err != nil {
 		return 0, err
 	}

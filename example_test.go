@@ -2,6 +2,7 @@ package leat_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"log"
 	"os"
@@ -50,4 +51,46 @@ func ExampleTopicOf() {
 	// Output:
 	// 0 ACME 12.5
 	// 1 ACME 12.75
+}
+
+// A tick is written straight into the buffer that is published: nothing is allocated per message.
+func ExampleProducer_Claim() {
+	dir, err := os.MkdirTemp("", "leat")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	ctx := context.Background()
+	bus, err := node.Open(ctx, dir, node.WithTopic("ticks", leat.TopicConfig{}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = bus.Close() }()
+	ticks, err := bus.Producer("ticks")
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	publish := func(symbol []byte, price, size uint64) error {
+		c, err := ticks.Claim(ctx, symbol, 16)
+		if err != nil {
+			return err
+		}
+		defer c.Abort() // gives the buffer back if something goes wrong before Publish
+		binary.LittleEndian.PutUint64(c.Bytes()[0:], price)
+		binary.LittleEndian.PutUint64(c.Bytes()[8:], size)
+		if err := c.Publish(); err != nil {
+			return err
+		}
+		fmt.Println("stored at offset", c.Receipt().Offset)
+		return nil
+	}
+	for i := range uint64(2) {
+		if err := publish([]byte("ACME"), 1250+i, 100); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output:
+	// stored at offset 0
+	// stored at offset 1
 }

@@ -50,8 +50,13 @@ func EncodedHeadersSize(headers []Header) int {
 // EncodedRecordSize is what a record takes in a frame, a multiple of 8, after a check of every
 // limit but the topic's. It does not block or allocate unless a limit is broken.
 func EncodedRecordSize(key, value []byte, headers []Header) (int, error) {
-	if len(key) > MaxKeyBytes {
-		return 0, Errorf(CodeInvalidRecord, "publish", "key of %d bytes, at most %d", len(key), MaxKeyBytes)
+	return RecordSize(len(key), len(value), headers)
+}
+
+// RecordSize is EncodedRecordSize for a key and a value of these lengths, which are at least 0.
+func RecordSize(keyBytes, valueBytes int, headers []Header) (int, error) {
+	if keyBytes > MaxKeyBytes {
+		return 0, Errorf(CodeInvalidRecord, "publish", "key of %d bytes, at most %d", keyBytes, MaxKeyBytes)
 	}
 	if len(headers) > MaxHeaders {
 		return 0, Errorf(CodeInvalidRecord, "publish", "%d headers, at most %d", len(headers), MaxHeaders)
@@ -64,10 +69,10 @@ func EncodedRecordSize(key, value []byte, headers []Header) (int, error) {
 			return 0, Errorf(CodeInvalidRecord, "publish", "headers of more than %d bytes", MaxHeaderBytes)
 		}
 	}
-	if len(value) > MaxRecordBytes {
-		return 0, Errorf(CodeRecordTooLarge, "publish", "value of %d bytes, at most %d", len(value), MaxRecordBytes)
+	if valueBytes > MaxRecordBytes {
+		return 0, Errorf(CodeRecordTooLarge, "publish", "value of %d bytes, at most %d", valueBytes, MaxRecordBytes)
 	}
-	size := Align8(RecordHeaderSize + len(key) + h + len(value))
+	size := Align8(RecordHeaderSize + keyBytes + h + valueBytes)
 	if size > MaxRecordBytes {
 		return 0, Errorf(CodeRecordTooLarge, "publish", "record of %d bytes, at most %d", size, MaxRecordBytes)
 	}

@@ -79,6 +79,14 @@ func (p *namedProducer) Publish(ctx context.Context, m leat.Message) (leat.Recei
 	return p.producer.Publish(ctx, m)
 }
 
+// CheckClaim implements leat.ProducerBackend.
+func (p *namedProducer) CheckClaim(keyBytes, valueBytes int) error {
+	if p.fenced.Load() {
+		return fencedName(p.producer.topic, p.producer.options.ID)
+	}
+	return p.producer.CheckClaim(keyBytes, valueBytes)
+}
+
 // PublishBatch implements leat.ProducerBackend.
 func (p *namedProducer) PublishBatch(ctx context.Context, batch []leat.Message) (leat.Receipt, error) {
 	if err := p.enter(); err != nil {

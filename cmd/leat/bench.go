@@ -53,7 +53,7 @@ func newBench(a *app) *cobra.Command {
 
 // scenario makes one verb below bench.
 func (a *app) scenario(
-	name, short string, run benchkit.Scenario, example string, flags ...benchFlag,
+	name, short string, run benchkit.Benchmark, example string, flags ...benchFlag,
 ) *cobra.Command {
 	var o benchkit.Options
 	cmd := &cobra.Command{

@@ -1,6 +1,11 @@
 package benchkit
 
-import "github.com/HdrHistogram/hdrhistogram-go"
+import (
+	"maps"
+	"slices"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
 
 // Bounds of every histogram: what lies outside counts as the bound.
 const (
@@ -62,6 +67,52 @@ func (h *Histogram) Summary() Latency {
 		P999:  micros(99.9),
 		Max:   float64(h.hdr.Max()) / 1e3,
 	}
+}
+
+// Quantile is a point of a percentile curve.
+type Quantile struct {
+	P      float64 `json:"p"` // share of the values that are not above, 0 to 1
+	Micros float64 `json:"us"`
+}
+
+// curveGrid are the shares a curve has points at. They are the same for all, so that the curves of rounds
+// can be put together point by point.
+var curveGrid = []float64{0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999, 0.9995,
+	0.99975, 0.9999, 0.99995, 0.99999, 0.999999, 0.9999999, 1}
+
+// Curve reads the percentile curve, up to where one value decides; the last point is the maximum.
+func (h *Histogram) Curve() []Quantile {
+	count := float64(h.hdr.TotalCount())
+	if count == 0 {
+		return nil
+	}
+	var curve []Quantile
+	for _, p := range curveGrid {
+		if p < 1 && (1-p)*count < 1 {
+			continue
+		}
+		curve = append(curve, Quantile{p, float64(h.hdr.ValueAtPercentile(p*100)) / 1e3})
+	}
+	return curve
+}
+
+// medianCurve takes the median of each point over the rounds that have it, and the highest maximum.
+func medianCurve(rounds [][]Quantile) []Quantile {
+	values := make(map[float64][]float64)
+	for _, curve := range rounds {
+		for _, q := range curve {
+			values[q.P] = append(values[q.P], q.Micros)
+		}
+	}
+	var curve []Quantile
+	for _, p := range slices.Sorted(maps.Keys(values)) {
+		micros := median(values[p])
+		if p == 1 {
+			micros = slices.Max(values[p])
+		}
+		curve = append(curve, Quantile{p, micros})
+	}
+	return curve
 }
 
 // medianLatency takes each number's median over rounds, and the highest maximum: a stall is never

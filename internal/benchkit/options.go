@@ -21,6 +21,9 @@ type Options struct {
 	Idle     int           // partitions of Idle, connections of Net
 	IdleFor  time.Duration // of Net: how long it watches a server that does nothing
 	Progress func(string)  // told what is measured now; nil for silence
+	Only     []string      // scenarios of a suite, by name; empty means all
+	Guard    GuardOptions  // when a round of a suite is discarded
+	Command  string        // for the report: how it was called; empty means the arguments of this process
 	// Filler gives the command that fills dir and prints what it was acknowledged: FillAndWait in
 	// another process. Only Open needs it.
 	Filler func(ctx context.Context, dir string, bytes int64) (*exec.Cmd, error)
@@ -31,8 +34,8 @@ type Options struct {
 	Serve func(ctx context.Context, dir string) (stop func() error, err error)
 }
 
-// Scenario runs one benchmark. It blocks for its whole time and returns ctx's error if ctx ends.
-type Scenario func(ctx context.Context, o Options) (*Report, error)
+// Benchmark runs one benchmark. It blocks for its whole time and returns ctx's error if ctx ends.
+type Benchmark func(ctx context.Context, o Options) (*Report, error)
 
 // bench is one scenario under way.
 type bench struct {
@@ -48,7 +51,11 @@ func newBench(scenario string, o Options) (*bench, error) {
 	if err != nil {
 		return nil, fmt.Errorf("benchkit: make a folder for the data: %w", err)
 	}
-	return &bench{Options: o, clock: clock.System, dir: dir, report: newReport(scenario, Capture(dir))}, nil
+	report := newReport(scenario, Capture(dir))
+	if o.Command != "" {
+		report.Command = o.Command
+	}
+	return &bench{Options: o, clock: clock.System, dir: dir, report: report}, nil
 }
 
 func (b *bench) end(err *error) { *err = errors.Join(*err, os.RemoveAll(b.dir)) }

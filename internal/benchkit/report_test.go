@@ -36,8 +36,8 @@ func TestReportKeys(t *testing.T) {
 		object any
 		want   string
 	}{
-		{"report", document, "env problems rows scenario valid"},
-		{"row", row, "floor floor_value latency_us level name note ratio rounds unit value"},
+		{"report", document, "command env problems rows scenario schema time valid"},
+		{"row", row, "floor floor_value interval latency_us level name note ratio rounds spread unit value"},
 		{"latency", row["latency_us"], "count max p50 p99 p999"},
 		{"env", document["env"],
 			"arch commit cores cpu file_system gc_percent go gomaxprocs kernel os oversubscribed"},

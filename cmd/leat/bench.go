@@ -24,7 +24,8 @@ func newBench(a *app) *cobra.Command {
 		Short: "Measure this machine, beside the floors it sets",
 		Long: "Each benchmark measures beside a floor in the same run, round by round in turning order, and\n" +
 			"prints the median. Latency counts from the intended send time. A run that lost, repeated or\n" +
-			"reordered a message, or missed its rate, is invalid and exits 1.",
+			"reordered a message, or missed its rate, is invalid and exits 1. bench bus also repeats rounds\n" +
+			"that the machine disturbed, and is invalid if that does not help.",
 		Example: examples("leat bench log", "leat bench bus --for 5s -o json"),
 	}
 	group.AddCommand(
@@ -34,7 +35,7 @@ func newBench(a *app) *cobra.Command {
 		a.scenario("bus", "Publish and consume in one process: throughput, latency, durable", benchkit.Bus,
 			examples("leat bench bus", "leat bench bus --for 2s --rounds 5 -o json"),
 			forFlag("time of each throughput round; the others take a fifth (10s)"), roundsFlag,
-			sizeFlag("value, bytes (64)")),
+			sizeFlag("value, bytes (64)"), onlyFlag, guardFlags),
 		a.scenario("idle", "Cost of a node with many partitions that does nothing", benchkit.Idle,
 			examples("leat bench idle", "leat bench idle --for 10s --partitions 100 -o json"),
 			forFlag("how long to stay idle (1m)"), roundsFlag, partitionsFlag),
@@ -113,6 +114,18 @@ func forFlag(usage string) benchFlag {
 
 func roundsFlag(cmd *cobra.Command, o *benchkit.Options) {
 	cmd.Flags().Var(newPositive(func(n int64) { o.Rounds = int(n) }, 1000), "rounds", "measured rounds")
+}
+
+// onlyFlag takes scenarios of a suite.
+func onlyFlag(cmd *cobra.Command, o *benchkit.Options) {
+	cmd.Flags().StringSliceVar(&o.Only, "only", nil, "scenarios to run, such as throughput,disk (all)")
+}
+
+// guardFlags say which rounds of a suite count.
+func guardFlags(cmd *cobra.Command, o *benchkit.Options) {
+	cmd.Flags().BoolVar(&o.Guard.Off, "unguarded", false, "count disturbed rounds too: a quick look, no figure")
+	cmd.Flags().Float64Var(&o.Guard.CanaryMax, "canary-max", 0,
+		"nanoseconds that handing a cache line over may take in a round that counts (no bound)")
 }
 
 func sizeFlag(usage string) benchFlag {

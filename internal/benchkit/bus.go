@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
-	"runtime"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/clock"
 	"github.com/leatbus/leat/node"
 )
 
@@ -21,14 +20,22 @@ const (
 	// busBacklogBytes is how far the consumer may fall behind before the publisher waits: retention
 	// must not delete what was not read.
 	busBacklogBytes = busPartitions * busRetentionBytes / 2
-	drainLimit      = 30 * time.Second
 )
 
-// Bus measures the whole bus in one process: throughput at page with receipts and one group, latency
+// Bus runs BusSuite.
+func Bus(ctx context.Context, o Options) (*Report, error) {
+	suite, err := BusSuite(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return suite.Run(ctx, o)
+}
+
+// BusSuite measures the whole bus in one process: throughput at page with receipts and one group, latency
 // at a fixed rate with the consumer spinning and parked beside a Go channel, and 64 publishers at
 // disk. Size is the value, 64 bytes; For is the time of a throughput round, 10 s, and the latency and
 // disk rounds take a fifth of it; Rounds is 5.
-func Bus(ctx context.Context, o Options) (_ *Report, err error) {
+func BusSuite(_ context.Context, o Options) (*Suite, error) {
 	if o.Size == 0 {
 		o.Size = 64
 	}
@@ -39,212 +46,132 @@ func Bus(ctx context.Context, o Options) (_ *Report, err error) {
 	if o.For == 0 {
 		o.For = 10 * time.Second
 	}
-	if o.Rounds == 0 {
-		o.Rounds = 5
-	}
-	b, err := newBench("bus", o)
-	if err != nil {
-		return nil, err
-	}
-	defer b.end(&err)
-	bus, err := node.Open(ctx, filepath.Join(b.dir, "bus"))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, bus.Close()) }()
-	for _, part := range []func(context.Context, *leat.Bus) error{b.throughput, b.latency, b.diskPublishers} {
-		if err := part(ctx, bus); err != nil {
-			return nil, err
-		}
-	}
-	return b.report, nil
+	return &Suite{
+		Name:  "bus",
+		About: "the embedded bus in one process: throughput, latency, durable publishers",
+		Scenarios: []Scenario{
+			(&busThroughput{busBench: newBusBench(o)}).scenario(),
+			busLatencyScenario(newBusBench(o), "latency", latencyRate),
+			busLatencyScenario(newBusBench(o), "wake", sleepRate),
+			(&busDisk{busBench: newBusBench(o)}).scenario(),
+		},
+	}, nil
 }
 
-// stream is one topic under load with the goroutine that reads it.
-type stream struct {
-	load      *load
-	producer  *leat.Producer
-	sub       *leat.Subscription
-	sequences *Sequences
-	delivered atomic.Int64
-	strange   atomic.Int64 // messages that no load made
-	acked     atomic.Int64
-	refused   atomic.Pointer[error]
-	handle    func(intended int64) // called for each message; may be nil
-	backlog   int64                // messages the reader may be behind before the publisher waits
-
-	reader  sync.WaitGroup
-	failure error // of the reader; read after it ended
-	stop    context.CancelFunc
+// busBench is one scenario with a node of its own.
+type busBench struct {
+	Options
+	clock clock.Clock
+	dir   string
+	bus   *leat.Bus
 }
 
-// openStream creates the topic and subscribes from its first record on.
-func (b *bench) openStream(ctx context.Context, bus *leat.Bus, topic string, cfg leat.TopicConfig,
-	options ...leat.SubscribeOption) (*stream, error) {
-	if err := bus.CreateTopic(ctx, topic, cfg); err != nil {
-		return nil, err
+func newBusBench(o Options) *busBench { return &busBench{Options: o, clock: clock.System} }
+
+// open starts the node in a folder that close removes.
+func (b *busBench) open(ctx context.Context) (closeBus func() error, err error) {
+	if b.dir, err = os.MkdirTemp(b.Dir, "leat-bench-"); err != nil {
+		return nil, fmt.Errorf("benchkit: make a folder for the data: %w", err)
 	}
-	s := &stream{load: newLoad(b.Size), sequences: NewSequences(loadKeys)}
-	var err error
-	if s.producer, err = bus.Producer(topic); err != nil {
-		return nil, err
+	if b.bus, err = node.Open(ctx, filepath.Join(b.dir, "bus")); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(b.dir))
 	}
-	s.sub, err = bus.Subscribe(topic, append(options, leat.From(leat.Earliest))...)
+	return func() error { return errors.Join(b.bus.Close(), os.RemoveAll(b.dir)) }, nil
+}
+
+// short is the time of a round that is not about throughput.
+func (b *busBench) short() time.Duration { return max(b.For/5, 10*time.Millisecond) }
+
+// busThroughput publishes as fast as receipts and the backlog allow.
+type busThroughput struct {
+	*busBench
+	stream *stream
+	floor  *copyFloor
+}
+
+func (b *busThroughput) recordBytes() int { return core.Align8(core.RecordHeaderSize + 8 + b.Size) }
+
+func (b *busThroughput) scenario() Scenario {
+	floor := fmt.Sprintf("memcpy of %d B", b.recordBytes())
+	return Scenario{
+		Name: "throughput",
+		About: fmt.Sprintf("PublishAsync, value %d B, key 8 B, %d partitions, one group, one publisher",
+			b.Size, busPartitions),
+		Unit:     "msgs/s",
+		Baseline: floor,
+		Threads:  2,
+		Open:     b.open,
+		Cases: []Case{
+			{Name: "publish with receipts", Role: Ours, Level: "page", Run: b.publish},
+			{Name: floor, Role: Floor, Note: "as many bytes as a record, into a map", Run: b.copy},
+		},
+	}
+}
+
+func (b *busThroughput) open(ctx context.Context) (func() error, error) {
+	closeBus, err := b.busBench.open(ctx)
 	if err != nil {
-		return nil, errors.Join(err, s.producer.Close())
+		return nil, err
+	}
+	if b.floor, err = newCopyFloor(b.clock, b.dir, 64<<20); err != nil {
+		return nil, errors.Join(err, closeBus())
+	}
+	cfg := leat.TopicConfig{Partitions: busPartitions, Ack: leat.AckPage, RetentionBytes: busRetentionBytes}
+	b.stream, err = openStream(ctx, b.clock, b.bus, "throughput", b.Size, cfg, leat.Group("bench"), leat.AutoAck())
+	if err != nil {
+		return nil, errors.Join(err, b.floor.close(), closeBus())
+	}
+	b.stream.backlog = int64(busBacklogBytes / (b.recordBytes() + core.FrameHeaderSize))
+	b.stream.start(ctx)
+	return func() error {
+		_, err := b.stream.close()
+		return errors.Join(err, b.floor.close(), closeBus())
+	}, nil
+}
+
+func (b *busThroughput) publish(ctx context.Context, round int) (s Sample, err error) {
+	length := b.For
+	if round == WarmUp {
+		length /= 5
+	}
+	r, err := b.stream.throughput(ctx, length)
+	if err != nil {
+		return s, err
+	}
+	onDisk, err := b.bytesPerMessage(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.Ops, s.Rate = r.messages, r.acked
+	s.Judged(b.stream.sequences.Against(b.stream.load.sent))
+	s.More = []Figure{
+		{Name: "publish and deliver", Value: r.delivered, Unit: "msgs/s", Better: "higher",
+			Note: "until the last one was handled"},
+		{Name: "publisher held", Value: float64(r.heldNanos) / 1e9, Unit: "s",
+			Note: "that it waited for the consumer, per round"},
+		{Name: "on disk per message", Value: onDisk, Unit: "bytes", Better: "lower",
+			Note: "segments with the room reserved in them; the record has " + fmt.Sprint(b.recordBytes())},
 	}
 	return s, nil
 }
 
-// start runs the reader until close, or until ctx ends.
-func (s *stream) start(ctx context.Context) {
-	ctx, s.stop = context.WithCancel(ctx)
-	s.reader.Go(func() {
-		count := int64(0)
-		for m, err := range s.sub.Messages(ctx) {
-			if err != nil {
-				s.failure = err
-				return
-			}
-			intended, ok := observe(s.sequences, m)
-			if !ok {
-				s.strange.Add(1)
-			} else if s.handle != nil {
-				s.handle(intended)
-			}
-			count++
-			s.delivered.Store(count)
-		}
-	})
+func (b *busThroughput) copy(context.Context, int) (s Sample, err error) {
+	record := make([]byte, b.recordBytes())
+	n := 1 << 30 / len(record)
+	nanos, err := b.floor.run(record, n)
+	return Sample{Ops: int64(n), Rate: perSecond(int64(n), nanos)}, err
 }
 
-// drain waits until everything sent was delivered.
-func (b *bench) drain(ctx context.Context, s *stream) error {
-	err := b.await(ctx, drainLimit, func() bool { return s.delivered.Load() >= s.load.total })
-	if err != nil && ctx.Err() == nil {
-		b.report.problem("%d of %d messages delivered after %v", s.delivered.Load(), s.load.total, drainLimit)
-		return nil
-	}
-	return err
-}
-
-// finish stops the reader and judges what it saw.
-func (b *bench) finish(name string, s *stream) error {
-	s.stop()
-	s.reader.Wait()
-	if v := s.sequences.Against(s.load.sent); !v.Clean() {
-		b.report.problem("%s: of %d messages %d lost, %d duplicated, %d reordered",
-			name, s.load.total, v.Lost, v.Duplicated, v.Reordered)
-	}
-	if n := s.strange.Load(); n > 0 {
-		b.report.problem("%s: %d messages that nobody published", name, n)
-	}
-	return errors.Join(s.failure, s.sub.Close(), s.producer.Close())
-}
-
-// throughput publishes as fast as receipts and the backlog allow.
-func (b *bench) throughput(ctx context.Context, bus *leat.Bus) (err error) {
-	cfg := leat.TopicConfig{Partitions: busPartitions, Ack: leat.AckPage, RetentionBytes: busRetentionBytes}
-	s, err := b.openStream(ctx, bus, "throughput", cfg, leat.Group("bench"), leat.AutoAck())
+// bytesPerMessage is what a message takes on disk, with the room that is reserved.
+func (b *busThroughput) bytesPerMessage(ctx context.Context) (float64, error) {
+	topic, err := topicInfo(ctx, b.bus, "throughput")
 	if err != nil {
-		return err
-	}
-	s.backlog = int64(busBacklogBytes / core.Align8(core.RecordHeaderSize+8+b.Size+core.FrameHeaderSize))
-	s.start(ctx)
-	defer func() { err = errors.Join(err, b.finish("throughput", s)) }()
-	floor, err := newCopyFloor(b.clock, b.dir, 64<<20)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, floor.close()) }()
-
-	record := make([]byte, core.Align8(core.RecordHeaderSize+8+b.Size))
-	var acked, delivered, copies samples
-	held := int64(0)
-	err = interleave(ctx, b.Rounds, func(round int) error {
-		b.progress("publish %d B at page, round %d", b.Size, round+1)
-		r, err := b.throughputRound(ctx, s, round)
-		acked.add(round, r.acked)
-		delivered.add(round, r.delivered)
-		held += r.heldNanos
-		return err
-	}, func(round int) error {
-		n := 1 << 30 / len(record)
-		nanos, err := floor.run(record, n)
-		copies.add(round, perSecond(int64(n), nanos))
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	against := fmt.Sprintf("records/s of %d B, %s", len(record), floor.name)
-	row := b.report.row("publish with receipts", "page", "msgs/s", acked).against(against, copies)
-	row.Note = fmt.Sprintf("PublishAsync, value %d B, key 8 B, %d partitions, one group, one publisher; "+
-		"waited %.1f s for the consumer in all", b.Size, busPartitions, float64(held)/1e9)
-	row = b.report.row("publish and deliver", "page", "msgs/s", delivered).against(against, copies)
-	row.Note = "until the last one was handled"
-	return b.bytesPerMessage(ctx, bus, len(record))
-}
-
-// throughputResult is one round.
-type throughputResult struct {
-	acked, delivered float64 // per second
-	heldNanos        int64
-}
-
-func (b *bench) throughputRound(ctx context.Context, s *stream, round int) (r throughputResult, err error) {
-	length := int64(b.For)
-	if round == warmUp {
-		length /= 5
-	}
-	done := func(_ leat.Receipt, err error) {
-		if err != nil {
-			s.refused.CompareAndSwap(nil, &err)
-			return
-		}
-		s.acked.Store(s.acked.Load() + 1)
-	}
-	before, start := s.load.total, b.clock.Mono()
-	for now := start; now < start+length && ctx.Err() == nil; now = b.clock.Mono() {
-		if s.load.total-s.delivered.Load() > s.backlog {
-			runtime.Gosched()
-			r.heldNanos += b.clock.Mono() - now
-			continue
-		}
-		for range 64 {
-			s.producer.PublishAsync(s.load.message(0), done)
-		}
-	}
-	if err := s.producer.Flush(ctx); err != nil {
-		return r, err
-	}
-	r.acked = perSecond(s.load.total-before, b.clock.Mono()-start)
-	if err := b.drain(ctx, s); err != nil {
-		return r, err
-	}
-	r.delivered = perSecond(s.load.total-before, b.clock.Mono()-start)
-	if err := s.refused.Load(); err != nil {
-		return r, fmt.Errorf("benchkit: publish: %w", *err)
-	}
-	if acked := s.acked.Load(); acked != s.load.total {
-		b.report.problem("%d acknowledgements for %d messages", acked, s.load.total)
-	}
-	return r, nil
-}
-
-// bytesPerMessage adds the row of what a message takes on disk, with the room that is reserved.
-func (b *bench) bytesPerMessage(ctx context.Context, bus *leat.Bus, recordBytes int) error {
-	topic, err := topicInfo(ctx, bus, "throughput")
-	if err != nil {
-		return err
+		return 0, err
 	}
 	var bytes, records int64
 	for _, p := range topic.Partitions {
 		bytes += p.Bytes
 		records += p.End - p.Start
 	}
-	each := float64(bytes) / float64(max(records, 1))
-	row := b.report.row("on disk per message", "page", "bytes", []float64{each})
-	row.Note = fmt.Sprintf("segments with the room reserved in them; the record has %d", recordBytes)
-	return nil
+	return float64(bytes) / float64(max(records, 1)), nil
 }

@@ -111,7 +111,7 @@ func (b *bench) appendRounds(ctx context.Context, log *mmaplog.Log, floor *copyF
 	var appends, sustained, copies samples
 	err := interleave(ctx, b.Rounds, func(round int) error {
 		b.progress("append %d B at page, round %d", b.Size, round+1)
-		if round == warmUp {
+		if round == WarmUp {
 			// Segments start small and double: the first ones are not what is measured.
 			if _, err := b.appendBurst(log, record, (64<<20)/len(frame), &next); err != nil {
 				return err

@@ -119,7 +119,7 @@ func (b *bench) diskLog(ctx context.Context) (err error) {
 			h := NewHistogram()
 			records, rounds, nanos, err := b.runAppenders(ctx, d, n, h)
 			rates.add(round, perSecond(records, nanos))
-			if round > warmUp {
+			if round > WarmUp {
 				*latencies = append(*latencies, h.Summary())
 				if n > 1 {
 					perRound = append(perRound, float64(records)/float64(max(rounds, 1)))

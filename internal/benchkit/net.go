@@ -158,13 +158,13 @@ func (n *netBench) stopServer() error {
 // throughput publishes with receipts as fast as they come and delivers to one subscription.
 func (n *netBench) throughput(ctx context.Context, bus *leat.Bus) (err error) {
 	cfg := leat.TopicConfig{Partitions: netPartitions, Ack: leat.AckPage, RetentionBytes: busRetentionBytes}
-	s, err := n.openStream(ctx, bus, netTopic, cfg)
+	s, err := openStream(ctx, n.clock, bus, netTopic, n.Size, cfg)
 	if err != nil {
 		return err
 	}
 	s.backlog = netBacklog
 	s.start(ctx)
-	defer func() { err = errors.Join(err, n.finish("throughput", s)) }()
+	defer func() { err = errors.Join(err, n.finish(s)) }()
 	record := core.Align8(core.RecordHeaderSize + 8 + n.Size)
 	var delivered, floors, clientCPU, serverCPU samples
 	peers := make([]samples, len(n.peers))
@@ -172,7 +172,7 @@ func (n *netBench) throughput(ctx context.Context, bus *leat.Bus) (err error) {
 		n.progress("publish %d B at page over QUIC, round %d", n.Size, round+1)
 		meter := startMeter(n.server.Process.Pid)
 		before := s.load.total
-		r, err := n.throughputRound(ctx, s, round)
+		r, err := s.throughput(ctx, n.length(round))
 		use := meter.stop()
 		delivered.add(round, r.delivered)
 		clientCPU.add(round, float64(use.client)/float64(s.load.total-before))
@@ -199,6 +199,16 @@ func (n *netBench) throughput(ctx context.Context, bus *leat.Bus) (err error) {
 	return nil
 }
 
+// finish closes the stream and judges it.
+func (n *netBench) finish(s *stream) error {
+	v, err := s.close()
+	if !v.Clean() {
+		n.report.problem("of %d messages %d lost, %d duplicated, %d reordered",
+			s.load.total, v.Lost, v.Duplicated, v.Reordered)
+	}
+	return err
+}
+
 func (n *netBench) throughputRows(record int, delivered, floors samples, peers []samples,
 	clientCPU, serverCPU samples) {
 	row := n.report.row("publish, store and deliver", "page", "msgs/s", delivered)
@@ -214,7 +224,7 @@ func (n *netBench) throughputRows(record int, delivered, floors samples, peers [
 
 // length is the time of one round; the warm-up is shorter.
 func (n *netBench) length(round int) time.Duration {
-	if round == warmUp {
+	if round == WarmUp {
 		return n.For / 5
 	}
 	return n.For

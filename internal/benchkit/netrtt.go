@@ -88,7 +88,7 @@ func (l *latencyRounds) measure(ctx context.Context, n *netBench, round int, onc
 	}
 	s := h.Summary()
 	l.p50.add(round, s.P50)
-	if round > warmUp {
+	if round > WarmUp {
 		l.all = append(l.all, s)
 	}
 	return ctx.Err()

@@ -66,13 +66,16 @@ func (b *bench) progress(format string, args ...any) {
 	}
 }
 
+// errNoEnd reports that await's time was over.
+var errNoEnd = errors.New("benchkit: no end within the limit")
+
 // await polls until done, ctx ends or nothing is left of the time.
-func (b *bench) await(ctx context.Context, limit time.Duration, done func() bool) error {
-	for deadline := b.clock.Mono() + int64(limit); !done(); {
-		if b.clock.Mono() >= deadline {
-			return fmt.Errorf("benchkit: no end within %v", limit)
+func await(ctx context.Context, c clock.Clock, limit time.Duration, done func() bool) error {
+	for deadline := c.Mono() + int64(limit); !done(); {
+		if c.Mono() >= deadline {
+			return fmt.Errorf("%w: %v", errNoEnd, limit)
 		}
-		if err := clock.Sleep(ctx, b.clock, time.Millisecond); err != nil {
+		if err := clock.Sleep(ctx, c, time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -5,13 +5,10 @@ import (
 	"slices"
 )
 
-// warmUp is the number of the round that is run first and discarded.
-const warmUp = -1
-
 // interleave runs every case once in a round to warm up and then once per round, in turning order:
 // A B, B A, A B … so that a trend of the machine cancels out. It stops at the first error.
 func interleave(ctx context.Context, rounds int, cases ...func(round int) error) error {
-	for round := warmUp; round < rounds; round++ {
+	for round := WarmUp; round < rounds; round++ {
 		order := slices.Clone(cases)
 		if round&1 == 1 {
 			slices.Reverse(order)
@@ -32,7 +29,7 @@ func interleave(ctx context.Context, rounds int, cases ...func(round int) error)
 type samples []float64
 
 func (s *samples) add(round int, value float64) {
-	if round > warmUp {
+	if round > WarmUp {
 		*s = append(*s, value)
 	}
 }

@@ -59,7 +59,7 @@ func TestMedian(t *testing.T) {
 
 func TestSamplesForgetTheWarmUp(t *testing.T) {
 	var s samples
-	for round := warmUp; round < 2; round++ {
+	for round := WarmUp; round < 2; round++ {
 		s.add(round, float64(round))
 	}
 	if !slices.Equal(s, samples{0, 1}) {

@@ -1,6 +1,7 @@
-# Needs Go and make, nothing else. The race detector also needs a C compiler; without one it is skipped
-# with a line that says so. ARGS is passed on: make run ARGS='--for 5s'.
-.PHONY: run build test race bench fuzz lint
+# Needs Go and make, nothing else. The race detector also needs a C compiler, and the models of the ring
+# need spin; without them they are skipped with a line that says so. ARGS is passed on:
+# make run ARGS='--for 5s'.
+.PHONY: run build test race models bench fuzz lint
 
 run:
 	go run ./cmd/leat demo $(ARGS)
@@ -13,6 +14,9 @@ test:
 
 race:
 	@go run ./internal/lint/check race
+
+models:
+	@go run ./internal/lint/check models
 
 # Thirty seconds per target; make fuzz ARGS='-fuzztime 10m' for longer.
 fuzz:

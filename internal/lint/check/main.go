@@ -22,9 +22,11 @@ func main() {
 // steps names what each command runs, in this order: the tests come last, because their lines are
 // what a reader of a log looks for at its end.
 var steps = map[string][]step{
-	"test": {{"vet", vet}, {"fuzz", fuzz}, {"race", race}, {"bench", bench}, {"test", test}},
-	"race": {{"race", race}},
-	"fuzz": {{"fuzz", fuzz}},
+	"test": {{"vet", vet}, {"fuzz", fuzz}, {"race", race}, {"models", models}, {"bench", bench},
+		{"test", test}},
+	"race":   {{"race", race}},
+	"fuzz":   {{"fuzz", fuzz}},
+	"models": {{"models", models}},
 }
 
 type step struct {
@@ -40,13 +42,13 @@ func run(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
 	fuzzTime := flags.Duration("fuzztime", 3*time.Second, "how long each fuzz target runs")
 	if len(args) == 0 || steps[args[0]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: check test|race|fuzz [-fuzztime 3s]")
+		fmt.Fprintln(os.Stderr, "usage: check test|race|fuzz|models [-fuzztime 3s]")
 		return 2
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return 2
 	}
-	c := &checker{fuzzTime: *fuzzTime, run: runGo, output: runGoOutput}
+	c := &checker{fuzzTime: *fuzzTime, run: runGo, output: runGoOutput, program: runProgram, look: lookPath}
 	summary, ok := c.runSteps(ctx, steps[args[0]])
 	fmt.Println(summary)
 	if !ok {
@@ -61,7 +63,10 @@ type checker struct {
 	// run runs go with the streams of this process; output returns its standard output instead.
 	run    func(ctx context.Context, args ...string) error
 	output func(ctx context.Context, args ...string) (string, error)
-	notes  []string // what each step has to say in the summary
+	// program runs any other program in a folder and returns all it printed; look tells whether it exists.
+	program func(ctx context.Context, dir string, command []string) (string, error)
+	look    func(name string) error
+	notes   []string // what each step has to say in the summary
 }
 
 // runSteps runs all steps, whatever becomes of each, and returns one line about them.

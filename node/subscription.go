@@ -13,9 +13,10 @@ import (
 	"github.com/leatbus/leat/core"
 )
 
+// A loop alone on its partition looks this often before it sleeps; where there are more, they share it.
 const (
 	loopSpins  = 100 // looks at the marks before a loop lets others run
-	loopYields = 50  // times it does so before it sleeps
+	loopYields = 50  // times it does so
 )
 
 // subscription is the data plane of one leat.Subscription: cursors over the logs. A slow one holds
@@ -164,14 +165,24 @@ func (s *subscription) pending() bool {
 	return false
 }
 
-// pause waits a little: it spins, then yields, then sleeps until there may be something.
+// crowd is how many loops, at least this one, wait for the same records as this one.
+func (s *subscription) crowd() int {
+	if len(s.cursors) == 0 {
+		return 1
+	}
+	return max(len(s.cursors[0].part.readers.load()), 1)
+}
+
+// pause waits a little: it spins, then yields, then sleeps until there may be something. A thousand loops
+// that yield to each other cost more than a thousand that sleep and are woken.
 func (s *subscription) pause(ctx context.Context, idle int) error {
-	for range loopSpins {
+	crowd := s.crowd()
+	for range 1 + loopSpins/crowd {
 		if s.pending() {
 			return nil
 		}
 	}
-	if s.options.Spin || idle < loopYields {
+	if s.options.Spin || idle < loopYields/crowd {
 		runtime.Gosched()
 		return nil
 	}

@@ -496,3 +496,24 @@ func TestPause(t *testing.T) {
 		t.Errorf("read %q after Resume", got)
 	}
 }
+
+// TestCrowdSleeps: a loop alone on its partition yields before it sleeps; in a crowd each sleeps at once.
+func TestCrowdSleeps(t *testing.T) {
+	b := one(t, leat.TopicConfig{Ack: leat.AckPage})
+	first := b.subscribe("t").Backend().(*subscription)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel() // who sleeps is told so
+	if err := first.pause(gone, 1); err != nil {
+		t.Errorf("a loop alone slept: %v", err)
+	}
+	for range loopYields {
+		b.subscribe("t")
+	}
+	if err := first.pause(gone, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("a loop among %d did not sleep: %v", first.crowd(), err)
+	}
+	spinning := b.subscribe("t", leat.Spin()).Backend().(*subscription)
+	if err := spinning.pause(gone, loopYields); err != nil {
+		t.Errorf("a loop that is to spin slept: %v", err)
+	}
+}

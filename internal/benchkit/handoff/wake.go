@@ -1,0 +1,61 @@
+package handoff
+
+import (
+	"context"
+	"time"
+)
+
+// wakePause is long enough for the consumer to have gone to sleep.
+const wakePause = time.Millisecond
+
+// wake sends n messages, one after each pause, and takes the time from before the send until the
+// consumer has it. The sender spins in its pause: it keeps its processor, as a busy producer does.
+func wake(n int64, send func(stamp int64) error, receive func() (stamp int64, err error)) (Result, error) {
+	latencies := make([]int64, n)
+	began := time.Now()
+	result, err := Together(n, func() error {
+		for range n {
+			for pause := time.Now(); time.Since(pause) < wakePause; {
+			}
+			if err := send(int64(time.Since(began))); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func() error {
+		for i := range latencies {
+			stamp, err := receive()
+			if err != nil {
+				return err
+			}
+			latencies[i] = int64(time.Since(began)) - stamp
+		}
+		return nil
+	})
+	result.Latency = summarize(latencies, 1e-3)
+	return result, err
+}
+
+// Wake is the time that it takes to wake a parked consumer.
+func (r Ring) Wake(n int64) (Result, error) {
+	producer, consumer, err := hopRing[int64](r.Options)
+	if err != nil {
+		return Result{}, err
+	}
+	ctx := context.Background()
+	return wake(n, func(stamp int64) error { return producer.Send(ctx, &stamp) }, func() (int64, error) {
+		run, err := next(consumer)
+		if err != nil {
+			return 0, err
+		}
+		stamp := run[0]
+		consumer.ReleaseTo(1) // after a stall there may be more
+		return stamp, nil
+	})
+}
+
+// Wake is the time that it takes to wake a receiver.
+func (Channel) Wake(n int64) (Result, error) {
+	c := make(chan int64, HopSlots)
+	return wake(n, func(stamp int64) error { c <- stamp; return nil }, func() (int64, error) { return <-c, nil })
+}

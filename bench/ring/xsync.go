@@ -12,6 +12,21 @@ import (
 // consumers have a queue each, and a stage passes messages on. They never wait: the caller yields.
 type xsyncCases struct{}
 
+// Case gives the case of a scenario at queues with one consumer and one producer, nil if there is none.
+func (c xsyncCases) Case(scenario string) handoff.Case {
+	return map[string]handoff.Case{
+		handoff.HopOfWords: c.HopWords, handoff.OneToOneWords: c.Words, handoff.OneToOneEvents: c.Events,
+		handoff.OneToThree: c.Each, handoff.InPipeline: c.Pipeline, handoff.InDiamond: c.Diamond,
+	}[scenario]
+}
+
+// Several gives the case of a scenario at the queue for several producers and consumers.
+func (c xsyncCases) Several(scenario string) handoff.Case {
+	return map[string]handoff.Case{
+		handoff.OneToOneEvents: c.MPMC, handoff.ThreeToOne: c.Shared,
+	}[scenario]
+}
+
 func (xsyncCases) Words(n int64) (handoff.Result, error) {
 	q := xsync.NewSPSCQueue[int64](handoff.RingSlots)
 	return handoff.Together(n, func() error {

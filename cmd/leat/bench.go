@@ -35,7 +35,7 @@ func newBench(a *app) *cobra.Command {
 		a.scenario("bus", "Publish and consume in one process: throughput, latency, durable", benchkit.Bus,
 			examples("leat bench bus", "leat bench bus --for 2s --rounds 5 -o json"),
 			forFlag("time of each throughput round; the others take a fifth (10s)"), roundsFlag,
-			sizeFlag("value, bytes (64)"), onlyFlag, guardFlags),
+			sizeFlag("value, bytes (64)"), onlyFlag("throughput,disk"), guardFlags),
 		a.scenario("idle", "Cost of a node with many partitions that does nothing", benchkit.Idle,
 			examples("leat bench idle", "leat bench idle --for 10s --partitions 100 -o json"),
 			forFlag("how long to stay idle (1m)"), roundsFlag, partitionsFlag),
@@ -45,6 +45,9 @@ func newBench(a *app) *cobra.Command {
 			examples("leat bench net", "leat bench net --for 2s --connections 100 -o json"),
 			forFlag("time of each throughput round; round trips take a fifth (5s)"), roundsFlag,
 			sizeFlag("value, bytes (64)"), connectionsFlag, idleForFlag),
+		a.scenario("ring", "Hand messages from goroutine to goroutine: the ring beside Go channels", benchkit.Ring,
+			examples("leat bench ring", "leat bench ring --for 200ms --rounds 5 -o json"),
+			forFlag("time of each case and round (500ms)"), roundsFlag, onlyFlag("hop-8,1p1c-64"), guardFlags),
 		newFill(a),
 		newNetServer(a),
 	)
@@ -117,8 +120,10 @@ func roundsFlag(cmd *cobra.Command, o *benchkit.Options) {
 }
 
 // onlyFlag takes scenarios of a suite.
-func onlyFlag(cmd *cobra.Command, o *benchkit.Options) {
-	cmd.Flags().StringSliceVar(&o.Only, "only", nil, "scenarios to run, such as throughput,disk (all)")
+func onlyFlag(such string) benchFlag {
+	return func(cmd *cobra.Command, o *benchkit.Options) {
+		cmd.Flags().StringSliceVar(&o.Only, "only", nil, "scenarios to run, such as "+such+" (all)")
+	}
 }
 
 // guardFlags say which rounds of a suite count.

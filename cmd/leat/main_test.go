@@ -196,6 +196,7 @@ var fast = map[string][]string{
 	"leat bench idle": {"--for", "50ms", "--rounds", "1", "--partitions", "20"},
 	"leat bench open": {"--gb", "0.002"},
 	"leat bench net":  {"--for", "50ms", "--rounds", "1", "--connections", "3", "--idle-for", "100ms"},
+	"leat bench ring": {"--for", "2ms", "--rounds", "1", "--unguarded"},
 	"leat serve":      {"--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"},
 }
 

@@ -10,6 +10,7 @@ import (
 type Sample struct {
 	Ops     int64      `json:"ops"`        // operations in the measured time
 	Rate    float64    `json:"rate"`       // of them per second
+	Cost    float64    `json:"cost"`       // in the unit of a scenario that asks what something costs
 	Latency *Latency   `json:"latency_us"` // from the intended time, where there is one
 	Curve   []Quantile `json:"curve,omitempty"`
 
@@ -72,6 +73,13 @@ func (s *Sample) value(m Measure) float64 {
 	switch {
 	case m == ByRate:
 		return s.Rate
+	case m == ByCost:
+		return s.Cost
+	case m == ByAllocs:
+		if s.AllocsPerOp == nil {
+			return 0
+		}
+		return *s.AllocsPerOp
 	case s.Latency == nil:
 		return 0
 	case m == ByP50:
@@ -86,7 +94,7 @@ func (s *Sample) complete(m Measure) error {
 	if m == ByRate && !(s.Rate > 0) {
 		return fmt.Errorf("no rate in the sample (rate %v)", s.Rate)
 	}
-	if m != ByRate && (s.Latency == nil || s.Latency.Count <= 0) {
+	if (m == ByP50 || m == ByP99) && (s.Latency == nil || s.Latency.Count <= 0) {
 		return fmt.Errorf("no latency in the sample")
 	}
 	return nil

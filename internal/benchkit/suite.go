@@ -52,6 +52,8 @@ const (
 	ByRate Measure = iota // Sample.Rate: more is better
 	ByP50                 // the median latency: less is better
 	ByP99
+	ByCost   // Sample.Cost: less is better, and nothing is fine
+	ByAllocs // allocations per operation
 )
 
 // Suite is a list of scenarios that are run together. It may be run once.

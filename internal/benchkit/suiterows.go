@@ -83,6 +83,8 @@ func (r *scenarioRun) unit() string {
 		return "µs, p50"
 	case r.scenario.Measure == ByP99:
 		return "µs, p99"
+	case r.scenario.Measure == ByAllocs:
+		return "allocs/op"
 	case r.scenario.Unit == "":
 		return "ops/s"
 	default:
@@ -215,8 +217,10 @@ func (r *scenarioRun) writeGoal(goal *Goal) {
 	switch {
 	case goal.Against != "":
 		text += " × " + goal.Against
-	case goal.Measure == ByRate:
+	case goal.Measure == ByRate || goal.Measure == ByCost:
 		text += " " + r.unit()
+	case goal.Measure == ByAllocs:
+		text += " per operation"
 	default:
 		text += " µs"
 	}
@@ -230,6 +234,10 @@ func (m Measure) String() string {
 		return "rate"
 	case ByP50:
 		return "p50"
+	case ByCost:
+		return "cost"
+	case ByAllocs:
+		return "allocations"
 	default:
 		return "p99"
 	}

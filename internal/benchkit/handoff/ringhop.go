@@ -27,8 +27,10 @@ func (r Ring) HopEvents(n int64) (Result, error) {
 }
 
 // ringHop answers each message with a copy of it.
-func ringHop[T any](o ringbuf.Options, n int64, send func(*ringbuf.Producer[T], int64) error,
-	answer func(*ringbuf.Producer[T], []T) error, read func(Tally, []T) Tally, perMessage int64) (Result, error) {
+func ringHop[T any](
+	o ringbuf.Options, n int64, send func(*ringbuf.Producer[T], int64) error,
+	answer func(*ringbuf.Producer[T], []T) error, read func(Tally, []T) Tally, perMessage int64,
+) (Result, error) {
 	there, toPong, err := hopRing[T](o)
 	if err != nil {
 		return Result{}, err

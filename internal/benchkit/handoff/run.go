@@ -50,7 +50,7 @@ type Scale struct {
 	step int64 // n is a multiple of it
 }
 
-const firstMessages = 4096
+const firstMessages = 5 * Step
 
 // Timed makes a case whose length is given in time. Message counts are multiples of step.
 func Timed(step int64, run Case) *Scale { return &Scale{run: run, step: step} }

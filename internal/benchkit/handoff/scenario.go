@@ -1,12 +1,13 @@
 package handoff
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/leatbus/leat/ringbuf"
 )
 
-// BatchSuffix ends the name of a scenario whose producers claim and publish BatchSize messages at once.
+// In a scenario whose name ends in BatchSuffix, producers claim and publish BatchSize messages at once.
 const (
 	BatchSuffix = "-b16"
 	BatchSize   = 16
@@ -15,8 +16,7 @@ const (
 // Step divides the number of messages of every run: all batches and producers get whole numbers.
 const Step = Producers * BatchSize
 
-// The scenarios: who hands on to whom, and the bytes of a message. All but hops and wake exist with
-// BatchSuffix too.
+// The kinds of scenario: who hands on to whom, and the bytes of a message.
 const (
 	HopOfWords     = "hop-8"
 	HopOfEvents    = "hop-64"
@@ -28,6 +28,39 @@ const (
 	InDiamond      = "diamond-64"
 	WakeUp         = "wake-8"
 )
+
+// Scenario is what a case can be asked for.
+type Scenario struct {
+	Name    string // a kind, with BatchSuffix if producers publish in batches
+	About   string
+	Threads int  // busy goroutines
+	Latency bool // the figure is a latency, not a rate
+}
+
+// Unbatched is the scenario's name without batches.
+func (s Scenario) Unbatched() string { return strings.TrimSuffix(s.Name, BatchSuffix) }
+
+// Scenarios lists all of them.
+func Scenarios() []Scenario {
+	scenarios := []Scenario{
+		{HopOfWords, "one hop, both sides spinning, 8 B: half of a ping-pong", 2, true},
+		{HopOfEvents, "one hop, both sides spinning, 64 B: half of a ping-pong", 2, true},
+	}
+	for _, s := range []Scenario{
+		{OneToOneWords, "one producer, one consumer, 8 B", 2, false},
+		{OneToOneEvents, "one producer, one consumer, 64 B", 2, false},
+		{ThreeToOne, "three producers, one consumer, 64 B", 4, false},
+		{OneToThree, "one producer, three consumers that each see everything, 64 B", 4, false},
+		{InPipeline, "one producer, three stages in a row, 64 B", 4, false},
+		{InDiamond, "one producer, two stages side by side, a third that needs both, 64 B", 4, false},
+	} {
+		batched := s
+		batched.Name += BatchSuffix
+		batched.About += fmt.Sprintf(", in batches of %d", BatchSize)
+		scenarios = append(scenarios, s, batched)
+	}
+	return append(scenarios, Scenario{WakeUp, "waking a parked consumer, once a millisecond", 1, true})
+}
 
 // Case gives the case of a scenario, nil if there is none.
 func (r Ring) Case(scenario string) Case {

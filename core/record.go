@@ -92,19 +92,24 @@ func PutRecord(dst, key, value []byte, headers []Header, keyHash uint64, deltaTi
 	if value == nil {
 		flags |= FlagNullValue
 	}
+	// Whole words, because the journal's checksum loads words; see FrameHeader.Encode.
 	le := binary.LittleEndian
-	le.PutUint32(dst[0:], uint32(length))
-	le.PutUint16(dst[4:], uint16(len(key)))
-	le.PutUint16(dst[6:], uint16(flags))
+	le.PutUint64(dst[0:], uint64(uint32(length))|uint64(uint16(len(key)))<<32|uint64(flags)<<48)
 	le.PutUint64(dst[8:], keyHash)
-	le.PutUint32(dst[16:], uint32(deltaTime))
-	le.PutUint32(dst[20:], uint32(h))
-	at := RecordHeaderSize + copy(dst[RecordHeaderSize:], key)
+	le.PutUint64(dst[16:], uint64(uint32(deltaTime))|uint64(uint32(h))<<32)
+	at := RecordHeaderSize + len(key)
+	if len(key) == 8 { // a usual size, for which calling a copy costs more than it does
+		le.PutUint64(dst[RecordHeaderSize:], le.Uint64(key))
+	} else {
+		copy(dst[RecordHeaderSize:], key)
+	}
 	for i := range headers {
 		at += putHeader(dst[at:], &headers[i])
 	}
 	at += copy(dst[at:], value)
-	clear(dst[at:])
+	if at < len(dst) {
+		clear(dst[at:])
+	}
 }
 
 func putHeader(dst []byte, h *Header) int {

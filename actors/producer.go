@@ -6,6 +6,7 @@ import "github.com/leatbus/leat/core"
 // the data lane of the producer's mailbox, so a run of them is one message.
 type Completion struct {
 	Ticket    uint32 // which publish
+	Count     uint32 // 0, or as many publishes from Ticket on: the rest is with their tickets
 	Partition int32
 	Offset    int64
 	Time      int64 // append time, nanoseconds since 1970

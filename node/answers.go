@@ -39,6 +39,7 @@ type answers struct {
 
 	start starter
 	slots []answerSlot
+	fails failures
 	pid   *actors.PID
 	sys   *actors.System
 	lanes []*actors.Sender[actors.Completion] // one per shard, used under the shard's lock
@@ -55,18 +56,63 @@ type answers struct {
 	onPanic func(any)
 }
 
+// answerSlot is one publish in flight. It is small, because a publisher that is far ahead of the answers
+// walks through all of them, out of its caches.
 type answerSlot struct {
-	call     func(leat.Receipt, error)
-	err      error
-	bytes    uint32
-	answered bool // owned by the actor
+	call      func(leat.Receipt, error)
+	offset    int64 // with partition, of a publish that is answered in a run
+	partition int32
+	words     uint32 // of 8 bytes
+	answered  bool   // owned by the actor, which may look at a slot that is being filled
 }
 
-// called is what a completion's slot held; the rest is still in the run.
+// failures holds why publishes failed, until their tickets are answered.
+type failures struct {
+	count  atomic.Int32
+	mu     sync.Mutex // guards the following
+	causes map[uint32]error
+}
+
+func (f *failures) put(ticket uint32, cause error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.causes == nil {
+		f.causes = make(map[uint32]error)
+	}
+	f.causes[ticket] = cause
+	f.count.Store(int32(len(f.causes)))
+}
+
+// take gives the cause of a ticket and forgets it; nil if the ticket did not fail.
+func (f *failures) take(ticket uint32) error {
+	if f.count.Load() == 0 {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	cause := f.causes[ticket]
+	delete(f.causes, ticket)
+	f.count.Store(int32(len(f.causes)))
+	return cause
+}
+
+// has reports whether a ticket failed.
+func (f *failures) has(ticket uint32) bool {
+	if f.count.Load() == 0 {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.causes[ticket] != nil
+}
+
+// called is a callback that is due, and what it is to be told.
 type called struct {
-	call func(leat.Receipt, error)
-	err  error
-	at   int // of the completion in the run
+	call      func(leat.Receipt, error)
+	err       error
+	offset    int64
+	time      int64
+	partition int32
 }
 
 // answered is an answer ready to be given.
@@ -111,7 +157,7 @@ func (a *answers) reserve(call func(leat.Receipt, error), size int, policy leat.
 		if a.issued.CompareAndSwap(issued, issued+uint64(size/8)<<32+1) {
 			ticket := uint32(issued)
 			slot := &a.slots[ticket%answerRing]
-			slot.call, slot.bytes = call, uint32(size)
+			slot.call, slot.words = call, uint32(size/8)
 			return ticket, nil
 		}
 	}
@@ -180,7 +226,7 @@ func (a *answers) fill(slots []actors.Completion, run []outcome) {
 			Ticket: o.ticket, Partition: o.part.number, Offset: o.offset, Time: o.time, Failed: o.err != nil,
 		}
 		if o.err != nil {
-			a.slots[o.ticket%answerRing].err = o.err
+			a.fails.put(o.ticket, o.err)
 		}
 	}
 }
@@ -201,40 +247,78 @@ func (a *answers) refuse(call func(leat.Receipt, error), err error) {
 
 // Answer implements actors.ProducerShell: it frees the room of the run, then calls back.
 func (a *answers) Answer(run *actors.Batch[actors.Completion]) {
-	done := a.done.Load()
 	for i := range run.Len() {
-		c := run.At(i)
-		if c.Partition == asideMark {
-			continue
+		switch c := run.At(i); {
+		case c.Partition == asideMark:
+		case c.Count > 0:
+			a.collectRun(c)
+		default:
+			a.collect(c)
 		}
-		slot := &a.slots[c.Ticket%answerRing]
-		if slot.call != nil {
-			a.batch = append(a.batch, called{slot.call, slot.err, i})
-		}
-		slot.call, slot.err, slot.answered = nil, nil, true
 	}
+	done := a.done.Load()
 	for slot := &a.slots[a.head%answerRing]; slot.answered; slot = &a.slots[a.head%answerRing] {
 		slot.answered = false
-		done += uint64(slot.bytes/8)<<32 + 1
+		done += uint64(slot.words)<<32 + 1
 		a.head++
 	}
 	a.done.Store(done)
 	a.makeRoom()
-	for i := range a.batch {
-		b := &a.batch[i]
-		a.callBack(&answered{call: b.call, err: b.err, receipt: a.receipt(run.At(b.at))})
+	for next := 0; next < len(a.batch); {
+		next = a.callFrom(next)
 	}
 	clear(a.batch)
 	a.batch = a.batch[:0]
 	a.takeAside()
 }
 
-// receipt is what a completion says to the caller.
-func (a *answers) receipt(c *actors.Completion) leat.Receipt {
-	if c.Failed {
-		return leat.Receipt{}
+// collect takes the outcome of one publish.
+func (a *answers) collect(c *actors.Completion) {
+	slot := &a.slots[c.Ticket%answerRing]
+	cause := a.fails.take(c.Ticket)
+	if slot.call != nil {
+		a.batch = append(a.batch, called{slot.call, cause, c.Offset, c.Time, c.Partition})
 	}
-	return leat.Receipt{Topic: a.topic, Partition: c.Partition, Offset: c.Offset, Time: time.Unix(0, c.Time)}
+	slot.call = nil
+	slot.answered = true
+}
+
+// collectRun takes the outcomes of publishes that were appended by their publisher.
+func (a *answers) collectRun(c *actors.Completion) {
+	for i := range c.Count {
+		slot := &a.slots[(c.Ticket+i)%answerRing]
+		cause := a.fails.take(c.Ticket + i)
+		if slot.call != nil {
+			a.batch = append(a.batch, called{slot.call, cause, slot.offset, c.Time, slot.partition})
+		}
+		slot.call = nil
+		slot.answered = true
+	}
+}
+
+// callFrom runs callbacks of the batch from one on and gives the next to run: a panic in a callback is
+// the user's; it is reported and costs no other answer.
+func (a *answers) callFrom(first int) (next int) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.onPanic(p)
+		}
+	}()
+	var at int64
+	var wall time.Time // of at
+	for next = first; next < len(a.batch); {
+		c := &a.batch[next]
+		next++
+		if c.err != nil {
+			c.call(leat.Receipt{}, c.err)
+			continue
+		}
+		if c.time != at {
+			at, wall = c.time, time.Unix(0, c.time)
+		}
+		c.call(leat.Receipt{Topic: a.topic, Partition: c.partition, Offset: c.offset, Time: wall}, nil)
+	}
+	return next
 }
 
 // callBack runs one callback. A panic in it is the user's; it is reported and costs no other answer.

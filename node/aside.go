@@ -100,7 +100,7 @@ func (a *answers) fail(ticket uint32, err error) {
 		return
 	}
 	defer a.aside.mu.Unlock()
-	slot.err = err
+	a.fails.put(ticket, err)
 	if !a.aside.self.TrySend(&actors.Completion{Ticket: ticket, Failed: true}) {
 		a.overflow()
 	}

@@ -95,6 +95,6 @@ func (n *Node) failWaiting() {
 		p.setFault(core.NewError(core.CodeClosed, p.op("publish to"), nil))
 		p.shard.spinLock() // the Syncer's last news may be being settled; it takes microseconds
 		p.shard.journal.answerWaiting(p)
-		p.shard.lock.Store(false)
+		p.shard.unlock()
 	}
 }

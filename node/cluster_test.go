@@ -443,14 +443,14 @@ func (b *bed) cutPowerAt(step int, do func()) *mmaplog.MemFS {
 		for i, s := range b.node.shards {
 			if !s.tryLock() { // somebody may be storing into a map: at the next step
 				for _, locked := range b.node.shards[:i] {
-					locked.lock.Store(false)
+					locked.unlock()
 				}
 				return
 			}
 		}
 		after.CompareAndSwap(nil, b.fs.Crash(uint64(step)))
 		for _, s := range b.node.shards {
-			s.lock.Store(false)
+			s.unlock()
 			s.wakeExecutor()
 		}
 	})

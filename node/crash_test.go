@@ -95,14 +95,14 @@ func (c *crashRun) hook(op, name string) {
 	for i, s := range node.shards {
 		if !s.tryLock() {
 			for _, locked := range node.shards[:i] {
-				locked.lock.Store(false)
+				locked.unlock()
 			}
 			return
 		}
 	}
 	c.cutPower(op + " " + name)
 	for _, s := range node.shards {
-		s.lock.Store(false)
+		s.unlock()
 		s.wakeExecutor()
 	}
 }

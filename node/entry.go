@@ -70,12 +70,9 @@ func (n *Node) decodeEntry(raw []byte) (entry, []byte) {
 }
 
 func (e *entry) encode(dst []byte) {
-	le := binary.LittleEndian
-	le.PutUint32(dst[0:], e.part.id)
-	le.PutUint32(dst[4:], e.producer)
-	le.PutUint32(dst[8:], e.ticket)
-	le.PutUint16(dst[12:], uint16(e.records))
-	dst[14] = uint8(e.level)
+	le := binary.LittleEndian // whole words, see appendPlain
+	le.PutUint64(dst[0:], uint64(e.part.id)|uint64(e.producer)<<32)
+	le.PutUint64(dst[8:], uint64(e.ticket)|uint64(uint16(e.records))<<32|uint64(e.level)<<48)
 	at := entryHead
 	if e.frame {
 		dst[15], at = formFrame, at+frameHead
@@ -95,9 +92,12 @@ func (n *Node) commit(ctx context.Context, e *entry, m *leat.Message, size int, 
 	if size > inlineBytes {
 		return n.commitBody(ctx, e, []leat.Message{*m}, size, wait)
 	}
-	claimed, err := e.part.shard.claim(ctx, entryHead+size, wait)
-	if err != nil {
-		return err
+	claimed, ok := e.part.shard.slab.TryClaim(entryHead + size)
+	if !ok {
+		var err error
+		if claimed, err = e.part.shard.claim(ctx, entryHead+size, wait); err != nil {
+			return err
+		}
 	}
 	e.encode(claimed.Bytes)
 	core.PutRecord(claimed.Bytes[entryHead:], m.Key, m.Value, m.Headers, e.keyHash, 0)

@@ -81,7 +81,7 @@ func TestPublisherHelps(t *testing.T) {
 	// The executor is kept inside the lock of its shard, and then only the lock is given up.
 	part.shard.Schedule(func() {
 		close(held)
-		part.shard.lock.Store(false)
+		part.shard.unlock()
 		<-release
 		for !part.shard.tryLock() {
 			runtime.Gosched()

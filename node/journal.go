@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/binary"
 	"time"
 
 	"github.com/leatbus/leat/core"
@@ -12,7 +13,11 @@ type journal struct {
 	node    *Node
 	shard   *shard
 	touched []*partition
-	done    []outcome // of this step, in publish order
+	done    []outcome   // of this step, in publish order
+	runs    []ticketRun // of this batch
+	open    bool        // a batch is under way
+	time    int64       // append time of the batch
+	runner  runner
 	input   core.PartitionInput
 	effects core.Effects
 	frame   core.FrameHeader // of the remote producer's frame being added
@@ -55,32 +60,77 @@ func (j *journal) step() bool {
 		j.settle(p)
 	}
 	taken := 0
-	var now int64
 	for taken < stepBytes {
 		entry, ok := j.shard.slab.Next()
 		if !ok {
 			break
 		}
-		if taken == 0 {
-			now = j.now()
-		}
-		taken += j.append(entry, now)
+		j.begin()
+		taken += j.append(entry, j.time)
 	}
-	if taken == 0 {
-		return len(news) > 0
+	if taken > 0 {
+		j.shard.slab.Release()
 	}
-	j.shard.slab.Release()
+	return j.finish() || len(news) > 0
+}
+
+// begin makes sure that a batch is under way. All its records have one append time.
+func (j *journal) begin() {
+	if !j.open {
+		j.open, j.time = true, j.now()
+	}
+}
+
+// finish publishes the batch under way and answers; it reports whether there was one.
+func (j *journal) finish() bool {
+	if !j.open {
+		return false
+	}
 	for i, p := range j.touched {
-		j.publish(p, now)
+		j.publish(p, j.time)
 		j.touched[i] = nil
 	}
 	j.touched = j.touched[:0]
 	j.answer()
+	j.answerRuns()
+	j.open = false
+	return true
+}
+
+// appendPlain is append for the usual entry, one that asks for page and whose records are in it. It
+// reports false if the entry is another, or has to be kept until the disk has it.
+func (j *journal) appendPlain(raw []byte) bool {
+	le := binary.LittleEndian
+	who, what := le.Uint64(raw[0:]), le.Uint64(raw[8:])
+	p := j.node.partitionAt(uint32(who))
+	if what>>48 != uint64(core.AckPage) || !p.waiting.empty() {
+		return false
+	}
+	producer := uint32(who >> 32)
+	by := j.producerAt(producer)
+	if producer != nobody && by == nil {
+		return false
+	}
+	if !p.touched {
+		j.touch(p, j.time)
+	}
+	offset, err := int64(0), p.failed
+	if err == nil {
+		offset, err = p.log.Add(raw[entryHead:], int(uint16(what>>32)))
+	}
+	if by != nil {
+		j.inRun(by, uint32(what), p, offset, err)
+	} else if err != nil {
+		return false
+	}
 	return true
 }
 
 // append adds one entry's records to its partition's open frame and gives its size.
 func (j *journal) append(raw []byte, now int64) int {
+	if j.appendPlain(raw) {
+		return len(raw)
+	}
 	e, records := j.node.decodeEntry(raw)
 	p := e.part
 	if !p.touched {
@@ -96,19 +146,30 @@ func (j *journal) append(raw []byte, now int64) int {
 		}
 	}
 	j.node.bodies.free(e.body)
+	if o.producer >= firstProducer && !o.disk && p.waiting.empty() {
+		if by := j.producerAt(o.producer); by != nil {
+			j.inRun(by, o.ticket, p, o.offset, o.err)
+			return len(raw) + bodyBytes(&e, records)
+		}
+	}
 	if o.producer != nobody || o.err != nil {
 		j.done = append(j.done, o)
 	}
 	p.wantsSync = p.wantsSync || o.disk && o.err == nil
+	return len(raw) + bodyBytes(&e, records)
+}
+
+// bodyBytes is what an entry brings beside its own bytes.
+func bodyBytes(e *entry, records []byte) int {
 	if e.body != 0 {
-		return len(raw) + len(records)
+		return len(records)
 	}
-	return len(raw)
+	return 0
 }
 
 // touch begins a partition's batch: policy first, which refuses what a fenced partition gets.
 func (j *journal) touch(p *partition, now int64) {
-	p.touched = true
+	p.touched, p.batchErr = true, nil
 	p.failed = p.refusal()
 	j.touched = append(j.touched, p)
 	if p.failed != nil {
@@ -160,6 +221,8 @@ func (j *journal) failBatch(p *partition, from int64, err error) {
 			o.err = err
 		}
 	}
+	p.batchErr = err
+	j.failRuns(p, from, err)
 	j.input = core.PartitionInput{Kind: core.InputDropped}
 	j.apply(p, 0)
 	if p.log.Fenced() != nil {

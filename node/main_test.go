@@ -177,7 +177,7 @@ func (b *bed) stall() (resume func()) {
 	}
 	return func() {
 		for _, s := range b.node.shards {
-			s.lock.Store(false)
+			s.unlock()
 			s.wakeExecutor()
 		}
 	}

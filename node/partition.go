@@ -29,9 +29,10 @@ type partition struct {
 
 	// The following is guarded by the shard's lock.
 	state     *core.Partition
-	touched   bool        // has records in the step under way
+	touched   bool        // has records in the batch under way
 	wantsSync bool        // and some of them wait for the disk
-	failed    error       // why the records of the step under way were refused
+	failed    error       // why the records of the batch under way were refused
+	batchErr  error       // why the last batch could not be written
 	waiting   outcomeFIFO // published records that wait for the disk
 	stateAt   int64       // when the state of producers was saved last
 

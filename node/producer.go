@@ -92,6 +92,9 @@ func (p *producer) Publish(ctx context.Context, m leat.Message) (leat.Receipt, e
 	if p.level == core.AckNone {
 		return p.unreceipted(part), p.oneWay(ctx, &e, &m, size, true)
 	}
+	if e.level == core.AckPage && size <= inlineBytes {
+		return p.publishOwn(ctx, &e, &m, size)
+	}
 	w := p.node.waiters.take()
 	e.producer, e.ticket = waiterProducer, w.index
 	if err := p.node.commit(ctx, &e, &m, size, true); err != nil {

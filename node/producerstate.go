@@ -47,6 +47,6 @@ func (n *Node) saveProducers() {
 			p.stateAt = 0
 			p.saveProducers(n.clock.Now())
 		}
-		p.shard.lock.Store(false)
+		p.shard.unlock()
 	}
 }

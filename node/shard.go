@@ -14,10 +14,10 @@ import (
 
 // Sizes of a shard.
 const (
-	slabBytes      = 1 << 20  // ingress ring: about 10,000 small records
-	stepBytes      = 64 << 10 // entries journaled in one step, so that records become visible soon
-	backlogBytes   = 64 << 10 // bytes in the slab from which a publisher helps a busy executor
-	executorYields = 200      // turns without work before the executor sleeps
+	slabBytes      = 128 << 10 // ingress ring: 1,000 small records, so that it stays in the cache of a core
+	stepBytes      = 64 << 10  // entries journaled in one step, so that records become visible soon
+	backlogBytes   = 16 << 10  // bytes in the slab from which a publisher journals them itself
+	executorYields = 200       // turns without work before the executor sleeps
 )
 
 // shard is one ingress ring, the journal that drains it, and the executor that runs the journal and
@@ -25,14 +25,14 @@ const (
 //
 //	producers ──claim/commit──▶ slab ──journal (lock held)──▶ logs of the shard's partitions
 //
-// Invariant: whoever commits work afterwards either takes the free lock and does it, sees the
-// executor awake, or wakes it; whoever frees the lock or goes to sleep looks for work afterwards.
-// All of these are sequentially consistent atomics, so at least one of the two sees the other.
+// Invariant: whoever has committed work then takes the free lock and does it, or sees the executor awake,
+// or wakes it. An executor that goes to sleep says so first, and then looks for work, at the ring under
+// the lock. Whoever frees the lock looks at what it leaves. All of these are sequentially consistent
+// atomics, so work that is committed is done, or seen by the executor, or its committer sees it asleep.
 type shard struct {
 	index int
 	slab  *ringbuf.Slab
 	clock clock.Clock
-	lock  atomic.Bool // held by whoever runs the journal or an actor of this shard
 
 	synced syncedQueue   // partitions whose durable end moved
 	tasks  taskQueue     // activations of partition actors; only the executor runs them
@@ -41,6 +41,11 @@ type shard struct {
 	closed atomic.Bool
 	done   sync.WaitGroup
 
+	_       [128]byte
+	lock    shardLock // held by whoever runs the journal or an actor of this shard
+	_       [124]byte
+	lookout lookout
+	_       [64]byte
 	journal journal // guarded by lock
 }
 
@@ -99,7 +104,7 @@ func (s *shard) run() {
 // sleep returns when there may be work.
 func (s *shard) sleep() {
 	s.awake.Store(false)
-	if !s.ready() && !s.tasks.any() && !s.closed.Load() {
+	if s.idle() {
 		<-s.wake
 	}
 	s.awake.Store(true)
@@ -107,30 +112,31 @@ func (s *shard) sleep() {
 
 // turn does one round of everything and reports whether there was anything to do.
 func (s *shard) turn() bool {
-	if !s.tryLock() {
+	if !s.due() || !s.tryLock() {
 		return false
+	}
+	if s.lookout.urgent.Load() {
+		s.lookout.urgent.Store(false) // before the step, so that what is committed later counts again
 	}
 	worked := s.journal.step()
 	task := s.tasks.pop()
 	if task != nil {
 		task()
 	}
-	s.lock.Store(false)
+	s.unlock()
 	return worked || task != nil
 }
 
 // help journals one step on the caller's goroutine if nobody else does. It is for publishers and
 // the Syncer: it never runs an actor, a handler or a sync. What is ready after that goes to the
-// executor.
-func (s *shard) help() {
+// executor. It reports false if somebody else has the lock.
+func (s *shard) help() bool {
 	if !s.tryLock() {
-		return
+		return false
 	}
 	s.journal.step()
-	s.lock.Store(false)
-	if s.ready() || s.tasks.any() {
-		s.wakeExecutor()
-	}
+	s.release()
+	return true
 }
 
 // call runs f with the lock held, on the caller's goroutine if the lock is free, else on the executor
@@ -141,13 +147,40 @@ func (s *shard) call(f func()) {
 		return
 	}
 	f()
-	s.lock.Store(false)
-	if s.ready() || s.tasks.any() {
+	s.release()
+}
+
+// release frees the lock and leaves what is ready by then to the executor. What is committed later is its
+// committer's business.
+func (s *shard) release() {
+	more := s.slab.More()
+	s.unlock()
+	if more || s.synced.any() || s.tasks.any() {
+		s.urge()
 		s.wakeExecutor()
 	}
 }
 
-func (s *shard) tryLock() bool { return !s.lock.Load() && s.lock.CompareAndSwap(false, true) }
+// idle reports whether there is nothing to do. It looks at the ring under the lock; whoever has that
+// now may leave something, so then the answer is no.
+func (s *shard) idle() bool {
+	if !s.tryLock() {
+		return false
+	}
+	more := s.slab.More()
+	s.unlock()
+	return !more && !s.synced.any() && !s.tasks.any() && !s.closed.Load()
+}
+
+// shardLock counts: it is odd while it is held.
+type shardLock struct{ turns atomic.Uint32 }
+
+func (s *shard) tryLock() bool {
+	turn := s.lock.turns.Load()
+	return turn&1 == 0 && s.lock.turns.CompareAndSwap(turn, turn+1)
+}
+
+func (s *shard) unlock() { s.lock.turns.Add(1) }
 
 // spinLock waits for the lock, for callers while the node closes, when nobody holds it for long.
 func (s *shard) spinLock() {
@@ -155,9 +188,6 @@ func (s *shard) spinLock() {
 		runtime.Gosched()
 	}
 }
-
-// ready reports whether the journal has something to do.
-func (s *shard) ready() bool { return s.slab.Ready() || s.synced.any() }
 
 func (s *shard) wakeExecutor() {
 	if s.awake.Load() {
@@ -260,12 +290,12 @@ func (s *shard) claim(ctx context.Context, size int, wait bool) (ringbuf.Entry, 
 }
 
 // journalSoon is called after a commit whose publisher waits: at page it journals on the spot if
-// the lock is free, at stronger levels the executor does, because a write may block.
+// the lock is free; else, and at stronger levels, where a write may block, the executor does.
 func (s *shard) journalSoon(level core.Ack) {
-	if level <= core.AckPage {
-		s.help()
+	if level <= core.AckPage && s.help() {
 		return
 	}
+	s.urge()
 	s.wakeExecutor()
 }
 

@@ -117,7 +117,8 @@ func (b *busThroughput) open(ctx context.Context) (func() error, error) {
 		return nil, errors.Join(err, closeBus())
 	}
 	cfg := leat.TopicConfig{Partitions: busPartitions, Ack: leat.AckPage, RetentionBytes: busRetentionBytes}
-	b.stream, err = openStream(ctx, b.clock, b.bus, "throughput", b.Size, cfg, leat.Group("bench"), leat.AutoAck())
+	b.stream, err = openStream(ctx, b.clock, b.bus, "throughput", b.Size, cfg,
+		leat.Group("bench"), leat.AutoAck())
 	if err != nil {
 		return nil, errors.Join(err, b.floor.close(), closeBus())
 	}

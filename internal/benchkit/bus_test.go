@@ -27,6 +27,10 @@ func TestMain(m *testing.M) {
 		}
 		panic(err)
 	}
+	if behaviour := os.Getenv(sampleVariable); behaviour != "" {
+		sampleProcess(behaviour)
+		return
+	}
 	if dir := os.Getenv(netVariable); dir != "" {
 		if err := NetServer(context.Background(), dir, os.Stdin, os.Stdout); err != nil {
 			panic(err)

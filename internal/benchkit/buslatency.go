@@ -80,7 +80,8 @@ func (b *busBench) latencyRound(ctx context.Context, topic string, rate, n int64
 }
 
 // paced sends n messages at a rate and notes what was missing of the rate.
-func paced(ctx context.Context, c clock.Clock, s *Sample, rate, n int64, send func(intended int64) error) error {
+func paced(ctx context.Context, c clock.Clock, s *Sample, rate, n int64,
+	send func(intended int64) error) error {
 	pacer := NewPacer(c, rate)
 	start := c.Mono()
 	for i := range n {

@@ -23,6 +23,7 @@ var pingPongSource string
 const (
 	canaryLength = 60 * time.Millisecond
 	canaryBatch  = 64 // round trips between two looks at the clock
+	hopsMin      = 16 // batches, however long they take
 	canaryLimit  = 10 * time.Second
 )
 
@@ -103,7 +104,7 @@ func goPingPong(ctx context.Context) (float64, error) {
 	hops := make([]float64, 0, 1<<14)
 	start := clock.System.Mono()
 	next := uint64(1)
-	for before := start; before-start < int64(canaryLength) && ctx.Err() == nil; {
+	for before := start; (before-start < int64(canaryLength) || len(hops) < hopsMin) && ctx.Err() == nil; {
 		for range canaryBatch {
 			ping.value.Store(next)
 			for pong.value.Load() != next {
@@ -118,8 +119,5 @@ func goPingPong(ctx context.Context) (float64, error) {
 	}
 	stop.Store(true)
 	answerer.Wait()
-	if len(hops) == 0 {
-		return 0, ctx.Err()
-	}
 	return quantile(slices.Sorted(slices.Values(hops)), 0.5), ctx.Err()
 }

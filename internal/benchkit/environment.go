@@ -1,7 +1,6 @@
 package benchkit
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"runtime"
@@ -9,8 +8,9 @@ import (
 	"strings"
 )
 
-// Environment is what a figure depends on besides the code.
+// Environment is what a figure depends on besides the code. What cannot be found out is empty.
 type Environment struct {
+	Machine    string `json:"machine"` // a short name made of the processor, for folders
 	CPU        string `json:"cpu"`
 	Cores      int    `json:"cores"`
 	GoMaxProcs int    `json:"gomaxprocs"`
@@ -19,15 +19,28 @@ type Environment struct {
 	Kernel     string `json:"kernel"`
 	Go         string `json:"go"`
 	FileSystem string `json:"file_system"` // of the folder that held the data
-	Commit     string `json:"commit"`      // empty if the build does not know it
+	Commit     string `json:"commit"`
 	GCPercent  string `json:"gc_percent"`
 	// Oversubscribed says that scenarios of more than two busy threads share cores.
 	Oversubscribed bool `json:"oversubscribed"`
+
+	Processor Processor `json:"processor"`
+	System    System    `json:"system"`
+	Build     Build     `json:"build"`
 }
 
-// Capture describes this machine and the file system of dir. What cannot be found out is empty.
+// Build is how this program was built and is run.
+type Build struct {
+	Tags        string `json:"tags"`         // -tags of the build
+	Level       string `json:"level"`        // GOAMD64 or its like
+	CGO         string `json:"cgo"`          // CGO_ENABLED of the build
+	MemoryLimit string `json:"memory_limit"` // GOMEMLIMIT
+	Debug       string `json:"debug"`        // GODEBUG
+}
+
+// Capture describes this machine and the file system of dir.
 func Capture(dir string) Environment {
-	return Environment{
+	e := Environment{
 		CPU:            cpuModel(),
 		Cores:          runtime.NumCPU(),
 		GoMaxProcs:     runtime.GOMAXPROCS(0),
@@ -36,10 +49,25 @@ func Capture(dir string) Environment {
 		Kernel:         kernelRelease(),
 		Go:             runtime.Version(),
 		FileSystem:     fileSystemOf(dir),
-		Commit:         commit(),
 		GCPercent:      gcPercent(),
 		Oversubscribed: runtime.GOMAXPROCS(0) <= 2,
+		Processor:      captureProcessor(),
+		System:         captureSystem(dir),
 	}
+	e.Machine = machineName(e.CPU, e.Cores)
+	e.Commit, e.Build = captureBuild()
+	if e.Commit == "" {
+		e.Commit = workTreeCommit()
+	}
+	return e
+}
+
+// machineName turns "AMD EPYC 7B13 64-Core" and 2 into "amd-epyc-7b13-64-core-2cpu".
+func machineName(cpu string, cores int) string {
+	words := strings.FieldsFunc(strings.ToLower(cpu), func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9')
+	})
+	return fmt.Sprintf("%s-%dcpu", strings.Join(words, "-"), cores)
 }
 
 func (e *Environment) line() string {
@@ -51,25 +79,34 @@ func (e *Environment) line() string {
 		e.CPU, e.Cores, e.GoMaxProcs, e.OS, e.Arch, e.Kernel, e.FileSystem, e.Go, commit)
 }
 
-// commit is the revision that was built in, with a mark for changed files.
-func commit() string {
+// captureBuild reads what was built in: the revision with a mark for changed files, and the settings.
+func captureBuild() (commit string, b Build) {
+	b.MemoryLimit, b.Debug = os.Getenv("GOMEMLIMIT"), os.Getenv("GODEBUG")
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return ""
+		return "", b
 	}
-	revision, modified := "", ""
+	changed := ""
 	for _, setting := range info.Settings {
-		switch {
-		case setting.Key == "vcs.revision":
-			revision = setting.Value
-		case setting.Key == "vcs.modified" && setting.Value == "true":
-			modified = "+changes"
+		switch setting.Key {
+		case "vcs.revision":
+			commit = setting.Value
+		case "vcs.modified":
+			if setting.Value == "true" {
+				changed = changedMark
+			}
+		case "-tags":
+			b.Tags = setting.Value
+		case "CGO_ENABLED":
+			b.CGO = setting.Value
+		case "GOAMD64", "GOARM64", "GO386", "GOARM", "GORISCV64":
+			b.Level = setting.Key + "=" + setting.Value
 		}
 	}
-	if revision == "" {
-		return ""
+	if commit == "" {
+		return "", b
 	}
-	return revision + modified
+	return commit + changed, b
 }
 
 func gcPercent() string {
@@ -77,21 +114,4 @@ func gcPercent() string {
 		return percent
 	}
 	return "100"
-}
-
-// cpuModel reads what Linux says; elsewhere the architecture has to do.
-func cpuModel() string {
-	file, err := os.Open("/proc/cpuinfo")
-	if err != nil {
-		return runtime.GOARCH
-	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		name, value, ok := strings.Cut(lines.Text(), ":")
-		if ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return runtime.GOARCH
 }

@@ -40,7 +40,8 @@ func TestReportKeys(t *testing.T) {
 		{"row", row, "floor floor_value interval latency_us level name note ratio rounds spread unit value"},
 		{"latency", row["latency_us"], "count max p50 p99 p999"},
 		{"env", document["env"],
-			"arch commit cores cpu file_system gc_percent go gomaxprocs kernel os oversubscribed"},
+			"arch build commit cores cpu file_system gc_percent go gomaxprocs kernel machine os oversubscribed " +
+				"processor system"},
 	}
 	for _, tt := range tests {
 		got := strings.Join(slices.Sorted(maps.Keys(tt.object.(map[string]any))), " ")

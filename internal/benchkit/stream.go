@@ -36,8 +36,8 @@ type stream struct {
 }
 
 // openStream creates the topic and subscribes from its first record on.
-func openStream(ctx context.Context, c clock.Clock, bus *leat.Bus, topic string, size int, cfg leat.TopicConfig,
-	options ...leat.SubscribeOption) (*stream, error) {
+func openStream(ctx context.Context, c clock.Clock, bus *leat.Bus, topic string, size int,
+	cfg leat.TopicConfig, options ...leat.SubscribeOption) (*stream, error) {
 	if err := bus.CreateTopic(ctx, topic, cfg); err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { BATCH = 64, BATCHES_MAX = 1 << 20 };
+enum { BATCH = 64, BATCHES_MIN = 16, BATCHES_MAX = 1 << 20 };
 
 static struct {
 	_Alignas(128) _Atomic uint64_t ping;
@@ -80,7 +80,7 @@ int main(int count, char **arguments) {
 	uint64_t next = 1, batches = 0;
 	// The first tenth warms up.
 	uint64_t start = now(), begin = start + length / 10;
-	for (uint64_t before = start; before - start < length && batches < BATCHES_MAX;) {
+	for (uint64_t before = start; (before - start < length || batches < BATCHES_MIN) && batches < BATCHES_MAX;) {
 		for (int i = 0; i < BATCH; i++, next++) {
 			atomic_store_explicit(&line.ping, next, memory_order_release);
 			while (atomic_load_explicit(&line.pong, memory_order_acquire) != next) {
@@ -92,7 +92,6 @@ int main(int count, char **arguments) {
 	}
 	atomic_store(&line.stop, 1);
 	pthread_join(thread, 0);
-	if (!batches) return 1;
 	qsort(hops, batches, sizeof *hops, compare);
 	printf("{\"p50_ns\":%.1f,\"p99_ns\":%.1f}\n", hops[batches / 2], hops[batches * 99 / 100]);
 	return 0;

@@ -48,6 +48,8 @@ func newBench(a *app) *cobra.Command {
 		a.scenario("ring", "Hand messages from goroutine to goroutine: the ring beside Go channels", benchkit.Ring,
 			examples("leat bench ring", "leat bench ring --for 200ms --rounds 5 -o json"),
 			forFlag("time of each case and round (500ms)"), roundsFlag, onlyFlag("hop-8,1p1c-64"), guardFlags),
+		a.scenario("selftest", "Check that these benchmarks find stalls, losses and disorder", benchkit.SelfTest,
+			examples("leat bench selftest", "leat bench selftest -o json")),
 		newFill(a),
 		newNetServer(a),
 	)

@@ -51,7 +51,7 @@ func (i *Instruments) notes() (notes []string) {
 		notes = append(notes, "recording a latency costs "+figure(i.RecordNanos)+" ns")
 	}
 	if i.LateP99 > lateMicrosMax {
-		notes = append(notes, "the pacing is late: p99 "+figure(i.LateP99)+" µs")
+		notes = append(notes, "the pacing is late: p99 "+micros(i.LateP99))
 	}
 	return notes
 }

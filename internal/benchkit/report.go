@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
@@ -108,60 +107,4 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(r)
-}
-
-// WriteTable writes the report for people.
-func (r *Report) WriteTable(w io.Writer) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "%s\tlevel\tmedian\tunit\tratio\tfloor\tp50 µs\tp99\tp99.9\tmax\n",
-		strings.ToUpper(r.Scenario))
-	for i := range r.Rows {
-		row := &r.Rows[i]
-		ratio, floor := "", ""
-		if row.Floor != "" {
-			ratio = fmt.Sprintf("%.3g", row.Ratio)
-			floor = fmt.Sprintf("%s %s", figure(row.FloorValue), row.Floor)
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			row.Name, row.Level, figure(row.Value), row.Unit, ratio, floor, row.Latency.columns())
-	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	return r.writeFoot(w)
-}
-
-func (r *Report) writeFoot(w io.Writer) error {
-	var b strings.Builder
-	for i := range r.Rows {
-		if row := &r.Rows[i]; row.Note != "" {
-			fmt.Fprintf(&b, "%s: %s\n", row.Name, row.Note)
-		}
-	}
-	fmt.Fprintf(&b, "%s\n", r.Env.line())
-	for _, problem := range r.Problems {
-		fmt.Fprintf(&b, "INVALID: %s\n", problem)
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func (l *Latency) columns() string {
-	if l == nil {
-		return "\t\t\t"
-	}
-	return fmt.Sprintf("%.3g\t%.3g\t%.3g\t%.3g", l.P50, l.P99, l.P999, l.Max)
-}
-
-// figure writes a number with four digits and the unit prefix k, M or G.
-func figure(v float64) string {
-	for _, step := range []struct {
-		from   float64
-		prefix string
-	}{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
-		if v >= step.from {
-			return fmt.Sprintf("%.4g %s", v/step.from, step.prefix)
-		}
-	}
-	return fmt.Sprintf("%.4g", v)
 }

@@ -122,17 +122,18 @@ func TestSuiteOnThisMachine(t *testing.T) {
 func TestSuiteMistakes(t *testing.T) {
 	run := constant(1)
 	good := Case{Name: "a", Role: Ours, Run: run}
-	tests := map[string]Suite{
-		"scenario twice":   {Scenarios: []Scenario{{Name: "s"}, {Name: "s"}}},
-		"no name":          {Scenarios: []Scenario{{}}},
-		"case twice":       {Scenarios: []Scenario{{Name: "s", Cases: []Case{good, good}}}},
-		"neither":          {Scenarios: []Scenario{{Name: "s", Cases: []Case{{Name: "a", Role: Ours}}}}},
-		"both":             {Scenarios: []Scenario{{Name: "s", Cases: []Case{{Name: "a", Role: Ours, Run: run, Command: &Command{}}}}}},
-		"no role":          {Scenarios: []Scenario{{Name: "s", Cases: []Case{{Name: "a", Run: run}}}}},
-		"unknown baseline": {Scenarios: []Scenario{{Name: "s", Cases: []Case{good}, Baseline: "b"}}},
-		"unknown goal":     {Scenarios: []Scenario{{Name: "s", Cases: []Case{good}, Goals: []Goal{{Case: "b"}}}}},
+	tests := map[string][]Scenario{
+		"scenario twice":   {{Name: "s"}, {Name: "s"}},
+		"no name":          {{}},
+		"case twice":       {{Name: "s", Cases: []Case{good, good}}},
+		"neither":          {{Name: "s", Cases: []Case{{Name: "a", Role: Ours}}}},
+		"both":             {{Name: "s", Cases: []Case{{Name: "a", Role: Ours, Run: run, Command: &Command{}}}}},
+		"no role":          {{Name: "s", Cases: []Case{{Name: "a", Run: run}}}},
+		"unknown baseline": {{Name: "s", Cases: []Case{good}, Baseline: "b"}},
+		"unknown goal":     {{Name: "s", Cases: []Case{good}, Goals: []Goal{{Case: "b"}}}},
 	}
-	for name, suite := range tests {
+	for name, scenarios := range tests {
+		suite := &Suite{Scenarios: scenarios}
 		if _, err := suite.Run(t.Context(), Options{Dir: t.TempDir()}); err == nil {
 			t.Errorf("%s: Run = nil; want an error", name)
 		}
@@ -292,7 +293,8 @@ func TestCasesThatDrop(t *testing.T) {
 			}
 			return Sample{Rate: 4}, nil
 		}, false, 0, "s: bad: broken"},
-		{"is not there", func(context.Context, int) (Sample, error) { return Sample{}, Skipf("no jar") }, true, 1, ""},
+		{"is not there", func(context.Context, int) (Sample, error) { return Sample{}, Skipf("no jar") },
+			true, 1, ""},
 		{"says nothing", func(context.Context, int) (Sample, error) { return Sample{}, nil }, false, 0, "no rate"},
 	}
 	for _, tt := range tests {

@@ -66,7 +66,8 @@ func Reports(base, changed *benchkit.Report) (*Result, error) {
 			return nil, fmt.Errorf("compare: the report of %s is invalid, measure again: %w", r.Time, r.Err())
 		}
 	}
-	result := &Result{Base: base.Env.Commit, New: changed.Env.Commit, Rows: []Row{}, Warnings: warnings(base, changed)}
+	result := &Result{Base: base.Env.Commit, New: changed.Env.Commit, Rows: []Row{}}
+	result.Warnings = warnings(base, changed)
 	for i := range base.Rows {
 		result.compare(&base.Rows[i], find(changed, &base.Rows[i]))
 	}
@@ -75,7 +76,8 @@ func Reports(base, changed *benchkit.Report) (*Result, error) {
 		return nil, fmt.Errorf("compare: the reports of %s have no rows to compare", base.Scenario)
 	}
 	if !slices.ContainsFunc(result.Rows, func(r Row) bool { return r.Verdict != Undecided }) {
-		return nil, fmt.Errorf("compare: too few rounds in every row (%s): at least 4 on each side", result.Rows[0].Why)
+		return nil, fmt.Errorf("compare: too few rounds in every row (%s): at least 4 on each side",
+			result.Rows[0].Why)
 	}
 	return result, nil
 }

@@ -173,6 +173,11 @@ func TestSuites(t *testing.T) {
 			t.Errorf("suite %q is called %q, about %q, with %d scenarios", s.name, suite.Name, suite.About,
 				len(suite.Scenarios))
 		}
+		if suite.Close != nil {
+			if err := suite.Close(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 	if got := (&program{out: io.Discard, log: io.Discard, suites: suites}).run(t.Context(), []string{"list"}); got != 0 {
 		t.Errorf("list = %d", got)

@@ -6,16 +6,18 @@
      claimed                    Ring.cursor of several producers
      released                   Consumer.released
      wordLap, wordN, wordAborted  the three fields of one availability word: lap + 1, slots, aborted
-     next, scanned              the fields of Consumer: [next, scanned) is what Next returned last
+     next, read, boundary, gap  the fields of Consumer; gap is the length of an aborted claim, where it begins
 
    Proves: a consumer reads every published slot once, in order, with the content that was written
-   for its sequence; an aborted slot never; a word left by an earlier lap is never believed; nobody
-   waits for ever.
+   for its sequence, also after Rewind and ReleaseTo; an aborted slot never; a word left by an earlier
+   lap is never believed; what is not released begins where a claim begins, so that whoever starts there
+   finds its word; nobody waits for ever.
 
    Switches, each of which must make it fail:
      TAG=0     the lap in the word is not compared
      ORDER=0   the word is stored before the slots are filled
      ABORT=0   the consumer does not look at the aborted bit
+     WHOLE=0   ReleaseTo frees a part of a claim
    Sizes: P producers, batches of 1 or M, K claims in all, CAP slots. */
 #ifndef P
 #define P 2
@@ -24,7 +26,7 @@
 #define M 2
 #endif
 #ifndef K
-#define K 5
+#define K 4
 #endif
 #ifndef TAG
 #define TAG 1
@@ -35,6 +37,9 @@
 #ifndef ABORT
 #define ABORT 1
 #endif
+#ifndef WHOLE
+#define WHOLE 1
+#endif
 #define CAP 4
 #define HEADROOM ((P-1)*M)
 #define GIVEN_UP 255
@@ -44,6 +49,7 @@ byte left = K;         /* claims still to be made */
 byte slot[CAP];        /* sequence + 1, or GIVEN_UP where a producer had begun and then aborted */
 byte wordLap[CAP], wordN[CAP];
 bit wordAborted[CAP];
+bit begins[K*M+1];     /* a claim begins at this sequence */
 byte finished;         /* producers that made all their claims */
 byte published, delivered;
 
@@ -62,7 +68,7 @@ proctype producer() {
   :: atomic { left > 0 -> left-- };
      if :: n = 1 :: M > 1 -> n = M fi;
      (claimed + n + HEADROOM <= released + CAP);       /* wait for room, before the claim */
-     d_step { from = claimed; claimed = claimed + n }; /* cursor.Add */
+     d_step { from = claimed; claimed = claimed + n; begins[from] = 1 };   /* cursor.Add */
      if :: aborted = 0; published = published + n :: aborted = 1 fi;
      if :: !ORDER -> store_word() :: else fi;
      k = 0;
@@ -79,36 +85,76 @@ proctype producer() {
   finished++
 }
 
+/* Consumer.look and follow: over the claims from boundary on that are published or aborted. */
+inline look() {
+  do
+  :: d_step { here = HERE(boundary); n = wordN[PLACE(boundary)]; aborted = wordAborted[PLACE(boundary)] };
+     if
+     :: here -> d_step { gap[PLACE(boundary)] = (aborted && ABORT -> n : 0); boundary = boundary + n }
+     :: else -> break
+     fi
+  od;
+  atomic { n = 0; aborted = 0; here = 0 }
+}
+
+/* Consumer.advance and wholeClaims: slots before to are released, claims that end before it are free. */
+inline advance(to) {
+  d_step {
+    assert(to > next && to <= read);
+    do
+    :: next < to ->
+       if :: slot[PLACE(next)] == next + 1 -> delivered++ :: else fi;
+       gap[PLACE(next)] = 0;
+       next++
+    :: else -> break
+    od;
+    n = released;
+    if
+    :: next == read -> n = read
+    :: else ->
+       do
+       :: WHOLE && n < next && n + wordN[PLACE(n)] <= next -> n = n + wordN[PLACE(n)]
+       :: WHOLE && !(n < next && n + wordN[PLACE(n)] <= next) -> break
+       :: !WHOLE -> n = next; break
+       od
+    fi
+  };
+  atomic { assert(n == claimed || begins[n]); released = n; n = 0 }
+}
+
 proctype consumer() {
-  byte next, scanned, taken, n, k;
+  byte next, last, read, boundary, gap[CAP], n, k;
   bit aborted, here;
   do
-  :: /* refresh */
+  :: /* ready */
+     if :: read == boundary -> look() :: else fi;
      do
-     :: d_step { here = HERE(scanned); n = wordN[PLACE(scanned)]; aborted = wordAborted[PLACE(scanned)] };
-        if
-        :: !here -> break
-        :: here && (!aborted || !ABORT) -> scanned = scanned + n
-        :: here && aborted && ABORT && scanned != next -> break
-        :: else -> d_step { scanned = scanned + n; next = scanned; taken = scanned }; released = scanned
-        fi
+     :: read != boundary && gap[PLACE(read)] != 0 ->
+        atomic { k = read; read = read + gap[PLACE(read)] };
+        if :: next == k -> advance(read) :: else fi;
+        if :: read == boundary -> look() :: else fi
+     :: else -> break
      od;
-     atomic { n = 0; aborted = 0; here = 0 };
+     atomic { k = 0 };
      if
-     :: scanned != next ->
-        k = next;
+     :: read != boundary ->                              /* take */
+        atomic { last = read };
         do
-        :: k < scanned -> assert(slot[PLACE(k)] == k + 1); k++
+        :: read < boundary && gap[PLACE(read)] == 0 -> assert(slot[PLACE(read)] == read + 1); read++
         :: else -> break
         od;
-        /* Release all of it, or ReleaseTo the first: the rest is returned again. */
-        if :: k = scanned :: scanned - next > 1 -> k = next + 1 fi;
-        d_step { assert(k > taken || k == next); delivered = delivered + k - next; next = k; taken = k; k = 0 };
-        released = next
-     :: else ->
         if
-        :: HERE(scanned) -> skip                            /* await data */
-        :: finished == P && scanned == claimed -> break
+        :: advance(read)                                 /* Release */
+        :: read - last > 1 -> advance(last + 1)          /* ReleaseTo(1) */
+        :: read = next                                   /* Rewind */
+        fi;
+        atomic { last = 0 }
+     :: next != read -> advance(read)
+     :: else ->
+        assert(released == next);
+        if
+        :: HERE(read) -> skip                            /* await data */
+        :: finished == P && read == claimed -> break
         fi
      fi
   od;

@@ -2,26 +2,26 @@
 
    Model of a ringbuf with one producer on a processor that delays stores (x86-TSO). There is no claim
    word: the producer's own next is ahead of the cursor that others see by what is still in its store
-   buffer. It claims with TryClaim, which looks once; an Abort changes nothing, so it is not modelled.
+   buffer. It claims with TryClaim or Send; an Abort changes nothing here, so it is not modelled.
 
      next, gate       the fields of Producer
      pending          publishes in its store buffer: others see the cursor next - pending
-     gates, version   Ring.consumers: who is in the array, and which array it is (its address)
-     seq[i]           Consumer.released of consumer i
+     gates, version   Ring.gates: who is in the list, 0 for the sink alone; and which list it is (its address)
+     seq[i], sink     released of consumer i, and of the sink
+     mu               Ring.mu; taking it is a locked instruction
 
    Proves: the producer never writes to a slot that a live consumer has not released.
 
-   What join.pml shows for several producers is needed here for another reason: the minimum may be
-   newer than the cursor that the new consumer saw. And where the ring runs free, the gate is the
-   producer's own next, which nobody else may have seen yet: it needs a fence before it looks at the
-   array again.
+   What join.pml shows for several producers is needed here for another reason: the minimum may be newer
+   than the cursor that the new consumer saw. And where the ring runs free, the sink may not move to where
+   only the producer knows that it is: drain takes Ring.mu, a locked instruction, before it looks.
 
    Switches:
      XCHG=1    publish with XCHG: nothing is ever pending
      FREE=1    begin without any consumer
-     FIX=0     the array is not looked at again: must fail with MOV, and passes with XCHG
+     FIX=0     the list is not looked at again: must fail with MOV, and would pass with XCHG
      AGAIN=0   the new consumer does not take the cursor again: must fail
-     FENCE=0   no fence where the ring runs free: must fail with FREE=1 */
+     FENCE=0   the sink moves to the producer's own next: must fail */
 #ifndef XCHG
 #define XCHG 0
 #endif
@@ -42,10 +42,10 @@
 #define DEPTH 2        /* of the store buffer */
 
 byte next, pending;
-byte seq[2];
+byte seq[2], sink;
 bit live[2];
 byte gates, version;
-bit finished;
+bit finished, mu;
 
 #define CURSOR (next - pending)
 
@@ -53,9 +53,14 @@ inline slowest(g) {
   do
   :: d_step { mask = gates; seen = version };
      if
-     :: mask == 0 ->
-        if :: FENCE -> pending = 0 :: else fi;
-        g = next
+     :: mask == 0 ->                                     /* drain */
+        atomic { !mu -> mu = 1; if :: FENCE -> pending = 0 :: else fi };
+        if
+        :: gates == 0 && sink < next -> sink = (FENCE -> CURSOR : next)
+        :: else
+        fi;
+        mu = 0;
+        g = sink
      :: mask == 1 -> g = seq[0]
      :: mask == 2 -> g = seq[1]
      :: mask == 3 -> g = seq[0]; d_step { if :: seq[1] < g -> g = seq[1] :: else fi }
@@ -106,14 +111,23 @@ proctype consumer(byte me) {
   if
   :: live[me] -> skip
   :: else ->
+     atomic { !mu -> mu = 1 };
      seq[me] = CURSOR;
      d_step { gates = gates | (1 << me); version++ };
-     d_step { if :: AGAIN -> seq[me] = CURSOR :: else fi; live[me] = 1 }
+     d_step { if :: AGAIN -> seq[me] = CURSOR :: else fi; live[me] = 1; mu = 0 }
   fi;
   do
   :: seq[me] < CURSOR -> seq[me]++
   :: seq[me] == TOTAL -> break
-  :: d_step { live[me] = 0; gates = gates & ~(1 << me); version++ } -> break  /* Close */
+  :: atomic { !mu -> mu = 1 };                           /* Close */
+     atomic {
+       live[me] = 0;
+       gates = gates & ~(1 << me);
+       version++;
+       if :: gates == 0 && seq[me] > sink -> sink = seq[me] :: else fi;
+       mu = 0
+     };
+     break
   od
 }
 

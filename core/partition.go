@@ -150,6 +150,26 @@ func (p *Partition) Step(in *PartitionInput, now int64, out *Effects) {
 	}
 }
 
+// Refused is the code that appends are refused with, 0 if they are taken.
+func (p *Partition) Refused() Code { return p.fence }
+
+// Stored is the steps InputAppend and InputWritten of one anonymous batch, without effects, for a shell that
+// has asked Refused and written the batch in between: the log ends at end now. It gives the high-water
+// mark. No write may be under way. It does not allocate.
+func (p *Partition) Stored(end, now int64) (highWater int64) {
+	p.producers.advance(now)
+	if p.fence != 0 || end < p.addedEnd || p.addedEnd != p.logEnd {
+		panic("core: batch stored beside the steps")
+	}
+	p.logEnd, p.addedEnd = end, end
+	visible := p.visibleEnd()
+	if visible < p.highWater {
+		panic("core: high-water mark went back")
+	}
+	p.highWater = visible
+	return visible
+}
+
 func (p *Partition) plan(in *PartitionInput) Effect {
 	if p.fence != 0 {
 		return Effect{Kind: EffectReject, Code: p.fence}

@@ -503,3 +503,32 @@ func BenchmarkPartitionStep(b *testing.B) {
 		})
 	}
 }
+
+// TestStoredIsTheTwoSteps holds Stored against the steps it replaces, at each level and across syncs.
+func TestStoredIsTheTwoSteps(t *testing.T) {
+	for _, level := range []Ack{AckPage, AckDisk} {
+		stored, stepped := NewPartition(level, 5, 5), NewPartition(level, 5, 5)
+		var effects Effects
+		for i := int64(0); i < 20; i++ {
+			end := 6 + i
+			mark := stored.Stored(end, i)
+			effects.Reset()
+			stepped.Step(&PartitionInput{Kind: InputAppend, Records: 1}, i, &effects)
+			stepped.Step(&PartitionInput{Kind: InputWritten, Records: 1, Offset: end}, i, &effects)
+			if i%3 == 0 {
+				synced := PartitionInput{Kind: InputSynced, Offset: end}
+				stored.Step(&synced, i, &effects)
+				stepped.Step(&synced, i, &effects)
+				mark = stored.HighWater()
+			}
+			if mark != stepped.HighWater() || stored.LogEnd() != stepped.LogEnd() {
+				t.Fatalf("%v: Stored(%d) = %d and log end %d, steps give %d and %d",
+					level, end, mark, stored.LogEnd(), stepped.HighWater(), stepped.LogEnd())
+			}
+		}
+		stored.Step(&PartitionInput{Kind: InputFence}, 20, &effects)
+		if got := stored.Refused(); got != CodeLogFenced {
+			t.Errorf("%v: Refused after a fence = %v, want %v", level, got, CodeLogFenced)
+		}
+	}
+}

@@ -30,7 +30,9 @@ type Log struct {
 	segs atomic.Pointer[[]*segment] // ascending by offset; the slice is replaced, never changed
 	mu   sync.Mutex                 // held while segs is replaced; never across I/O
 
+	_     [128]byte // readers poll what is above
 	w     writer    // owned by the writer
+	_     [64]byte
 	prep  prepState // shared by writer and preparer
 	round syncState // owned by the syncer
 

@@ -18,13 +18,15 @@ type Reader struct {
 	log    *Log
 	offset int64 // of the next record wanted
 
-	seg *segment // holds offset; nil if unknown
-	pos int64    // of a frame at or before offset in seg
+	seg  *segment  // holds offset; nil if unknown
+	pos  int64     // of a frame at or before offset in seg
+	held *resource // pinned map of seg, kept between two reads at the end of the log; nil otherwise
 
 	file     File // of fileSeg, for cold reads
 	fileSeg  *segment
 	buf      []byte
 	wanted   int64 // size of the frame at pos, if it is known not to fit a usual read
+	ahead    byte  // what tail loaded in advance; its value means nothing
 	closed   bool
 	verified bool // check even hot frames; for benchmarks
 }
@@ -45,12 +47,26 @@ func (r *Reader) Offset() int64 { return r.offset }
 // Seek moves the cursor; the next Next looks the offset up, which may scan a segment.
 func (r *Reader) Seek(offset Offset) {
 	if r.offset != offset {
+		r.letGo()
 		r.offset, r.seg, r.wanted = offset, nil, 0
 	}
 }
 
+// letGo gives up the map of a reader at the end of the log.
+func (r *Reader) letGo() {
+	if r.held != nil {
+		r.held.unpin()
+		r.held = nil
+	}
+}
+
+// Rest gives up what a reader at the end of the log keeps for its next read, which will take a little
+// longer. A reader that is not going to read soon should rest.
+func (r *Reader) Rest() { r.letGo() }
+
 // Close gives up the reader's file.
 func (r *Reader) Close() error {
+	r.letGo()
 	r.closed, r.seg = true, nil
 	return r.closeFile()
 }
@@ -79,7 +95,16 @@ func (r *Reader) Next(limit int64) (run []byte, err error) {
 		return nil, r.outOfRange()
 	}
 	limit = min(limit, l.End())
+	if r.offset >= limit {
+		return nil, nil
+	}
 	defer l.endFault(debug.SetPanicOnFault(true), &err)
+	if r.held != nil {
+		if run := r.tail(limit); run != nil {
+			return run, nil
+		}
+		r.letGo()
+	}
 	for r.offset < limit {
 		if r.seg == nil && !r.locate() {
 			return nil, r.outOfRange()
@@ -93,6 +118,7 @@ func (r *Reader) Next(limit int64) (run []byte, err error) {
 }
 
 func (r *Reader) outOfRange() error {
+	r.letGo()
 	r.seg = nil
 	return core.Errorf(core.CodeOffsetOutOfRange, "read "+r.log.name(), "offset %d is not in [%d, %d)",
 		r.offset, r.log.Start(), r.log.End())
@@ -105,6 +131,7 @@ func (r *Reader) locate() bool {
 	if i < 0 {
 		return false
 	}
+	r.letGo()
 	r.seg, r.pos, r.wanted = list[i], headerSize, 0
 	return true
 }
@@ -132,12 +159,19 @@ func (r *Reader) step(limit int64) (run []byte, more bool, err error) {
 	}
 	var w frameWalk
 	if res := r.hot(); res != nil {
-		defer res.unpin()
+		defer func() {
+			if r.held == nil {
+				res.unpin()
+			}
+		}()
 		w = frameWalk{src: res.region.Bytes()[r.pos:hi], check: r.verified}
 		w.walk(r.offset, limit, seg.seed)
 		if len(w.run) > 0 {
 			r.buf = grow(r.buf, len(w.run))
 			w.run = r.buf[:copy(r.buf, w.run)]
+			if w.next == limit && !r.verified {
+				r.held = res // the next read is at the end too
+			}
 		}
 	} else {
 		src, err := r.load(hi)
@@ -149,6 +183,51 @@ func (r *Reader) step(limit int64) (run []byte, more bool, err error) {
 	}
 	return r.take(&w, hi)
 }
+
+// tail reads at the end of the log from the map that is held. It gives nil if the usual way has to be taken:
+// the segment ends, or the bytes at the cursor are not hot any more. A reader that follows the writer
+// pays for each cache line the writer's processor has, one after the other where one tells of the next:
+// so this looks at nothing but the frames, and at the second line of the first one in advance.
+func (r *Reader) tail(limit int64) []byte {
+	s := r.seg
+	if r.pos < s.unmapped.Load() || limit-r.offset > tailRecords {
+		return nil
+	}
+	src := r.held.region.Bytes()[r.pos:s.header.dataEnd]
+	if len(src) > 2*core.FrameHeaderSize {
+		r.ahead = src[core.FrameHeaderSize] ^ src[2*core.FrameHeaderSize]
+	}
+	used, next := 0, r.offset
+	for next < limit && len(src)-used >= core.FrameHeaderSize {
+		size, behind := frameBounds(src[used:])
+		if size == 0 || behind <= next || behind > limit || used+size > min(len(src), runBytes) {
+			break
+		}
+		used, next = used+size, behind
+	}
+	if used == 0 {
+		return nil
+	}
+	r.buf = grow(r.buf, used)
+	r.pos += int64(used)
+	r.offset = next
+	return r.buf[:copy(r.buf, src[:used])]
+}
+
+// frameBounds reads of a frame's header what its size and the offset behind it are. The size is 0 where
+// there is no frame, or a filler.
+func frameBounds(src []byte) (size int, behind int64) {
+	_ = src[core.FrameHeaderSize-1]
+	length := binary.LittleEndian.Uint32(src)
+	if length < core.FrameHeaderSize || core.FrameType(src[62]&0x0f) == core.FrameFiller {
+		return 0, 0
+	}
+	return core.Align8(int(length)),
+		int64(binary.LittleEndian.Uint64(src[16:])) + int64(binary.LittleEndian.Uint16(src[58:]))
+}
+
+// tailRecords is how far behind the end a reader may be and still be at it.
+const tailRecords = 4096
 
 // take moves the cursor behind what was walked and decides what to do if that gave no run.
 func (r *Reader) take(w *frameWalk, hi int64) (run []byte, more bool, err error) {

@@ -18,7 +18,9 @@ type segment struct {
 	cum     int64
 	hotFrom int64 // from this position on the bytes were written by this process
 
-	published   atomic.Int64 // position behind the last frame readers may see
+	_           [64]byte
+	published   atomic.Int64 // position behind the last frame readers may see; alone on its cache line
+	_           [64]byte
 	synced      atomic.Int64 // position behind the last byte known durable; moved by the sync round
 	unmapped    atomic.Int64 // a sync took the pages below it out of the page tables
 	entrySynced atomic.Bool  // header and folder entry are durable

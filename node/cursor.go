@@ -55,6 +55,13 @@ func (c *cursor) close() {
 	}
 }
 
+// rest gives up what the reader keeps for its next read. The loop lock must be held.
+func (c *cursor) rest() {
+	if c.reader != nil {
+		c.reader.Rest()
+	}
+}
+
 // resolve turns a position into an offset of the partition.
 func (p *partition) resolve(at core.Position) (int64, error) {
 	switch at.Kind {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 	"time"
 
 	"github.com/leatbus/leat/core"
@@ -18,6 +19,7 @@ type journal struct {
 	open    bool        // a batch is under way
 	time    int64       // append time of the batch
 	runner  runner
+	barrier atomic.Int64 // added to where a full barrier is needed; its value means nothing
 	input   core.PartitionInput
 	effects core.Effects
 	frame   core.FrameHeader // of the remote producer's frame being added
@@ -59,6 +61,9 @@ func (j *journal) step() bool {
 	for _, p := range news {
 		j.settle(p)
 	}
+	if len(news) > 0 {
+		j.wake(news)
+	}
 	taken := 0
 	for taken < stepBytes {
 		entry, ok := j.shard.slab.Next()
@@ -86,15 +91,27 @@ func (j *journal) finish() bool {
 	if !j.open {
 		return false
 	}
-	for i, p := range j.touched {
+	for _, p := range j.touched {
 		j.publish(p, j.time)
-		j.touched[i] = nil
 	}
+	j.wake(j.touched)
+	clear(j.touched)
 	j.touched = j.touched[:0]
 	j.answer()
 	j.answerRuns()
 	j.open = false
 	return true
+}
+
+// wake wakes the subscriptions of partitions whose marks have moved.
+func (j *journal) wake(list []*partition) {
+	j.barrier.Add(1) // the marks must be out before it is looked who sleeps
+	for _, p := range list {
+		if p.moved {
+			p.moved = false
+			p.readers.wake(&j.node.notifier)
+		}
+	}
 }
 
 // appendPlain is append for the usual entry, one that asks for page and whose records are in it. It
@@ -169,7 +186,7 @@ func bodyBytes(e *entry, records []byte) int {
 
 // touch begins a partition's batch: policy first, which refuses what a fenced partition gets.
 func (j *journal) touch(p *partition, now int64) {
-	p.touched, p.batchErr = true, nil
+	p.touched = true
 	p.failed = p.refusal()
 	j.touched = append(j.touched, p)
 	if p.failed != nil {
@@ -211,7 +228,7 @@ func (j *journal) publish(p *partition, now int64) {
 		p.saveProducers(now)
 	}
 	p.gate.set(p.log.UnsyncedBytes() > j.node.gateBytes)
-	p.readers.wake(&j.node.notifier)
+	p.moved = true
 }
 
 // failBatch turns the outcomes of a batch that could not be written into errors.
@@ -221,7 +238,6 @@ func (j *journal) failBatch(p *partition, from int64, err error) {
 			o.err = err
 		}
 	}
-	p.batchErr = err
 	j.failRuns(p, from, err)
 	j.input = core.PartitionInput{Kind: core.InputDropped}
 	j.apply(p, 0)
@@ -243,7 +259,7 @@ func (j *journal) apply(p *partition, now int64) {
 	p.state.Step(&j.input, now, &j.effects)
 	for i := range j.effects.List {
 		if e := &j.effects.List[i]; e.Kind == core.EffectHighWater {
-			p.highWater.Store(e.Hi)
+			p.highWater.Move(e.Hi)
 		}
 	}
 }
@@ -260,7 +276,7 @@ func (j *journal) settle(p *partition) {
 		j.input = core.PartitionInput{Kind: core.InputSynced, Offset: p.log.DurableEnd()}
 		j.apply(p, 0)
 		p.gate.set(p.log.UnsyncedBytes() > j.node.gateBytes)
-		p.readers.wake(&j.node.notifier)
+		p.moved = true
 	}
 	j.answerWaiting(p)
 }

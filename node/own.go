@@ -55,27 +55,36 @@ func (s *shard) journalOwn(p *partition, own ringbuf.Entry) (offset, at int64, e
 			return 0, 0, nil, false
 		}
 	}
-	offset, err = j.appendOwn(p, own.Bytes[entryHead:])
-	at = j.time
-	j.finish()
-	s.slab.Release() // after the record can be read, because nobody waits for the room
-	if err == nil {
-		err = p.batchErr
-	}
+	offset, at, err = j.storeOwn(p, own.Bytes[entryHead:])
+	// After the record can be read, because nobody waits for the room; and it is the barrier that the look
+	// at sleepers needs.
+	s.slab.Release()
+	p.readers.wake(&j.node.notifier)
 	s.release()
 	return offset, at, err, true
 }
 
-// appendOwn appends one record to the batch under way.
-func (j *journal) appendOwn(p *partition, record []byte) (offset int64, err error) {
-	j.begin()
-	if !p.touched {
-		j.touch(p, j.time)
+// storeOwn is a batch of one record at page. The caller wakes subscriptions.
+func (j *journal) storeOwn(p *partition, record []byte) (offset, at int64, err error) {
+	if err := p.refusal(); err != nil {
+		return 0, 0, err
 	}
-	if p.failed != nil {
-		return 0, p.failed
+	if code := p.state.Refused(); code != 0 {
+		return 0, 0, core.NewError(code, p.op("append to"), nil)
 	}
-	return p.log.Add(record, 1)
+	at = j.now()
+	before := p.state.LogEnd()
+	end, err := p.log.Append(at, record, 1)
+	if err != nil {
+		j.failBatch(p, before, err)
+		return 0, 0, err
+	}
+	p.highWater.Move(p.state.Stored(end, at))
+	if p.log.StateDue() {
+		p.saveProducers(at)
+	}
+	p.gate.set(p.log.UnsyncedBytes() > j.node.gateBytes)
+	return end - 1, at, nil
 }
 
 // ticketRun is publishes of one producer in the batch under way that have consecutive tickets. Where

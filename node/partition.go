@@ -24,15 +24,15 @@ type partition struct {
 
 	// The mark has lines of its own: subscriptions poll it while the journal works on what follows.
 	_         [128]byte
-	highWater atomic.Int64
+	highWater mmaplog.Mark
 	_         [120]byte
 
 	// The following is guarded by the shard's lock.
 	state     *core.Partition
 	touched   bool        // has records in the batch under way
 	wantsSync bool        // and some of them wait for the disk
+	moved     bool        // a mark has moved, and its subscriptions are to be woken
 	failed    error       // why the records of the batch under way were refused
-	batchErr  error       // why the last batch could not be written
 	waiting   outcomeFIFO // published records that wait for the disk
 	stateAt   int64       // when the state of producers was saved last
 
@@ -59,7 +59,7 @@ func (p *partition) Open() error {
 	}
 	p.log = log
 	p.state = core.NewPartition(cfg.Ack, log.End(), log.DurableEnd())
-	p.highWater.Store(p.state.HighWater())
+	p.highWater.Move(p.state.HighWater())
 	if err := p.restoreProducers(); err != nil {
 		p.setFault(err)
 		return err

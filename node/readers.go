@@ -64,8 +64,8 @@ func (r *readerList) load() []*sleeper {
 	return nil
 }
 
-// wake tells the subscriptions that there is more to read. The caller has moved the mark before
-// with a sequentially consistent store, and sleepers look at it after they say they are parked.
+// wake tells the subscriptions that there is more to read. The caller has moved the mark before, with a
+// full barrier in between, and sleepers look at it after they say they are parked.
 func (r *readerList) wake(n *notifier) {
 	list := r.load()
 	if len(list) <= directWakes {

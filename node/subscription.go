@@ -15,8 +15,10 @@ import (
 
 // A loop alone on its partition looks this often before it sleeps; where there are more, they share it.
 const (
-	loopSpins  = 100 // looks at the marks before a loop lets others run
-	loopYields = 50  // times it does so
+	loopSpins  = 100  // looks at the marks before a loop lets others run
+	ownSpins   = 4000 // of a loop that spins: some 10 µs, for a yield takes half of one
+	floorSteps = 256  // cycles between records that were used up and the next look, which slows their writer
+	loopYields = 50   // times it does so
 )
 
 // subscription is the data plane of one leat.Subscription: cursors over the logs. A slow one holds
@@ -91,7 +93,7 @@ func (s *subscription) deliver(c *cursor) bool {
 // advance makes a cursor with records current, waiting until there is one.
 func (s *subscription) advance(ctx context.Context) error {
 	for idle := 0; ; idle++ {
-		found, err := s.look()
+		found, err := s.look(s.spins())
 		s.news.tell(s)
 		if found || err != nil {
 			return err
@@ -105,21 +107,38 @@ func (s *subscription) advance(ctx context.Context) error {
 	}
 }
 
-// look takes over changes and looks for records once.
-func (s *subscription) look() (bool, error) {
+// look takes over changes and looks for records, and waits a little if there are none. It keeps the lock
+// meanwhile, so that a record that comes is read at once.
+func (s *subscription) look(spins int) (bool, error) {
 	s.loop.Lock()
 	defer s.loop.Unlock()
-	if s.changed.Load() {
-		if err := s.takeChanges(); err != nil {
-			return false, err
+	for {
+		changed := s.changed.Load()
+		if changed {
+			if err := s.takeChanges(); err != nil {
+				return false, err
+			}
+		}
+		if found, err := s.scan(); found || err != nil {
+			return found, err
+		}
+		if changed || !s.spin(spins) {
+			return false, nil
 		}
 	}
+}
+
+// scan makes a cursor that has records current, if there is one.
+func (s *subscription) scan() (bool, error) {
 	if c := s.current; c != nil && c.hasRecords() && !c.paused && !c.revoking.Load() {
 		return true, nil
 	}
 	s.current = nil
 	for range s.cursors {
-		s.turn = (s.turn + 1) % len(s.cursors)
+		s.turn++
+		if s.turn >= len(s.cursors) {
+			s.turn = 0
+		}
 		c := s.cursors[s.turn]
 		if c.paused || c.revoking.Load() {
 			continue
@@ -137,6 +156,27 @@ func (s *subscription) look() (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// spin waits with the processor held and reports whether looking again makes sense.
+func (s *subscription) spin(looks int) bool {
+	if looks > 0 {
+		relax(floorSteps)
+	}
+	for range looks {
+		if s.pending() {
+			return true
+		}
+	}
+	return false
+}
+
+// relax burns about n processor cycles without touching memory.
+//
+//go:noinline
+func relax(n int) {
+	for range n {
+	}
 }
 
 // readFailed prepares a cursor for the next loop after an error was yielded: one that retention
@@ -173,19 +213,22 @@ func (s *subscription) crowd() int {
 	return max(len(s.cursors[0].part.readers.load()), 1)
 }
 
-// pause waits a little: it spins, then yields, then sleeps until there may be something. A thousand loops
-// that yield to each other cost more than a thousand that sleep and are woken.
-func (s *subscription) pause(ctx context.Context, idle int) error {
-	crowd := s.crowd()
-	for range 1 + loopSpins/crowd {
-		if s.pending() {
-			return nil
-		}
+// spins is how many looks at the marks a loop makes before it lets others run.
+func (s *subscription) spins() int {
+	if s.options.Spin {
+		return ownSpins
 	}
-	if s.options.Spin || idle < loopYields/crowd {
+	return 1 + loopSpins/s.crowd()
+}
+
+// pause lets others run, and after a while sleeps until there may be something. A thousand loops that
+// yield to each other cost more than a thousand that sleep and are woken.
+func (s *subscription) pause(ctx context.Context, idle int) error {
+	if s.options.Spin || idle < loopYields/s.crowd() {
 		runtime.Gosched()
 		return nil
 	}
+	s.rest()
 	s.sleeper.parked.Store(true)
 	if s.pending() {
 		s.sleeper.parked.Store(false)
@@ -197,6 +240,15 @@ func (s *subscription) pause(ctx context.Context, idle int) error {
 	}
 	s.sleeper.parked.Store(false)
 	return ctx.Err()
+}
+
+// rest has the readers give up what they keep for a read that comes soon.
+func (s *subscription) rest() {
+	s.loop.Lock()
+	defer s.loop.Unlock()
+	for _, c := range s.cursors {
+		c.rest()
+	}
 }
 
 // takeChanges applies what came from elsewhere. The loop lock must be held.

@@ -126,7 +126,8 @@ func NewMailbox[T any](o MailboxOptions) (*RingMailbox[T], error) {
 		return nil, fmt.Errorf("actors: MaxBatch %d: want 1 to %d, or 0 for %d", o.MaxBatch, maxRun, maxRun)
 	}
 	ring, err := ringbuf.New[T](o.DataCapacity,
-		ringbuf.Options{Producers: max(1, o.Senders), MaxBatch: o.SendBatch, Wait: o.Wait})
+		// Fenced: Publish is followed by a look at state, which must not come before it.
+		ringbuf.Options{Producers: max(1, o.Senders), MaxBatch: o.SendBatch, Wait: o.Wait, Fenced: true})
 	if err != nil {
 		return nil, fmt.Errorf("actors: data lane: %w", err)
 	}

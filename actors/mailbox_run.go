@@ -191,7 +191,7 @@ func (m *RingMailbox[T]) handleData() (n int) {
 		n = m.feeder.overdue()
 		run.kind = laneNone
 	}
-	run.batch.clip(run.consumer.Poll())
+	run.poll()
 	if run.batch.Len() == 0 || m.system.pending() {
 		return n
 	}
@@ -203,6 +203,12 @@ func (m *RingMailbox[T]) handleData() (n int) {
 		run.batch.done = run.batch.Len()
 	}
 	return n + m.releaseBatch()
+}
+
+// poll makes a batch of what was not released, which includes what a run before did not handle.
+func (run *mailboxRun[T]) poll() {
+	run.consumer.Rewind()
+	run.batch.clip(run.consumer.Poll())
 }
 
 // releaseBatch frees the slots of the messages that were handled, and takes the others from the actor.
@@ -234,7 +240,7 @@ func (m *RingMailbox[T]) abandonQueued() {
 		return
 	}
 	batch := &m.run.batch
-	for batch.clip(m.run.consumer.Poll()); batch.Len() > 0; batch.clip(m.run.consumer.Poll()) {
+	for m.run.poll(); batch.Len() > 0; m.run.poll() {
 		for i := range batch.Len() {
 			m.abandonSlot(batch.At(i), err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -567,21 +568,24 @@ func TestMailboxAllocates(t *testing.T) {
 		}
 	}), nil))
 	var sent int64
-	allocs := testing.AllocsPerRun(20, func() {
-		for range 200 {
-			b, err := sender.Claim(context.Background(), 64)
-			if err != nil {
-				t.Fatal(err)
+	least := math.Inf(1) // of some windows: others run in this process
+	for range 8 {
+		least = min(least, testing.AllocsPerRun(5, func() {
+			for range 200 {
+				b, err := sender.Claim(context.Background(), 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sender.Publish(b)
+				sent += 64
 			}
-			sender.Publish(b)
-			sent += 64
-		}
-		for got.Load() != sent {
-			<-time.After(time.Microsecond)
-		}
-	})
-	if perMessage := allocs / (200 * 64); perMessage > 0.02 {
-		t.Errorf("%.4f allocations per message (%.0f per run), want 0", perMessage, allocs)
+			for got.Load() != sent {
+				<-time.After(time.Microsecond)
+			}
+		}))
+	}
+	if perMessage := least / (200 * 64); perMessage > 0.02 {
+		t.Errorf("%.4f allocations per message (%.0f per run), want 0", perMessage, least)
 	}
 }
 

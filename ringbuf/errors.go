@@ -3,7 +3,8 @@ package ringbuf
 import "errors"
 
 // ErrClosed reports that the ring takes no more claims, or, from [Consumer.Next], that everything
-// published before Close was consumed. A closed ring never reopens: make a new one.
+// published before Seal was consumed or that the consumer was closed. A sealed ring never reopens: make a
+// new one.
 var ErrClosed = errors.New("ringbuf: closed")
 
 // ErrTooLarge reports a claim that could never succeed, however long it waited: more than
@@ -14,5 +15,8 @@ var ErrTooLarge = errors.New("ringbuf: claim size out of range")
 // of the proof that a claim never overtakes a consumer, so it is fixed when the ring is made.
 var ErrTooMany = errors.New("ringbuf: more producers than the ring was made for")
 
-// ErrStarted reports a [Ring.Consumer] call after the first claim. Consumers are added before.
-var ErrStarted = errors.New("ringbuf: consumer added after the first claim")
+// ErrFull reports that there is no room and that Options.Full says not to wait for it.
+var ErrFull = errors.New("ringbuf: full")
+
+// ErrNotLossy reports a [Ring.Reader] call on a ring that was made without Options.Lossy.
+var ErrNotLossy = errors.New("ringbuf: Reader needs Options.Lossy")

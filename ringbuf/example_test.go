@@ -52,7 +52,7 @@ func ExampleRing() {
 		fmt.Println(err)
 		return
 	}
-	consumer, _ := ring.Consumer() // before the first claim
+	consumer, _ := ring.Consumer()
 	producer, _ := ring.Producer()
 	ctx := context.Background()
 
@@ -84,7 +84,7 @@ func ExampleRing() {
 	}
 	producer.Publish(batch)
 	_ = producer.Send(ctx, &trade{price: 5, volume: 2})
-	ring.Close()
+	ring.Seal()
 	fmt.Println("turnover:", <-done)
 	// Output:
 	// turnover: 60

@@ -60,6 +60,14 @@ func forSeeds(t *testing.T, n int, body func(t *testing.T, random *rand.Rand)) {
 	}
 }
 
+// burn passes the time of n short steps without touching memory.
+//
+//go:noinline
+func burn(n int) {
+	for range n {
+	}
+}
+
 // cut returns small when the run is short, or slowed down by the race detector or by having one
 // processor: two goroutines that wake each other keep it for 10 ms before a third one gets a turn.
 func cut(full, small int) int {

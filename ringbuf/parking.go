@@ -12,20 +12,27 @@ import (
 //	parker: enter (counts itself in waiting) → look at the condition again → block
 //	waker:  change the condition             → wake (reads waiting)
 //
-// Each line is a sequentially consistent atomic operation (the Go memory model promises it for
-// sync/atomic; on amd64 an atomic store is XCHG, a full fence), so at least one side sees the other:
+// Where each line is a sequentially consistent atomic operation (the Go memory model promises it for
+// sync/atomic; on amd64 an atomic store is XCHG, a full fence), at least one side sees the other:
 // either the waker counts the parker, or the parker's second look sees the change.
+//
+// Where the condition changes by a release only (see release), the waker's load of waiting may pass its store.
+// Then barrier is set, and the parker executes a fence on all processors after it counted itself. If
+// the waker's store comes before that fence, the second look sees it; if it comes after, so does the load,
+// which sees the count. models/park.pml checks the three ways, models/stage.pml the graph.
 //
 // It blocks in a channel select only, never in a mutex, so that a goroutine parked here is durably
 // blocked for testing/synctest. The zero value is ready.
 type parkingLot struct {
 	_       [cacheGap]byte
 	waiting atomic.Int32 // length of the list at head; wakers read it at every publish or release
-	_       [cacheGap - 4]byte
+	barrier bool         // of those who park; set before use
+	_       [cacheGap - 8]byte
 
 	mu   sync.Mutex
 	head *parked // guarded by mu: goroutines waiting for a wake-up
 	free *parked // guarded by mu: places to reuse, so that parking does not allocate
+	ever int64   // guarded by mu: how often somebody entered
 	_    [cacheGap]byte
 }
 
@@ -65,6 +72,9 @@ func (l *parkingLot) await(ctx context.Context, w waiting, ready func() bool) er
 // park blocks until the next wake-up, unless ready already holds once waiting is visible to wakers.
 func (l *parkingLot) park(ctx context.Context, ready func() bool) error {
 	p := l.enter()
+	if l.barrier {
+		barrier()
+	}
 	if ready() {
 		l.leave(p)
 		return nil
@@ -118,6 +128,7 @@ func (l *parkingLot) enter() *parked {
 		l.head.prev = p
 	}
 	l.head = p
+	l.ever++
 	l.waiting.Add(1)
 	return p
 }
@@ -149,4 +160,11 @@ func (l *parkingLot) recycle(p *parked) {
 	l.mu.Lock()
 	p.next, l.free = l.free, p
 	l.mu.Unlock()
+}
+
+// parks is how often somebody went to sleep here, or was about to.
+func (l *parkingLot) parks() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ever
 }

@@ -8,13 +8,20 @@ import (
 // Producer is a handle for publishing to a [Ring]. It belongs to one goroutine at a time, and has at
 // most one batch claimed at a time.
 type Producer[T any] struct {
-	_    [cacheGap]byte
-	ring *Ring[T]
-	next int64 // one producer: the next sequence to claim
-	gate int64 // some past value of ring.slowest(), so that claims need not read the consumers' lines
-	from int64 // of the open batch
-	open int64 // slots in the open batch, 0 if none
-	_    [cacheGap]byte
+	_     [cacheGap]byte
+	ring  *Ring[T]
+	slots []T // of the ring
+	mask  int64
+	alone bool  // the one producer of a ring without lossy readers
+	next  int64 // one producer: the next sequence to claim
+	// limit is where Send must look up from its own fields: the end of the room that is known, or 0 while a
+	// batch is open and where a claim must be visible before its slots are written.
+	limit int64
+	gate  int64 // some past value of ring.slowest(), so that claims need not read the consumers' lines
+	from  int64 // of the open batch
+	open  int64 // slots in the open batch, 0 if none
+	meter
+	_ [cacheGap]byte
 }
 
 // Batch is a run of claimed slots.
@@ -23,6 +30,9 @@ type Batch[T any] struct {
 	from int64
 	n    int64
 }
+
+// Len is the number of slots.
+func (b Batch[T]) Len() int { return int(b.n) }
 
 // Slots returns the slots of the batch to be filled; second is empty unless the batch wraps around
 // the end of the ring. A slot holds what was last in it. They must not be touched after Publish or
@@ -41,49 +51,99 @@ func (p *Producer[T]) TryClaim(n int) (Batch[T], bool) {
 	if uint64(n)-1 >= uint64(r.maxBatch) {
 		return Batch[T]{}, false
 	}
-	if p.open != 0 {
-		panic("ringbuf: claim while the handle's last batch is neither published nor aborted")
-	}
+	p.mustBeFree()
 	var ok bool
 	if r.shared() {
-		ok = p.roomShared(int64(n)) && p.takeShared(int64(n))
+		ok = p.roomShared(int64(n)) >= int64(n) && p.takeShared(int64(n))
 	} else {
-		ok = p.claimAlone(int64(n))
+		ok = p.roomAlone(int64(n)) >= int64(n) && p.takeAlone(int64(n))
 	}
 	if !ok {
 		return Batch[T]{}, false
 	}
-	p.open = int64(n)
-	return Batch[T]{ring: r, from: p.from, n: int64(n)}, true
+	return p.opened(int64(n)), true
 }
 
-// claimAlone needs no shared word: nobody else claims, and Publish is what moves next.
-func (p *Producer[T]) claimAlone(n int64) bool {
+// ClaimUpTo is TryClaim that reserves fewer slots, at least one, when there is no room for n, or n is more
+// than Options.MaxBatch.
+func (p *Producer[T]) ClaimUpTo(n int) (Batch[T], bool) {
 	r := p.ring
+	p.mustBeFree()
+	want := min(int64(n), r.maxBatch)
+	if want < 1 {
+		return Batch[T]{}, false
+	}
+	var ok bool
+	if r.shared() {
+		want = min(want, p.roomShared(want))
+		ok = want > 0 && p.takeShared(want)
+	} else {
+		want = min(want, p.roomAlone(want))
+		ok = want > 0 && p.takeAlone(want)
+	}
+	if !ok {
+		return Batch[T]{}, false
+	}
+	return p.opened(want), true
+}
+
+func (p *Producer[T]) mustBeFree() {
+	if p.open != 0 {
+		panic("ringbuf: claim while the handle's last batch is neither published nor aborted")
+	}
+}
+
+func (p *Producer[T]) opened(n int64) Batch[T] {
+	p.open, p.limit = n, 0
+	return Batch[T]{ring: p.ring, from: p.from, n: n}
+}
+
+// roomAlone is the number of slots that may be taken: at least n, if there are, looking no further.
+func (p *Producer[T]) roomAlone(n int64) int64 {
+	if p.next+n > p.gate+p.ring.size {
+		p.gate = p.ring.slowest()
+	}
+	return p.gate + p.ring.size - p.next
+}
+
+// takeAlone claims n slots. The claim is visible before it is known that the ring is open; Seal has the other
+// half of the argument.
+func (p *Producer[T]) takeAlone(n int64) bool {
+	r := p.ring
+	r.store(&r.claims.value, p.next+n)
 	if r.closed() {
+		p.withdraw(p.next)
 		return false
 	}
-	if p.next+n-r.size > p.gate {
-		if p.gate = r.slowest(); p.next+n-r.size > p.gate {
-			return false
-		}
+	if r.lossy { // readers must know before the slots are written
+		release(&r.touched.value, max(r.touched.value.Load(), p.next+n))
+		fenceStores()
 	}
 	p.from = p.next
 	return true
 }
 
-// roomShared tells whether n slots may be taken; shared.go says why that is still so at the add.
-func (p *Producer[T]) roomShared(n int64) bool {
+// withdraw takes a claim back, which began at sequence to.
+func (p *Producer[T]) withdraw(to int64) {
 	r := p.ring
-	needed := n + r.headroom - r.size
+	r.store(&r.claims.value, to)
+	if r.closed() {
+		r.lower()
+	}
+}
+
+// roomShared is the number of slots that may be taken, also at the add; shared.go says why.
+func (p *Producer[T]) roomShared(n int64) int64 {
+	r := p.ring
 	claimed := r.cursor.value.Load()
 	if claimed&ringClosedBit != 0 {
-		return false
+		return 0
 	}
-	if claimed+needed > p.gate {
+	claimed += r.headroom - r.size
+	if claimed+n > p.gate {
 		p.gate = r.slowest()
 	}
-	return claimed+needed <= p.gate
+	return p.gate - claimed
 }
 
 // takeShared claims n slots that roomShared found, unless the ring was closed in between.
@@ -91,6 +151,9 @@ func (p *Producer[T]) takeShared(n int64) bool {
 	end := p.ring.cursor.value.Add(n)
 	if end&ringClosedBit != 0 {
 		return false // the slots are beyond Ring.end, where nobody looks
+	}
+	if p.ring.lossy {
+		fenceStores()
 	}
 	p.from = end - n
 	return true
@@ -100,7 +163,7 @@ func (p *Producer[T]) takeShared(n int64) bool {
 // ctx ends. ctx is looked at only when there is no room. Once it had to wait it goes on when an
 // eighth of the ring is free, so that producers and consumers take turns in long runs.
 //
-// Errors: ErrClosed, ErrTooLarge, or ctx.Err().
+// Errors: ErrClosed, ErrTooLarge, ctx.Err(), or ErrFull where Options.Full is not WaitForRoom.
 func (p *Producer[T]) Claim(ctx context.Context, n int) (Batch[T], error) {
 	for {
 		if b, ok := p.TryClaim(n); ok {
@@ -109,21 +172,50 @@ func (p *Producer[T]) Claim(ctx context.Context, n int) (Batch[T], error) {
 		if n < 1 || int64(n) > p.ring.maxBatch {
 			return Batch[T]{}, fmt.Errorf("%w: %d slots, want 1 to %d", ErrTooLarge, n, p.ring.maxBatch)
 		}
-		if err := p.awaitRoom(ctx, int64(n)); err != nil {
+		if err := p.fullOrWait(ctx, int64(n)); err != nil {
 			return Batch[T]{}, err
 		}
 	}
+}
+
+// fullOrWait does what Options.Full says about n slots for which there was no room.
+func (p *Producer[T]) fullOrWait(ctx context.Context, n int64) error {
+	r := p.ring
+	switch {
+	case r.closed():
+		return ErrClosed
+	case r.full == DropNewest:
+		p.dropped.Add(n)
+		return ErrFull
+	case r.full == Fail:
+		return ErrFull
+	}
+	return p.awaitRoom(ctx, n)
 }
 
 // awaitRoom returns when a claim of n slots is worth trying again.
 func (p *Producer[T]) awaitRoom(ctx context.Context, n int64) error {
 	r := p.ring
 	needed := max(n+r.headroom, r.size/8)
-	err := r.writers.await(ctx, r.wait, func() bool { return r.closed() || r.free() >= needed })
-	if err == nil && r.closed() {
-		err = ErrClosed
+	p.waits.Add(1)
+	for {
+		gates := r.gates.Load()
+		lot := &r.writers
+		if (*gates)[0] == &r.sink {
+			lot = &r.readers // nobody releases: room comes from what other producers publish
+		}
+		err := lot.await(ctx, r.wait, func() bool {
+			return r.closed() || r.free() >= needed || r.gates.Load() != gates
+		})
+		switch {
+		case err != nil:
+			return err
+		case r.closed():
+			return ErrClosed
+		case r.free() >= needed:
+			return nil
+		}
 	}
-	return err
 }
 
 // Publish makes the handle's open batch visible to all consumers, with one atomic store, and wakes
@@ -132,10 +224,11 @@ func (p *Producer[T]) Publish(b Batch[T]) {
 	r := p.ring
 	p.finish(b)
 	if r.shared() {
-		r.words[b.from&r.mask].Store(r.word(b.from, b.n))
+		r.publishShared(b.from, r.word(b.from, b.n))
 	} else {
 		p.next = b.from + b.n
-		r.cursor.value.Store(p.next)
+		p.relimit()
+		r.store(&r.cursor.value, p.next)
 	}
 	r.readers.wake()
 }
@@ -145,9 +238,12 @@ func (p *Producer[T]) Publish(b Batch[T]) {
 func (p *Producer[T]) Abort(b Batch[T]) {
 	r := p.ring
 	p.finish(b)
-	if r.shared() { // alone, next was not moved, and the same slots are claimed again
-		r.words[b.from&r.mask].Store(r.word(b.from, b.n) | abortedBit)
+	if r.shared() {
+		r.publishShared(b.from, r.word(b.from, b.n)|abortedBit)
 		r.readers.wake()
+	} else { // next was not moved, and the same slots are claimed again
+		p.relimit()
+		p.withdraw(p.next)
 	}
 }
 
@@ -158,24 +254,91 @@ func (p *Producer[T]) finish(b Batch[T]) {
 	p.open = 0
 }
 
-// Send publishes a copy of *v, waiting for room as Claim does, with the same errors.
-func (p *Producer[T]) Send(ctx context.Context, v *T) error {
-	b, err := p.Claim(ctx, 1)
-	if err != nil {
-		return err
+// relimit lets Send go as far as the room that is known.
+func (p *Producer[T]) relimit() {
+	if p.alone {
+		p.limit = p.gate + p.ring.size
 	}
-	p.ring.slots[b.from&p.ring.mask] = *v
-	p.Publish(b)
-	return nil
+}
+
+// Send publishes a copy of *v, waiting for room as Claim does, with the same errors; it returns nil for
+// a value that was dropped by DropNewest. It is the fastest way to publish one at a time.
+func (p *Producer[T]) Send(ctx context.Context, v *T) error {
+	if p.next < p.limit {
+		return p.put(v)
+	}
+	for !p.refill() {
+		if ok, err := p.trySendClaimed(v); ok || err != nil {
+			return err
+		}
+		if err := p.fullOrWait(ctx, 1); err != nil {
+			if err == ErrFull && p.ring.full == DropNewest {
+				return nil
+			}
+			return err
+		}
+	}
+	return p.put(v)
 }
 
 // TrySend publishes a copy of *v if there is room now, and reports whether it did.
 func (p *Producer[T]) TrySend(v *T) bool {
-	b, ok := p.TryClaim(1)
-	if !ok {
+	if p.next < p.limit || p.refill() {
+		return p.put(v) == nil
+	}
+	ok, _ := p.trySendClaimed(v)
+	return ok
+}
+
+// put publishes a copy of *v in a slot that is known to be free. Nobody was told of the claim, so whether the
+// ring was sealed is asked afterwards: if Seal did not count the slot, nobody ever sees it.
+func (p *Producer[T]) put(v *T) error {
+	at := p.next
+	p.slots[at&p.mask] = *v
+	p.next = at + 1
+	r := p.ring
+	r.store(&r.cursor.value, at+1)
+	if r.readers.waiting.Load() == 0 && r.end.Load() == stillOpen {
+		return nil
+	}
+	return p.afterPut(at)
+}
+
+func (p *Producer[T]) afterPut(at int64) error {
+	r := p.ring
+	r.readers.wake()
+	if !r.closed() {
+		return nil
+	}
+	r.mu.Lock() // Seal knows the end when it gives this back
+	defer r.mu.Unlock()
+	if at < r.end.Load() {
+		return nil
+	}
+	p.limit = 0
+	return ErrClosed
+}
+
+// refill looks for room for put, where that may be used, and reports whether there is some.
+func (p *Producer[T]) refill() bool {
+	if !p.alone || p.open != 0 || p.ring.closed() || p.roomAlone(1) < 1 {
 		return false
 	}
-	p.ring.slots[b.from&p.ring.mask] = *v
-	p.Publish(b)
+	p.relimit()
 	return true
+}
+
+// trySendClaimed is TrySend by way of a claim, where put may not be used. If there is no room it reports false.
+func (p *Producer[T]) trySendClaimed(v *T) (bool, error) {
+	p.mustBeFree()
+	if p.alone {
+		return false, nil
+	}
+	b, ok := p.TryClaim(1)
+	if !ok {
+		return false, nil
+	}
+	p.slots[b.from&p.mask] = *v
+	p.Publish(b)
+	return true, nil
 }

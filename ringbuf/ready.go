@@ -5,5 +5,9 @@ package ringbuf
 // consumer that found nothing ready may sleep: whoever commits the next entry wakes it. Anybody may
 // call it; with Next under way elsewhere the answer is out of date when it returns.
 func (s *Slab) Ready() bool {
-	return s.word(s.released.value.Load()).Load() != 0
+	at := s.released.value.Load()
+	word := peekWord(s.word(at))
+	// If the consumer went on meanwhile, what was read may be anything, a payload too; and so may be what comes
+	// next, so somebody should look.
+	return word != 0 || s.released.value.Load() != at
 }

@@ -87,14 +87,16 @@ func TestRingHandles(t *testing.T) {
 	if _, err := r.Producer(); !errors.Is(err, ErrTooMany) {
 		t.Errorf("third Producer() = %v, want ErrTooMany", err)
 	}
-	mustConsumer(t, r)
+	c := mustConsumer(t, r)
 	v := 1
 	if !p.TrySend(&v) {
 		t.Fatal("TrySend = false on an empty ring")
 	}
-	if _, err := r.Consumer(); !errors.Is(err, ErrStarted) {
-		t.Errorf("Consumer() after a claim = %v, want ErrStarted", err)
-	}
+	wantNext(t, c, 1)
+	late := mustConsumer(t, r)
+	wantPollNothing(t, late)
+	sendAll(t, p, 2)
+	wantNext(t, late, 2)
 }
 
 func TestRingClaimSizes(t *testing.T) {
@@ -117,18 +119,59 @@ func TestRingClaimSizes(t *testing.T) {
 	})
 }
 
-// Without a consumer nothing is ever released, and nothing may be overwritten either.
-func TestRingWithoutConsumerFillsUp(t *testing.T) {
-	r := mustRing[int](t, 8, Options{}, 1<<40)
-	p := mustProducer(t, r)
-	for i := range 8 {
-		if !p.TrySend(&i) {
-			t.Fatalf("TrySend %d = false", i)
+// Without a consumer nobody waits, except for another producer that has a batch open: nothing that is being
+// written may be overwritten.
+func TestRingWithoutConsumer(t *testing.T) {
+	bothKinds(t, func(t *testing.T, o Options) {
+		r := mustRing[int](t, 8, o, 1<<40)
+		p := mustProducer(t, r)
+		for i := range 100 {
+			if !p.TrySend(&i) {
+				t.Fatalf("TrySend %d = false", i)
+			}
 		}
-	}
-	if i := 8; p.TrySend(&i) || r.Len() != 8 || r.Cap() != 8 {
-		t.Errorf("a ninth entry went in, or Len() = %d, Cap() = %d", r.Len(), r.Cap())
-	}
+		if r.Len() != 0 || r.Cap() != 8 {
+			t.Errorf("Len() = %d, Cap() = %d", r.Len(), r.Cap())
+		}
+		if !r.shared() {
+			return
+		}
+		q := mustProducer(t, r)
+		b, _ := q.TryClaim(2)
+		sent := 0
+		for i := 0; p.TrySend(&i); i++ {
+			sent++
+		}
+		if want := 8 - 2 - int(r.headroom); sent != want {
+			t.Errorf("%d slots taken around an open batch, want %d", sent, want)
+		}
+		q.Publish(b)
+		c := mustConsumer(t, r)
+		sendAll(t, p, 1)
+		wantNext(t, c, 1)
+	})
+}
+
+// A consumer that closes leaves its slots to the producers, whatever it holds.
+func TestRingWithoutConsumerAgain(t *testing.T) {
+	bothKinds(t, func(t *testing.T, o Options) {
+		r := mustRing[int](t, 8, o, 0)
+		p, c := mustProducer(t, r), mustConsumer(t, r)
+		sendAll(t, p, 1, 2, 3)
+		c.Poll()
+		c.ReleaseTo(1)
+		c.Close()
+		c.Close()
+		for i := range 100 {
+			if !p.TrySend(&i) {
+				t.Fatalf("TrySend %d = false", i)
+			}
+		}
+		if _, _, err := c.Next(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("Next of a closed consumer = %v, want ErrClosed", err)
+		}
+		wantPollNothing(t, c)
+	})
 }
 
 func TestRingMisusePanics(t *testing.T) {
@@ -169,9 +212,14 @@ func TestRingReleaseTo(t *testing.T) {
 			t.Fatalf("Poll() = %v, %v, want [1 2] [3]", first, second)
 		}
 		c.ReleaseTo(1)
-		wantNext(t, c, 2, 3)
-		wantNext(t, c, 2, 3) // nothing was released
+		wantPollNothing(t, c)
+		for range 2 {
+			c.Rewind()
+			wantNext(t, c, 2, 3) // nothing was released
+		}
 		sendAll(t, p, 4)
+		wantNext(t, c, 4)
+		c.Rewind()
 		wantNext(t, c, 2, 3, 4)
 		c.ReleaseTo(0)
 		c.ReleaseTo(3)
@@ -181,20 +229,32 @@ func TestRingReleaseTo(t *testing.T) {
 	})
 }
 
-// Releasing inside a claim and then filling the ring overwrites that claim's availability word.
+// Releasing inside a claim frees nothing of it: its producer's word must stay, for a consumer that comes later
+// begins to read there.
 func TestRingReleaseInsideClaim(t *testing.T) {
-	r := mustRing[int](t, 8, Options{Producers: 2, MaxBatch: 4}, 0)
+	r := mustRing[int](t, 16, Options{Producers: 2, MaxBatch: 4}, 0)
 	p, c := mustProducer(t, r), mustConsumer(t, r)
 	batch(t, p, 1, 2, 3, 4)
-	c.Poll()
-	c.ReleaseTo(3)
-	sendAll(t, p, 5, 6)
-	wantNext(t, c, 4, 5, 6)
-	c.ReleaseTo(2)
+	sendAll(t, p, 5)
+	wantNext(t, c, 1, 2, 3, 4, 5)
+	for n, want := range []int{5, 5, 5, 5, 1, 0} {
+		if c.ReleaseTo(n); r.Len() != want {
+			t.Errorf("Len() = %d after ReleaseTo(%d), want %d", r.Len(), n, want)
+		}
+	}
 	batch(t, p, 7, 8, 9)
-	wantNext(t, c, 6, 7, 8, 9)
+	wantNext(t, c, 7, 8, 9)
+	c.ReleaseTo(2)
+	c.Rewind()
+	wantNext(t, c, 9)
+	c.ReleaseTo(0)
+	if r.Len() != 3 {
+		t.Errorf("Len() = %d, want 3", r.Len())
+	}
 	c.Release()
-	wantPollNothing(t, c)
+	if r.Len() != 0 {
+		t.Errorf("Len() = %d, want 0", r.Len())
+	}
 }
 
 func TestRingAbort(t *testing.T) {
@@ -299,8 +359,8 @@ func TestRingCloseDrains(t *testing.T) {
 		r := mustRing[int](t, 8, o, 1<<32-2)
 		p, c, d := mustProducer(t, r), mustConsumer(t, r), mustConsumer(t, r)
 		sendAll(t, p, 1, 2)
-		r.Close()
-		r.Close()
+		r.Seal()
+		r.Seal()
 		v := 3
 		if err := p.Send(t.Context(), &v); !errors.Is(err, ErrClosed) {
 			t.Errorf("Send after Close = %v, want ErrClosed", err)
@@ -311,6 +371,7 @@ func TestRingCloseDrains(t *testing.T) {
 		for _, c := range []*Consumer[int]{c, d} {
 			wantNext(t, c, 1, 2)
 			c.ReleaseTo(1)
+			c.Rewind()
 			wantNext(t, c, 2)
 			c.Release()
 			for range 2 {
@@ -333,7 +394,7 @@ func TestRingCloseWaitsForClaimed(t *testing.T) {
 		a, _ := p.TryClaim(1)
 		fillBatch(a, 1)
 		sendAll(t, q, 2)
-		r.Close()
+		r.Seal()
 		var got []int
 		var wg sync.WaitGroup
 		wg.Go(func() { got = collect(t, c) })
@@ -350,16 +411,43 @@ func TestRingCloseWaitsForClaimed(t *testing.T) {
 	}
 }
 
-// With one producer, consumers agree on where the ring ended, whatever is published afterwards.
-func TestRingAlonePublishAfterClose(t *testing.T) {
+// With one producer too, a batch that was open counts when it is published, and not when it is aborted.
+func TestRingAloneFinishAfterSeal(t *testing.T) {
+	for _, abort := range []bool{false, true} {
+		r := mustRing[int](t, 8, Options{}, 0)
+		p, c := mustProducer(t, r), mustConsumer(t, r)
+		sendAll(t, p, 1)
+		b, _ := p.TryClaim(1)
+		r.Seal()
+		fillBatch(b, 2)
+		want := []int{1, 2}
+		if abort {
+			p.Abort(b)
+			want = want[:1]
+		} else {
+			p.Publish(b)
+		}
+		if got := collect(t, c); !slices.Equal(got, want) {
+			t.Errorf("abort %v: received %v, want %v", abort, got, want)
+		}
+		if v := 3; p.TrySend(&v) {
+			t.Error("TrySend = true after Seal")
+		}
+	}
+}
+
+// A Send that overlaps with Seal is either counted or refused.
+func TestRingAloneSendDuringSeal(t *testing.T) {
 	r := mustRing[int](t, 8, Options{}, 0)
 	p, c := mustProducer(t, r), mustConsumer(t, r)
 	sendAll(t, p, 1)
-	b, _ := p.TryClaim(1)
-	r.Close()
-	p.Publish(b)
-	if got := collect(t, c); !slices.Equal(got, []int{1}) {
-		t.Errorf("received %v, want [1]", got)
+	r.Seal()
+	v := 2
+	if err := p.put(&v); !errors.Is(err, ErrClosed) { // as if Seal came behind the look for room
+		t.Errorf("put behind Seal = %v, want ErrClosed", err)
+	}
+	if got := collect(t, c); !slices.Equal(got, []int{1}) || r.Len() != 0 {
+		t.Errorf("received %v, Len() = %d, want [1], 0", got, r.Len())
 	}
 }
 
@@ -445,7 +533,7 @@ func TestRingBlockInVirtualTime(t *testing.T) {
 			if !slices.Equal(got, nil) || r.Len() != 0 {
 				t.Errorf("received %v, Len() = %d; want all released, none handed over yet", got, r.Len())
 			}
-			r.Close()
+			r.Seal()
 			synctest.Wait()
 			if !slices.Equal(got, []int{1, 2}) {
 				t.Errorf("received %v, want [1 2]", got)
@@ -494,6 +582,7 @@ func TestRingAllocates(t *testing.T) {
 			p.Abort(b)
 			_, _, _ = c.Next(ctx)
 			c.ReleaseTo(2)
+			c.Rewind()
 			c.Poll()
 			c.Release()
 		}); n != 0 {
@@ -523,18 +612,20 @@ func TestRingLayout(t *testing.T) {
 		lo, hi uintptr
 	}{
 		{"read-only fields to cursor", unsafe.Offsetof(r.end), unsafe.Offsetof(r.cursor) + value},
-		{"cursor to readers.waiting", unsafe.Offsetof(r.cursor) + value,
+		{"cursor to claims", unsafe.Offsetof(r.cursor) + value, unsafe.Offsetof(r.claims) + value},
+		{"claims to touched", unsafe.Offsetof(r.claims) + value, unsafe.Offsetof(r.touched) + value},
+		{"touched to readers.waiting", unsafe.Offsetof(r.touched) + value,
 			unsafe.Offsetof(r.readers) + unsafe.Offsetof(r.readers.waiting)},
 		{"readers.waiting to readers.mu", unsafe.Offsetof(r.readers.waiting), unsafe.Offsetof(r.readers.mu)},
 		{"readers to writers.waiting", unsafe.Offsetof(r.readers) + unsafe.Offsetof(r.readers.free),
 			unsafe.Offsetof(r.writers) + unsafe.Offsetof(r.writers.waiting)},
 		{"writers to the last fields", unsafe.Offsetof(r.writers) + unsafe.Offsetof(r.writers.free),
-			unsafe.Offsetof(r.consumers)},
+			unsafe.Offsetof(r.graph)},
 		{"start of a producer to its fields", 0, unsafe.Offsetof(p.ring)},
-		{"producer's fields to its end", unsafe.Offsetof(p.open), unsafe.Sizeof(p)},
+		{"producer's fields to its end", unsafe.Offsetof(p.meter), unsafe.Sizeof(p)},
 		{"start of a consumer to released", 0, unsafe.Offsetof(c.released) + value},
 		{"released to the consumer's fields", unsafe.Offsetof(c.released) + value, unsafe.Offsetof(c.next)},
-		{"consumer's fields to its end", unsafe.Offsetof(c.scanned), unsafe.Sizeof(c)},
+		{"consumer's fields to its end", unsafe.Offsetof(c.gap), unsafe.Sizeof(c)},
 	} {
 		if d := tt.hi - tt.lo; tt.hi < tt.lo || d < cacheGap {
 			t.Errorf("%s: %d bytes, want at least %d", tt.name, d, cacheGap)

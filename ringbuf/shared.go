@@ -12,8 +12,9 @@ package ringbuf
 // led to it; among their checks take the last, made by producer j. After that check every producer,
 // j included, adds at most once up to the add in question: a second add would need a later check. So
 // the claim word is at most what j saw, plus j's n, plus MaxBatch for each of the others, which is
-// what j found room for; and the slowest consumer only moves forward. It needs one claim at a time
-// per handle and no more handles than Options.Producers.
+// what j found room for; and the slowest consumer only moves forward: one that is added later starts at
+// or after every minimum that was used (see Ring.slowest). It needs one claim at a time per handle and no
+// more handles than Options.Producers. models/headroom.pml checks it, models/claim.pml what follows.
 //
 // Because waiting comes before the add, a wait that ends in an error has nothing to undo.
 //
@@ -42,4 +43,13 @@ func (r *Ring[T]) claimAt(from int64) (n int64, aborted bool) {
 		return 0, false
 	}
 	return int64(word&(1<<r.tagShift-1)) >> 1, word&abortedBit != 0
+}
+
+// publishShared makes a claim visible, published or aborted.
+func (r *Ring[T]) publishShared(from int64, word uint64) {
+	if w := &r.words[from&r.mask]; r.fenced {
+		w.Store(word)
+	} else {
+		releaseWord(w, word)
+	}
 }

@@ -82,7 +82,7 @@ func newSlabAt(capacity int, position uint64) (*Slab, error) {
 	s := &Slab{
 		words: words, bytes: bytes,
 		mask: uint64(capacity - 1), capacity: uint64(capacity), maxEntry: capacity / 8,
-		wait: newWaiting(Park), read: position,
+		wait: newWaiting(Park, 0), read: position,
 	}
 	s.claim.value.Store(position)
 	s.gateCache.value.Store(position)

@@ -471,7 +471,7 @@ func TestSlabStress(t *testing.T) {
 // consumer frees it. One lost wake-up hangs the test.
 func TestSlabLostWakeup(t *testing.T) {
 	s := mustSlab(t, 4096, 0)
-	s.wait = newWaiting(Block)
+	s.wait = newWaiting(Block, 0)
 	random := rand.New(rand.NewPCG(1, 1))
 	cycles := cut(100_000, 20_000)
 	var wg sync.WaitGroup
@@ -492,7 +492,7 @@ func TestSlabLostWakeup(t *testing.T) {
 				runtime.Gosched()
 			}
 		}
-		relax(random.IntN(1+random.IntN(600)) * random.IntN(2))
+		burn(random.IntN(1+random.IntN(600)) * random.IntN(2))
 		parked += int(s.room.waiting.Load())
 		for got := 0; got < 7; {
 			if _, ok := s.Next(); ok {
@@ -582,7 +582,7 @@ func TestSlabCancel(t *testing.T) {
 // A cancelled and a released waiter at the same moment: nobody hangs and no token stays behind.
 func TestSlabCancelWhileReleased(t *testing.T) {
 	s := mustSlab(t, 4096, 0)
-	s.wait = newWaiting(Block)
+	s.wait = newWaiting(Block, 0)
 	for range cut(4000, 800) {
 		fill(s, 500)
 		ctx, cancel := context.WithCancel(t.Context())

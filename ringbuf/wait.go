@@ -1,12 +1,18 @@
 package ringbuf
 
-import "runtime"
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/leatbus/leat/internal/clock"
+)
 
 // WaitStrategy says how a goroutine waits for room or for data.
 type WaitStrategy uint8
 
 const (
-	// Park spins for about two microseconds, then yields the processor for about fifty, then sleeps
+	// Park spins for about three microseconds, then yields the processor for about fifty, then sleeps
 	// until it is woken. Waking a sleeping goroutine costs tens of microseconds and several of them
 	// are the waker's, which is what the yielding pays for. It is the default.
 	Park WaitStrategy = iota
@@ -17,32 +23,39 @@ const (
 	Spin
 )
 
+// The steps of waiting, in nanoseconds.
 const (
-	// spinSteps looks are made with the processor held, one every relaxCycles.
-	spinSteps = 24
-	// relaxCycles is the floor between two looks at a word that another core writes, about 100 ns:
-	// each look takes the cache line away from the writer, so a faster poll slows what it waits for.
-	relaxCycles = 256
-	// yieldSteps calls of Gosched at about 100 ns each come near the price of parking.
-	yieldSteps = 512
-	// yieldStepsAlone is used when GOMAXPROCS is 1: the other side runs inside the first Gosched or
-	// it does not run at all, and waking a goroutine of one's own processor is cheap.
-	yieldStepsAlone = 16
+	// defaultFloor is the pause between a run that was used up and the first look for the next: each
+	// look takes the cache line away from the producer, so a consumer that follows too closely gets runs
+	// of one and slows both down. It is about a round trip between two cores: a longer one costs
+	// latency, a shorter one throughput.
+	defaultFloor = 100
+	spinNanos    = 3_000
+	yieldNanos   = 50_000
+	// yieldsAlone is used when GOMAXPROCS is 1: the other side runs inside the first Gosched or it does
+	// not run at all, and waking a goroutine of one's own processor is cheap.
+	yieldsAlone = 16
 )
 
-// waiting is a wait strategy turned into step counts, made once for a ring.
+// waiting is a wait strategy turned into counts, made once for a ring.
 type waiting struct {
-	spins  int // steps that hold the processor
-	yields int // steps after those that call Gosched; below 0: without end
+	floor  uint32 // pauses before the first look; 0: none
+	spins  int    // steps of one pause each, with the processor held
+	yields int    // steps after those that call Gosched; below 0: without end
 }
 
-func newWaiting(s WaitStrategy) waiting {
+func newWaiting(s WaitStrategy, floor time.Duration) waiting {
 	if s == Block {
 		return waiting{}
 	}
-	w := waiting{spins: spinSteps, yields: yieldSteps}
-	if runtime.GOMAXPROCS(0) == 1 { // spinning would only keep the other side from running
-		w = waiting{yields: yieldStepsAlone}
+	w := waiting{yields: yieldsAlone}
+	if runtime.GOMAXPROCS(0) > 1 { // else spinning would only keep the other side from running
+		cost := calibrated()
+		if floor == 0 {
+			floor = defaultFloor
+		}
+		w.floor = uint32(max(0, int64(floor)) / cost.pause)
+		w.spins, w.yields = int(spinNanos/cost.pause), int(yieldNanos/cost.yield)
 	}
 	if s == Spin {
 		w.yields = -1
@@ -50,11 +63,18 @@ func newWaiting(s WaitStrategy) waiting {
 	return w
 }
 
+// settle passes the time between a run that was used up and the first look for the next.
+func (w *waiting) settle() {
+	if w.floor > 0 {
+		pause(w.floor)
+	}
+}
+
 // pause passes the time of one step and reports true, or reports false when it is time to park.
-func (w waiting) pause(step int) bool {
+func (w *waiting) pause(step int) bool {
 	switch {
 	case step < w.spins:
-		relax(relaxCycles)
+		pause(1)
 	case w.yields < 0 || step < w.spins+w.yields:
 		runtime.Gosched()
 	default:
@@ -63,10 +83,35 @@ func (w waiting) pause(step int) bool {
 	return true
 }
 
-// relax burns about n processor cycles without touching memory.
-//
-//go:noinline
-func relax(n int) {
-	for range n {
+// costs are nanoseconds, at least 1.
+type costs struct{ pause, yield int64 }
+
+// calibrated measures once what a pause and a Gosched cost on this machine: PAUSE takes from 40 to 140
+// cycles on x86, and what stands for it elsewhere anything.
+var calibrated = sync.OnceValue(func() costs {
+	return costs{
+		pause: best(64, 40, func(n int) { pause(uint32(n)) }),
+		yield: best(16, 200, func(n int) {
+			for range n {
+				runtime.Gosched()
+			}
+		}),
 	}
+})
+
+// best is the nanoseconds of one of n in the fastest of some runs of n. It gives otherwise where the clock
+// stands still, as in virtual time, and where it is coarser than that.
+func best(n int, otherwise int64, run func(n int)) int64 {
+	fastest := int64(0)
+	for range 8 {
+		start := clock.System.Mono()
+		run(n)
+		if took := clock.System.Mono() - start; took > 0 && (fastest == 0 || took < fastest) {
+			fastest = took
+		}
+	}
+	if fastest == 0 {
+		return otherwise
+	}
+	return min(max(fastest/int64(n), 1), 2_000)
 }

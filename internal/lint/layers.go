@@ -17,7 +17,7 @@ type unit struct {
 // units is the layer picture. Arrows point down only: a unit imports units of lower layers, plus what
 // its own row adds.
 var units = []unit{
-	{folder: "ringbuf", layer: 0},
+	{folder: "ringbuf", layer: 0, also: []string{"internal/clock"}}, // it calibrates its pauses
 	{folder: "routing", layer: 0},
 	{folder: "internal/clock", layer: 0},
 	{folder: "internal/histogram", layer: 0},

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package ringbuf
+
+func canBarrier() bool { return false }
+
+func barrier() {}

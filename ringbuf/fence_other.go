@@ -1,0 +1,7 @@
+//go:build !(amd64 || 386 || arm64) || (arm64 && leat_noasm)
+
+package ringbuf
+
+const copiesInOrder = false
+
+func fenceStores() {}

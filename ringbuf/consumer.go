@@ -8,9 +8,9 @@ import (
 // Consumer reads a [Ring] at its own pace and sees every published slot once, in order. It belongs to
 // one goroutine at a time.
 //
-//	 free for producers     released     handed out     known to be there      looked at
-//	         │                  │            │                  │                 │
-//	      released     <=     next   <=    read      <=       seen      <=     boundary
+//	free for producers     released     handed out     known to be there      looked at
+//	        │                  │            │                  │                 │
+//	     released     <=     next   <=    read      <=       seen      <=     boundary
 //
 // released and boundary are where claims begin, and everything before them is published.
 type Consumer[T any] struct {

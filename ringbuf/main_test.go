@@ -60,6 +60,9 @@ func forSeeds(t *testing.T, n int, body func(t *testing.T, random *rand.Rand)) {
 	}
 }
 
+// twice doubles at run time, where it may overflow: an int has 32 bits on some machines.
+func twice(n int) int { return n * 2 }
+
 // burn passes the time of n short steps without touching memory.
 //
 //go:noinline

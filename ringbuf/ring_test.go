@@ -3,6 +3,7 @@ package ringbuf
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -60,7 +61,7 @@ func TestNewOptions(t *testing.T) {
 		{"no slot", 0, Options{}, Options{}, true},
 		{"negative capacity", -8, Options{}, Options{}, true},
 		{"not a power of two", 12, Options{}, Options{}, true},
-		{"too many slots", 2 * maxRing, Options{}, Options{}, true},
+		{"too many slots", twice(maxRing), Options{}, Options{}, true},
 		{"negative producers", 8, Options{Producers: -1}, Options{}, true},
 		{"more producers than slots", 8, Options{Producers: 9}, Options{}, true},
 		{"negative batch", 8, Options{MaxBatch: -1}, Options{}, true},
@@ -103,7 +104,7 @@ func TestRingClaimSizes(t *testing.T) {
 	bothKinds(t, func(t *testing.T, o Options) {
 		r := mustRing[int](t, 8, o, 0)
 		p := mustProducer(t, r)
-		for _, n := range []int{-1, 0, int(r.maxBatch) + 1, 1 << 40} {
+		for _, n := range []int{-1, 0, int(r.maxBatch) + 1, math.MaxInt} {
 			if _, err := p.Claim(t.Context(), n); !errors.Is(err, ErrTooLarge) {
 				t.Errorf("Claim(%d) = %v, want ErrTooLarge", n, err)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -32,7 +33,7 @@ func TestNewSlabCapacity(t *testing.T) {
 		{"the least", 4096, true},
 		{"not a power of two", 4096 + 8, false},
 		{"1 MiB", 1 << 20, true},
-		{"above the most", 2 * maxSlab, false},
+		{"above the most", twice(maxSlab), false},
 	} {
 		s, err := NewSlab(tt.capacity)
 		if (err == nil) != tt.ok {
@@ -85,7 +86,7 @@ func TestSlabClaimSizes(t *testing.T) {
 		{"one", 1, nil},
 		{"the largest", 512, nil},
 		{"one more", 513, ErrTooLarge},
-		{"huge", 1 << 40, ErrTooLarge},
+		{"huge", math.MaxInt, ErrTooLarge},
 	} {
 		e, err := s.Claim(t.Context(), tt.n)
 		if !errors.Is(err, tt.want) {

@@ -157,6 +157,25 @@ func DecodeRecord(src []byte) (Record, int, error) {
 	return r, int(size), nil
 }
 
+// PlainRecord is DecodeRecord for the usual record, which has key and value and neither headers nor flags.
+// n is 0 if the record at the start of src is another, or damaged: DecodeRecord tells.
+func PlainRecord(src []byte) (key, value []byte, n int) {
+	if len(src) < RecordHeaderSize {
+		return nil, nil, 0
+	}
+	le := binary.LittleEndian
+	lengths := le.Uint64(src)
+	length, valueAt := int(uint32(lengths)), RecordHeaderSize+int(uint16(lengths>>32))
+	if lengths>>48 != 0 || le.Uint32(src[20:]) != 0 || valueAt > length || length > len(src) {
+		return nil, nil, 0
+	}
+	// Sizes are multiples of 8, so the padding is there too, unless the payload is damaged.
+	if n = Align8(length); n > len(src) {
+		return nil, nil, 0
+	}
+	return src[RecordHeaderSize:valueAt:valueAt], src[valueAt:length:length], n
+}
+
 // HeaderDecoder decodes headers and keeps the names it has seen, so that decoding the usual few
 // names does not allocate. It belongs to one goroutine.
 type HeaderDecoder struct {

@@ -374,3 +374,55 @@ func BenchmarkDecodeRecord(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
+
+// TestPlainRecord holds PlainRecord against DecodeRecord, for records of every form and cut anywhere.
+func TestPlainRecord(t *testing.T) {
+	header := []Header{{Key: "a", Value: []byte("b")}}
+	for _, tt := range []struct {
+		name       string
+		key, value []byte
+		headers    []Header
+		plain      bool
+	}{
+		{"usual", []byte("key"), []byte("value"), nil, true},
+		{"empty", []byte{}, []byte{}, nil, true},
+		{"null key", nil, []byte("value"), nil, false},
+		{"tombstone", []byte("key"), nil, nil, false},
+		{"headers", []byte("key"), []byte("value"), header, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			size, err := EncodedRecordSize(tt.key, tt.value, tt.headers)
+			if err != nil {
+				t.Fatal(err)
+			}
+			src := make([]byte, size)
+			PutRecord(src, tt.key, tt.value, tt.headers, 7, 0)
+			for cut := range len(src) + 1 {
+				key, value, n := PlainRecord(src[:cut])
+				if want := tt.plain && cut == len(src); n > 0 != want {
+					t.Fatalf("PlainRecord of %d bytes of %d: n = %d", cut, len(src), n)
+				}
+				if n > 0 && (n != size || !bytes.Equal(key, tt.key) || !bytes.Equal(value, tt.value) ||
+					key == nil || value == nil) {
+					t.Fatalf("PlainRecord = %q, %q, %d", key, value, n)
+				}
+			}
+		})
+	}
+}
+
+func FuzzPlainRecord(f *testing.F) {
+	record := make([]byte, 40)
+	PutRecord(record, []byte("key"), []byte("value 1"), nil, 7, 0)
+	f.Add(record)
+	f.Fuzz(func(t *testing.T, src []byte) {
+		key, value, n := PlainRecord(src)
+		if n == 0 {
+			return
+		}
+		r, size, err := DecodeRecord(src)
+		if err != nil || size != n || !bytes.Equal(r.Key, key) || !bytes.Equal(r.Value, value) || len(r.RawHeaders) > 0 {
+			t.Errorf("PlainRecord = %q, %q, %d; DecodeRecord = %+v, %d, %v", key, value, n, r, size, err)
+		}
+	})
+}

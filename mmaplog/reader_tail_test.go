@@ -33,7 +33,8 @@ func TestReaderAtTheEnd(t *testing.T) {
 					t.Fatalf("frame of offset %d with %d records, want offset %d", h.BaseOffset, h.Records, next)
 				}
 				record, _, err := core.DecodeRecord(run[core.FrameHeaderSize:h.Length])
-				if want := fmt.Appendf(nil, "%0*d", len(record.Value), next); err != nil || !bytes.Equal(record.Value, want) {
+				want := fmt.Appendf(nil, "%0*d", len(record.Value), next)
+				if err != nil || !bytes.Equal(record.Value, want) {
 					t.Fatalf("offset %d: value %q, error %v", next, record.Value, err)
 				}
 				run = run[h.Size():]

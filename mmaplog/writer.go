@@ -88,6 +88,54 @@ func (l *Log) Add(records []byte, n int) (base int64, err error) {
 	return l.add(records, n)
 }
 
+// AddEach is Add of each of list, which are records by themselves, and costs less than that. It stops at the
+// first error; added of them are kept, with offsets from base on.
+func (l *Log) AddEach(list [][]byte) (base int64, added int, err error) {
+	base = l.w.next.offset
+	defer l.endFault(debug.SetPanicOnFault(true), &err)
+	for added < len(list) {
+		n, err := l.addSome(list[added:])
+		if added += n; err != nil {
+			return base, added, err
+		}
+		if n == 0 { // the next one takes a new frame, or room
+			if err := l.admit(list[added], 1); err != nil {
+				return base, added, err
+			}
+			if _, err := l.add(list[added], 1); err != nil {
+				return base, added, err
+			}
+			added++
+		}
+	}
+	return base, added, nil
+}
+
+// addSome adds what fits the open frame, in the map, and gives the number of records.
+func (l *Log) addSome(list [][]byte) (n int, err error) {
+	w := &l.w
+	if w.open.records == 0 || !w.mapped {
+		return 0, nil
+	}
+	if f := l.fence.Load(); f != nil {
+		return 0, f
+	}
+	room := w.buf[w.pos+int64(core.FrameHeaderSize+w.open.fill) : w.dataEnd]
+	room = room[:min(len(room), core.MergeFrameBytes-w.open.fill)]
+	list = list[:min(len(list), core.MaxBatchRecords-w.open.records)]
+	at := 0
+	for n < len(list) && len(list[n]) <= len(room)-at && len(list[n]) >= core.RecordHeaderSize &&
+		len(list[n])&7 == 0 {
+		at += copy(room[at:], list[n])
+		n++
+	}
+	w.next.offset += int64(n)
+	w.open.records += n
+	w.open.fill += at
+	w.open.summed = w.open.summed && n == 0
+	return n, nil
+}
+
 // Append is Begin, Add and Publish of one batch, and costs less than the three: the records are still
 // in the processor's cache when their checksum is made. Errors as for Add and Publish.
 func (l *Log) Append(now int64, records []byte, n int) (end int64, err error) {

@@ -129,19 +129,28 @@ func (c *cursor) nextFrame() error {
 	return nil
 }
 
-// take fills m with the next record of the frame under way.
-func (c *cursor) take(m *leat.Message, headers *core.HeaderDecoder) error {
+// takeAny takes key, value and headers of a record of any form.
+func (c *cursor) takeAny(m *leat.Message, headers *core.HeaderDecoder) error {
 	r, n, err := core.DecodeRecord(c.records)
 	if err != nil {
 		return err
 	}
 	c.records = c.records[n:]
 	m.Key, m.Value = r.Key, r.Value
-	m.Headers = m.Headers[:0]
 	if len(r.RawHeaders) > 0 {
-		if m.Headers, err = headers.Decode(r.RawHeaders, m.Headers); err != nil {
-			return err
-		}
+		m.Headers, err = headers.Decode(r.RawHeaders, m.Headers)
+	}
+	return err
+}
+
+// take fills m with the next record of the frame under way.
+func (c *cursor) take(m *leat.Message, headers *core.HeaderDecoder) error {
+	m.Headers = m.Headers[:0]
+	if key, value, n := core.PlainRecord(c.records); n > 0 {
+		m.Key, m.Value = key, value
+		c.records = c.records[n:]
+	} else if err := c.takeAny(m, headers); err != nil {
+		return err
 	}
 	m.Topic, m.Partition = c.part.topic.name, c.part.number
 	m.Offset, m.Time = c.next, c.time

@@ -73,10 +73,11 @@ func (j *journal) step() bool {
 		j.begin()
 		taken += j.append(entry, j.time)
 	}
+	finished := j.finish()
 	if taken > 0 {
-		j.shard.slab.Release()
+		j.shard.slab.Release() // after the records were copied
 	}
-	return j.finish() || len(news) > 0
+	return finished || len(news) > 0
 }
 
 // begin makes sure that a batch is under way. All its records have one append time.
@@ -120,7 +121,8 @@ func (j *journal) appendPlain(raw []byte) bool {
 	le := binary.LittleEndian
 	who, what := le.Uint64(raw[0:]), le.Uint64(raw[8:])
 	p := j.node.partitionAt(uint32(who))
-	if what>>48 != uint64(core.AckPage) || !p.waiting.empty() {
+	const one = uint64(core.AckPage)<<16 | 1 // record, at page, in the entry
+	if what>>32 != one || !p.waiting.empty() {
 		return false
 	}
 	producer := uint32(who >> 32)
@@ -131,16 +133,33 @@ func (j *journal) appendPlain(raw []byte) bool {
 	if !p.touched {
 		j.touch(p, j.time)
 	}
-	offset, err := int64(0), p.failed
+	err := p.failed
 	if err == nil {
-		offset, err = p.log.Add(raw[entryHead:], int(uint16(what>>32)))
+		err = p.full
+	}
+	if err == nil {
+		p.queue = append(p.queue, raw[entryHead:])
+		p.next++
 	}
 	if by != nil {
-		j.inRun(by, uint32(what), p, offset, err)
-	} else if err != nil {
-		return false
+		j.inRun(by, uint32(what), p, p.next-1, err)
 	}
 	return true
+}
+
+// addQueue gives the records of a partition's queue to the log. What it does not take fails, and so
+// does what follows in the batch.
+func (j *journal) addQueue(p *partition) {
+	if len(p.queue) == 0 {
+		return
+	}
+	base, added, err := p.log.AddEach(p.queue)
+	if err != nil {
+		p.full, p.next = err, base+int64(added)
+		j.failRuns(p, p.next, err)
+	}
+	clear(p.queue)
+	p.queue = p.queue[:0]
 }
 
 // append adds one entry's records to its partition's open frame and gives its size.
@@ -156,10 +175,14 @@ func (j *journal) append(raw []byte, now int64) int {
 	o := outcome{part: p, producer: e.producer, ticket: e.ticket, records: int32(e.records), time: now,
 		disk: e.level == core.AckDisk, err: p.failed}
 	if o.err == nil {
+		j.addQueue(p)
 		if e.frame {
 			j.addFrame(&o, raw[entryHead:], records)
 		} else {
 			o.offset, o.err = p.log.Add(records, e.records)
+		}
+		if o.err == nil && !o.duplicate {
+			p.next = o.offset + int64(o.records)
 		}
 	}
 	j.node.bodies.free(e.body)
@@ -199,6 +222,7 @@ func (j *journal) touch(p *partition, now int64) {
 		p.failed = core.NewError(e.Code, p.op("append to"), nil)
 		return
 	}
+	p.next, p.full = p.state.LogEnd(), nil
 	p.log.Begin(now)
 }
 
@@ -209,6 +233,7 @@ func (j *journal) publish(p *partition, now int64) {
 		return
 	}
 	before := p.state.LogEnd()
+	j.addQueue(p)
 	end, err := p.log.Publish()
 	switch {
 	case err != nil:

@@ -32,6 +32,9 @@ type partition struct {
 	touched   bool        // has records in the batch under way
 	wantsSync bool        // and some of them wait for the disk
 	moved     bool        // a mark has moved, and its subscriptions are to be woken
+	queue     [][]byte    // records of the batch under way, in the ring, that go to the log together
+	next      int64       // offset that the next record of the batch gets
+	full      error       // why the log took no more of the batch
 	failed    error       // why the records of the batch under way were refused
 	waiting   outcomeFIFO // published records that wait for the disk
 	stateAt   int64       // when the state of producers was saved last

@@ -16,7 +16,7 @@ import (
 const (
 	slabBytes      = 128 << 10 // ingress ring: 1,000 small records, so that it stays in the cache of a core
 	stepBytes      = 64 << 10  // entries journaled in one step, so that records become visible soon
-	backlogBytes   = 16 << 10  // bytes in the slab from which a publisher journals them itself
+	backlogBytes   = 32 << 10  // bytes in the slab from which a publisher journals them itself
 	executorYields = 200       // turns without work before the executor sleeps
 )
 

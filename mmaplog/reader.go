@@ -194,8 +194,8 @@ func (r *Reader) tail(limit int64) []byte {
 		return nil
 	}
 	src := r.held.region.Bytes()[r.pos:s.header.dataEnd]
-	if len(src) > 2*core.FrameHeaderSize {
-		r.ahead = src[core.FrameHeaderSize] ^ src[2*core.FrameHeaderSize]
+	if len(src) > core.FrameHeaderSize { // the frame below limit is there, and so is the record it has
+		r.ahead = src[core.FrameHeaderSize]
 	}
 	used, next := 0, r.offset
 	for next < limit && len(src)-used >= core.FrameHeaderSize {

@@ -1,7 +1,7 @@
 # Needs Go and make, nothing else. The race detector also needs a C compiler, and the models of the ring
 # need spin; without them they are skipped with a line that says so. ARGS is passed on:
 # make run ARGS='--for 5s'.
-.PHONY: run build test race models bench fuzz lint
+.PHONY: run build test race models bench bench-full fuzz lint
 
 run:
 	go run ./cmd/leat demo $(ARGS)
@@ -22,10 +22,21 @@ models:
 fuzz:
 	@go run ./internal/lint/check fuzz -fuzztime 30s $(ARGS)
 
+# A few minutes: the instruments, the ring beside its peers, the bus. docs/benchmarking.md says how to read it.
 bench:
-	go run ./cmd/leat bench log $(ARGS)
-	go run ./cmd/leat bench bus $(ARGS)
-	@if [ -f bench/go.mod ]; then set -x; cd bench && go test -run '^$$' -bench . ./...; fi
+	cd bench && go run ./cmd/bench selftest
+	cd bench && go run ./cmd/bench run -for 200ms $(ARGS) ring
+	cd bench && go run ./cmd/bench run -for 2s $(ARGS) bus
+
+# An hour or so, on a machine that does nothing else; results and plots go to bench/results.
+bench-full:
+	cd bench && go run ./cmd/bench selftest
+	cd bench && go run ./cmd/bench run -rounds 11 -out auto $(ARGS)
+	go run ./cmd/leat bench log
+	go run ./cmd/leat bench idle
+	go run ./cmd/leat bench open
+	cd bench && go run ./net
+	cd bench && go test -run '^$$' -bench . ./...
 
 lint:
 	go vet ./...

@@ -6,7 +6,10 @@
 //
 // The two differ in what they give: a bus message is ordered by key, in the log and readable again
 // after the death of the process; a channel message is gone with it. The benchmark says what that
-// costs. Run it with: make bench
+// costs. Run it with: go test -run '^$' -bench .
+//
+// Below this folder: cmd/bench is the program that measures, compares and draws; ring has the peers of the
+// ring; compare and plot work on reports; net holds the network against NATS.
 //
 // Every receiver checks that it got every message in order; one that did not fails the benchmark.
 package bench

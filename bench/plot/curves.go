@@ -44,7 +44,8 @@ func curves(r *benchkit.Report, rows []*benchkit.Row) *picture {
 		used[row.Role]++
 		p.plot.Add(line)
 		p.plot.Legend.Add(row.Name, line)
-		highest = max(highest, points[len(points)-1].Y)
+		_, _, _, top := plotter.XYRange(points)
+		highest = max(highest, top)
 	}
 	if len(used) == 0 {
 		return nil

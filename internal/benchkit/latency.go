@@ -96,7 +96,8 @@ func (h *Histogram) Curve() []Quantile {
 	return curve
 }
 
-// medianCurve takes the median of each point over the rounds that have it, and the highest maximum.
+// medianCurve takes the median of each point that all rounds have, and the highest maximum. Without the
+// points that only some rounds have it rises as theirs do.
 func medianCurve(rounds [][]Quantile) []Quantile {
 	values := make(map[float64][]float64)
 	for _, curve := range rounds {
@@ -106,6 +107,9 @@ func medianCurve(rounds [][]Quantile) []Quantile {
 	}
 	var curve []Quantile
 	for _, p := range slices.Sorted(maps.Keys(values)) {
+		if len(values[p]) < len(rounds) {
+			continue
+		}
 		micros := median(values[p])
 		if p == 1 {
 			micros = slices.Max(values[p])

@@ -66,7 +66,7 @@ func writeMarkdownTable(b *strings.Builder, rows []Row) {
 	for i := range rows {
 		row := &rows[i]
 		cells := []string{cell(row.Name), string(row.Role), row.Level, row.figure(row.Value), row.interval(),
-			row.Unit}
+			row.shownUnit()}
 		if baseline != "" {
 			cells = append(cells, row.ratio())
 		}

@@ -3,9 +3,13 @@ package benchkit
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
+
+// microsUnit begins the unit of a latency; then comes which one it is.
+const microsUnit = "µs, "
 
 // spreadMax is the share of the median that the quartiles may be apart before the report says so.
 const spreadMax = 0.05
@@ -27,7 +31,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 			fmt.Fprintf(table, "%s\t%s\n", title, columns)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Name, row.Level, row.figure(row.Value),
-			row.interval(), row.Unit, row.ratio(), row.floor(), row.Latency.columns("\t"), row.allocs())
+			row.interval(), row.shownUnit(), row.ratio(), row.floor(), row.Latency.columns("\t"), row.allocs())
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -46,7 +50,7 @@ func mark(row *Row) string {
 
 // figure writes a value of the row.
 func (row *Row) figure(v float64) string {
-	if strings.HasPrefix(row.Unit, "µs, ") {
+	if strings.HasPrefix(row.Unit, microsUnit) {
 		return micros(v)
 	}
 	return figure(v)
@@ -69,6 +73,27 @@ func (row *Row) ratio() string {
 	}
 	return text
 }
+
+// ratios says how one of ours did against everybody.
+func (row *Row) ratios() string {
+	var parts []string
+	for _, r := range row.Ratios {
+		parts = append(parts, fmt.Sprintf("%.3g × %s (%.3g to %.3g)",
+			r.Ratio, r.Against, r.Interval.Lo, r.Interval.Hi))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// title is the name with that of the scenario.
+func (row *Row) title() string {
+	if row.Scenario == "" {
+		return row.Name
+	}
+	return row.Scenario + ": " + row.Name
+}
+
+// shownUnit leaves out the unit of a latency, which stands beside each number.
+func (row *Row) shownUnit() string { return strings.TrimPrefix(row.Unit, microsUnit) }
 
 func (row *Row) floor() string {
 	if row.Floor == "" {
@@ -97,8 +122,14 @@ func (l *Latency) columns(separator string) string {
 func (r *Report) foot() (lines []string) {
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	for i := range r.Rows {
-		if row := &r.Rows[i]; row.Note != "" {
-			say("%s: %s", row.Name, row.Note)
+		row := &r.Rows[i]
+		if note := row.Name + ": " + row.Note; row.Note != "" && !slices.Contains(lines, note) {
+			lines = append(lines, note)
+		}
+	}
+	for i := range r.Rows {
+		if row := &r.Rows[i]; len(row.Ratios) > 1 {
+			say("%s is %s", row.title(), row.ratios())
 		}
 	}
 	if r.Guard != nil && len(r.Rows) > 0 {
@@ -142,7 +173,7 @@ func (r *Report) spreadNotes() (lines []string) {
 				word = "WARNING"
 			}
 			lines = append(lines, fmt.Sprintf("%s: %s: the quartiles of the rounds are %.0f %% of the median apart",
-				word, row.Name, row.Spread*100))
+				word, row.title(), row.Spread*100))
 		}
 	}
 	return lines

@@ -80,9 +80,9 @@ func (r *scenarioRun) writeRow(index int, c *caseRun, values []float64) {
 func (r *scenarioRun) unit() string {
 	switch {
 	case r.scenario.Measure == ByP50:
-		return "µs, p50"
+		return microsUnit + "p50"
 	case r.scenario.Measure == ByP99:
-		return "µs, p99"
+		return microsUnit + "p99"
 	case r.scenario.Measure == ByAllocs:
 		return "allocs/op"
 	case r.scenario.Unit == "":
@@ -112,7 +112,9 @@ func (r *scenarioRun) writeLatency(index int, row *Row) {
 	r.each(index, func(s *Sample) {
 		if s.Latency != nil {
 			latencies = append(latencies, *s.Latency)
-			curves = append(curves, s.Curve)
+			if s.Curve != nil {
+				curves = append(curves, s.Curve)
+			}
 			row.P99Rounds = append(row.P99Rounds, s.Latency.P99)
 		}
 	})

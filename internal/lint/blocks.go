@@ -122,7 +122,7 @@ func appendArgs(command, args string) string {
 }
 
 // targetsNotRun are those that would run this test again, or take minutes. That they exist is checked.
-var targetsNotRun = []string{"test", "race", "models", "bench", "fuzz", "lint"}
+var targetsNotRun = []string{"test", "race", "models", "bench", "bench-full", "fuzz", "lint"}
 
 // makeTargets returns the targets that a command asks make for, and whether it is such a command. What
 // follows the first variable is taken for its value.

@@ -43,7 +43,8 @@ func (p *program) measure(ctx context.Context, args []string) error {
 	flags.StringVar(&o.Dir, "dir", "", "folder for data; it is the disk that is measured (the temporary folder)")
 	flags.Float64Var(&o.Guard.CanaryMax, "canary-max", 0,
 		"nanoseconds that handing a cache line over may take in a round that counts (no bound)")
-	flags.IntVar(&o.Guard.Repeats, "repeats", 0, "rounds per scenario that may be discarded (twice the rounds + 3)")
+	flags.IntVar(&o.Guard.Repeats, "repeats", 0,
+		"rounds per scenario that may be discarded (twice the rounds + 3)")
 	flags.BoolVar(&o.Guard.Off, "unguarded", false, "count disturbed rounds too: a quick look, no figure")
 	format := flags.String("o", "table", "format on standard output: table, md or json")
 	folder := flags.String("out", "", "also write JSON, Markdown and plots into this folder; auto means "+

@@ -11,15 +11,13 @@ import (
 	"os/signal"
 	"sync"
 	"time"
-
-	"github.com/leatbus/leat"
-	"github.com/leatbus/leat/node"
 )
 
 // patience is how long subscribers may take to read what was sent when the feed has ended.
 const patience = 10 * time.Second
 
 type options struct {
+	over        string // a name of lines
 	subscribers int
 	rate        int           // ticks a second
 	lasts       time.Duration // how long the feed does
@@ -30,11 +28,33 @@ func (o *options) check() error {
 	if o.subscribers < 1 || o.rate < 1 || o.lasts <= 0 {
 		return errors.New("want at least 1 subscriber, 1 tick a second and some time")
 	}
+	if lines[o.over] == nil {
+		return fmt.Errorf("-over %q: want bus, ring or lossy", o.over)
+	}
 	return nil
+}
+
+// line carries the feed to the subscribers.
+type line interface {
+	subscribe() (follow, error)
+	send(*tick) error
+	end() error // waits until everything was sent
+	close() error
+}
+
+// follow hands ticks to handle until it reports that no more will come, or ctx ends.
+type follow func(ctx context.Context, handle func(*tick) bool) error
+
+var lines = map[string]func() (line, error){
+	"bus":   openBus,
+	"ring":  func() (line, error) { return openRing(false) },
+	"lossy": func() (line, error) { return openRing(true) },
 }
 
 func main() {
 	var o options
+	flag.StringVar(&o.over, "over", "bus",
+		"what carries the feed: bus, ring, or lossy, a ring that waits for nobody")
 	flag.IntVar(&o.subscribers, "subscribers", 1000, "how many read the feed")
 	flag.IntVar(&o.rate, "rate", 1000, "ticks a second")
 	flag.DurationVar(&o.lasts, "for", 10*time.Second, "how long the feed lasts")
@@ -58,45 +78,34 @@ func main() {
 	}
 }
 
-// run opens a bus in a folder of its own, sends the feed to all subscribers, and tells what they saw. ctx
-// ends the feed early; what was sent by then is still delivered and counted.
+// run sends the feed to all subscribers and tells what they saw. ctx ends the feed early; what was sent by
+// then is still delivered and counted.
 func run(ctx context.Context, o options) (*result, error) {
-	dir, err := os.MkdirTemp("", "leat-fanout")
+	l, err := lines[o.over]()
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	// One partition: the ticks of all symbols have one order.
-	config := leat.TopicConfig{Ack: leat.AckPage, RetentionBytes: 256 << 20}
-	bus, err := node.Open(ctx, dir, node.WithTopic("ticks", config))
-	if err != nil {
-		return nil, err
-	}
-	defer bus.Close()
-	producer, err := bus.Producer("ticks")
-	if err != nil {
-		return nil, err
-	}
-
+	defer l.close()
 	reading, giveUp := context.WithCancelCause(context.Background())
 	defer giveUp(nil)
 	var readers sync.WaitGroup
 	subscribers := make([]*subscriber, o.subscribers)
 	start := time.Now().Add(100 * time.Millisecond) // when all of them are there
 	for i := range subscribers {
-		sub, err := bus.Subscribe("ticks") // from now on
+		follow, err := l.subscribe()
 		if err != nil {
 			return nil, err
 		}
 		s := newSubscriber(start)
 		subscribers[i] = s
 		readers.Go(func() {
-			if err := s.follow(reading, sub); err != nil {
+			if err := follow(reading, s.handle); err != nil {
 				giveUp(err)
 			}
 		})
 	}
-	ticks, err := publish(ctx, producer, o, start)
+	ticks, err := feed(ctx, o, start, l.send)
+	err = cmp.Or(err, l.end())
 	took := time.Since(start)
 	timer := time.AfterFunc(patience, func() { giveUp(nil) }) // what is missing then is lost
 	readers.Wait()
@@ -105,36 +114,4 @@ func run(ctx context.Context, o options) (*result, error) {
 		err = cmp.Or(err, cause)
 	}
 	return newResult(subscribers, ticks, took), err
-}
-
-// publish sends the feed. A tick is written straight into the buffer that is published, so that none of
-// this allocates.
-func publish(ctx context.Context, p *leat.Producer, o options, start time.Time) (ticks uint64, err error) {
-	var failed error // belongs to the callbacks until Flush returns
-	done := func(_ leat.Receipt, err error) { failed = cmp.Or(failed, err) }
-	ticks, err = feed(ctx, o, start, func(t *tick) error {
-		c, err := p.Claim(context.Background(), symbols[t.symbol], tickBytes)
-		if err != nil {
-			return err
-		}
-		t.encode(c.Bytes())
-		c.PublishAsync(done)
-		return nil
-	})
-	return ticks, cmp.Or(err, p.Flush(context.Background()), failed)
-}
-
-// follow reads the feed until the market closes or ctx ends.
-func (s *subscriber) follow(ctx context.Context, sub *leat.Subscription) error {
-	defer sub.Close()
-	var t tick
-	for m, err := range sub.Messages(ctx) {
-		if err != nil {
-			return err
-		}
-		if t.decode(m.Value); !s.handle(&t) {
-			break
-		}
-	}
-	return nil
 }

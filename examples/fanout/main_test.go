@@ -9,25 +9,69 @@ import (
 )
 
 func TestRun(t *testing.T) {
-	o := options{subscribers: 100, rate: 500, lasts: time.Second, seed: 7}
-	r, err := run(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
+	for over := range lines {
+		t.Run(over, func(t *testing.T) {
+			o := options{over: over, subscribers: 100, rate: 1000, lasts: 500 * time.Millisecond, seed: 7}
+			r, err := run(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.ticks != 500 || r.delivered != 50_000 || !r.clean() || r.latencies.TotalCount() != 50_000 {
+				t.Errorf("%d ticks, %d deliveries, %d measured, verdict %+v; want 500 and 50,000 and nothing lost",
+					r.ticks, r.delivered, r.latencies.TotalCount(), r.verdict)
+			}
+			if r.took < 490*time.Millisecond {
+				t.Errorf("a feed of half a second took %v", r.took)
+			}
+			checkReport(t, r, "100 subscribers, 500 ticks", "50000 deliveries", "lost 0, duplicated 0, reordered 0",
+				"p50 ", "p99.9 ", "max ", "≤ ")
+		})
 	}
-	if r.ticks != 500 || r.delivered != 50_000 || !r.clean() || r.latencies.TotalCount() != 50_000 {
-		t.Errorf("%d ticks, %d deliveries, %d measured, verdict %+v; want 500 and 50,000 and nothing lost",
-			r.ticks, r.delivered, r.latencies.TotalCount(), r.verdict)
-	}
-	if r.took < 990*time.Millisecond {
-		t.Errorf("a feed of one second took %v", r.took)
-	}
+}
+
+func checkReport(t *testing.T, r *result, wants ...string) {
+	t.Helper()
 	var out strings.Builder
 	r.print(&out)
-	for _, want := range []string{"100 subscribers, 500 ticks", "50000 deliveries",
-		"lost 0, duplicated 0, reordered 0", "p50 ", "p99.9 ", "max ", "≤ "} {
+	for _, want := range wants {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the report lacks %q:\n%s", want, out.String())
 		}
+	}
+}
+
+// TestLossyLosesAndTells: a reader that does not come in time loses ticks, and the report says so.
+func TestLossyLosesAndTells(t *testing.T) {
+	l, err := openRing(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	follow, err := l.subscribe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMarket(1)
+	const ticks = 3 * ringSlots
+	for range ticks {
+		sent := m.next(0)
+		if err := l.send(&sent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.send(&tick{number: ticks}); err != nil {
+		t.Fatal(err)
+	}
+	s := newSubscriber(time.Now())
+	if err := follow(t.Context(), s.handle); err != nil {
+		t.Fatal(err)
+	}
+	r := newResult([]*subscriber{s}, ticks, time.Second)
+	if r.lost < 2*ringSlots || r.lost+r.delivered != ticks || r.duplicated+r.reordered > 0 || r.clean() {
+		t.Errorf("%d ticks through a ring of %d: %+v", ticks, ringSlots, r.verdict)
+	}
+	checkReport(t, r, fmt.Sprint("lost ", r.lost))
+	if err := l.close(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -35,7 +79,7 @@ func TestRun(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	o := options{subscribers: 10, rate: 200, lasts: time.Hour, seed: 7}
+	o := options{over: "bus", subscribers: 10, rate: 200, lasts: time.Hour, seed: 7}
 	r, err := run(ctx, o)
 	if err != nil {
 		t.Fatal(err)
@@ -118,9 +162,14 @@ func TestTick(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	for _, wrong := range []options{{0, 1, 1, 0}, {1, 0, 1, 0}, {1, 1, 0, 0}} {
+	for _, wrong := range []options{
+		{"bus", 0, 1, 1, 0}, {"bus", 1, 0, 1, 0}, {"bus", 1, 1, 0, 0}, {"bu", 1, 1, 1, 0},
+	} {
 		if wrong.check() == nil {
 			t.Errorf("%+v is accepted", wrong)
 		}
+	}
+	if o := (options{"lossy", 1, 1, 1, 0}); o.check() != nil {
+		t.Errorf("%+v: %v", o, o.check())
 	}
 }

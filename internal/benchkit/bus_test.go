@@ -57,7 +57,7 @@ func TestBus(t *testing.T) {
 	names := []string{"publish with receipts", "publish and deliver", "publisher held", "on disk per message",
 		"memcpy of 96 B",
 		"publish to handler, consumer spinning", "publish to handler, consumer waiting",
-		"Go channel to a blocked receiver",
+		"Go channel to a blocked receiver", "a word between two processors",
 		"publish to handler, consumer parked", "Go channel to a parked receiver",
 		"64 publishers, one partition", "records per sync round", "4 KiB pwrite + fdatasync"}
 	if len(report.Rows) < len(names) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/internal/clock"
@@ -16,6 +17,11 @@ const (
 	latencyRate = 100_000
 	sleepRate   = 5_000
 )
+
+// latencyGoalMicros is the goal for a consumer that spins, at page.
+const latencyGoalMicros = 0.25
+
+const wordFloorName = "a word between two processors"
 
 // busLatencyScenario publishes at a fixed rate and measures to the handler. The sender spins on its own
 // processor and waits for each receipt; the same sender feeds the channel.
@@ -34,18 +40,26 @@ func busLatencyScenario(b *busBench, name string, rate int64) Scenario {
 			Run: toBus(leat.Spin())},
 		{Name: "publish to handler, consumer waiting", Role: Ours, Level: "page", Note: publish, Run: toBus()},
 	}
+	cases = append(cases, channel)
+	var goals []Goal
 	if rate == sleepRate {
 		cases = cases[1:]
-		cases[0].Name, channel.Name = "publish to handler, consumer parked", "Go channel to a parked receiver"
+		cases[0].Name, cases[1].Name = "publish to handler, consumer parked", "Go channel to a parked receiver"
+	} else {
+		cases = append(cases, Case{Name: wordFloorName, Role: Floor,
+			Note: "the same sender stores the time, a receiver polls: what the hardware and the clock take",
+			Run:  func(ctx context.Context, _ int) (Sample, error) { return wordRound(ctx, b.clock, rate, n) }})
+		goals = []Goal{{Case: cases[0].Name, Measure: ByP50, Bound: latencyGoalMicros}}
 	}
 	return Scenario{
 		Name:     name,
 		About:    fmt.Sprintf("open loop at %d msgs/s, from the intended time", rate),
 		Measure:  ByP50,
-		Baseline: channel.Name,
+		Baseline: cases[len(cases)-1].Name,
 		Threads:  2,
 		Open:     b.open,
-		Cases:    append(cases, channel),
+		Cases:    cases,
+		Goals:    goals,
 	}
 }
 
@@ -119,5 +133,39 @@ func channelRound(ctx context.Context, c clock.Clock, rate, n int64) (s Sample, 
 	receiver.Wait()
 	s.Lost = n - seen
 	s.Measured(h)
+	return s, err
+}
+
+// wordRound is the same sender, and a receiver that polls the one word it stores to.
+func wordRound(ctx context.Context, c clock.Clock, rate, n int64) (s Sample, err error) {
+	h := NewHistogram()
+	var word struct {
+		_    [128]byte
+		sent atomic.Int64 // intended time of the last message, and -1 at the end
+		_    [120]byte
+	}
+	var receiver sync.WaitGroup
+	warm := c.Mono() + n/5*1e9/rate
+	receiver.Go(func() {
+		for last := int64(0); ; {
+			intended := word.sent.Load()
+			if intended == last {
+				continue
+			}
+			if last = intended; last < 0 {
+				return
+			}
+			if intended > warm {
+				h.Record(c.Mono() - intended)
+			}
+		}
+	})
+	err = paced(ctx, c, &s, rate, n, func(intended int64) error {
+		word.sent.Store(intended)
+		return nil
+	})
+	word.sent.Store(-1)
+	receiver.Wait()
+	s.Measured(h) // what was overwritten before it was seen is missing: the sender does not wait
 	return s, err
 }

@@ -116,9 +116,9 @@ func newScenarioRun(b *bench, scenario *Scenario, g *guard) *scenarioRun {
 
 func (r *scenarioRun) all(ctx context.Context) (err error) {
 	if r.scenario.Open != nil {
-		closeScenario, err := r.scenario.Open(ctx)
-		if err != nil {
-			return fmt.Errorf("%s: open: %w", r.scenario.Name, err)
+		closeScenario, openErr := r.scenario.Open(ctx)
+		if openErr != nil {
+			return fmt.Errorf("%s: open: %w", r.scenario.Name, openErr)
 		}
 		if closeScenario != nil {
 			defer func() { err = errors.Join(err, closeScenario()) }()

@@ -84,3 +84,42 @@ func BenchmarkPublish(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkPublishAndRead publishes at page and reads the message on the same goroutine: what both sides take
+// of one processor, without the way between two.
+func BenchmarkPublishAndRead(b *testing.B) {
+	bus, err := Open(b.Context(), b.TempDir(), WithTopic("t", leat.TopicConfig{
+		Ack: leat.AckPage, RetentionBytes: 256 << 20,
+	}))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer bus.Close()
+	p, err := bus.Producer("t")
+	if err != nil {
+		b.Fatal(err)
+	}
+	sub, err := bus.Subscribe("t", leat.Spin(), leat.From(leat.Earliest))
+	if err != nil {
+		b.Fatal(err)
+	}
+	key, value := make([]byte, 8), make([]byte, 64)
+	publish := func() {
+		if _, err := p.Publish(b.Context(), leat.Message{Key: key, Value: value}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	n := 0
+	publish()
+	for _, err := range sub.Messages(b.Context()) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		if n++; n == b.N {
+			break
+		}
+		publish()
+	}
+}

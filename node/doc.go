@@ -8,8 +8,8 @@
 //	                                        to producers
 //
 // Shards. There is one shard per core: a ring, the journal that drains it and an executor goroutine.
-// Whoever holds the shard's lock may journal: the executor, or a publisher that finds the lock free
-// and waits for its record. So a lone publisher at level page pays no hop, and a busy shard is
+// Whoever holds the shard's lock may journal: the executor, or a publisher that finds the lock free and
+// waits for its record, or has a backlog. So a publisher at level page pays no hop, and a busy shard is
 // drained in large steps. Partition actors run on the executor under the same lock, so control and
 // data of a partition never race.
 //

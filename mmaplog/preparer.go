@@ -125,6 +125,13 @@ func (p *preparer) run() {
 	}
 }
 
+// behind reports whether logs wait for a file.
+func (p *preparer) behind() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.spares) > 0
+}
+
 func (p *preparer) popSpare() (*Log, int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -201,7 +208,7 @@ func (p *preparer) makeSpare(l *Log, size int64) {
 	s.busy, s.hurry = busy, hurry
 	s.mu.Unlock()
 
-	made, err := l.prepareFile(size, func() { p.pace(hurry) })
+	made, err := l.prepareFile(size, func() { p.pace(hurry, l.opts.mapped()) })
 	if err != nil {
 		// The writer meets the same error when it needs the segment, and answers it.
 		p.store.opts.Logger.Warn("cannot prepare segment", "log", l.name(), "err", err)
@@ -218,9 +225,14 @@ func (p *preparer) makeSpare(l *Log, size int64) {
 	close(busy)
 }
 
-// pace gives way to the windows of other logs and then rests, unless a writer is in a hurry.
-func (p *preparer) pace(hurry <-chan struct{}) {
+// pace gives way to the windows of other logs and then rests, unless a writer is in a hurry. For a log whose
+// writer does not wait for the disk it does not rest either while other logs wait for a file: they
+// are as busy, and would soon wait for this goroutine.
+func (p *preparer) pace(hurry <-chan struct{}, mapped bool) {
 	p.serveWindows()
+	if mapped && p.behind() {
+		return
+	}
 	timer := p.store.opts.Clock.NewTimer(rest)
 	defer timer.Stop()
 	select {

@@ -60,23 +60,35 @@ func TestIdle(t *testing.T) {
 }
 
 func TestScaleFindsTheLength(t *testing.T) {
-	var counts []int64
-	s := Timed(Step, func(n int64) (Result, error) {
-		counts = append(counts, n)
-		return Result{Messages: n, Nanos: n * 100}, nil
-	})
-	for range 2 {
-		if result, err := s.Run(time.Second); err != nil || result.Nanos < 9e8 || result.Nanos > 1e9 {
-			t.Errorf("Run = %+v, %v; want about a second", result, err)
-		}
+	tests := []struct {
+		name  string
+		nanos func(n int64, runs int) int64
+	}{
+		{"steady", func(n int64, _ int) int64 { return n * 100 }},
+		{"a long start", func(n int64, _ int) int64 { return 1e6 + n*100 }},
+		{"a stall in the first run", func(n int64, runs int) int64 { return n*100 + 3e9/int64(runs*runs*runs) }},
 	}
-	for _, n := range counts {
-		if n%Step != 0 {
-			t.Errorf("a run of %d messages; want a multiple of %d", n, Step)
-		}
-	}
-	if last := counts[len(counts)-1]; counts[len(counts)-2] != last {
-		t.Errorf("runs of %v messages; want the last two alike", counts)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			runs := 0
+			s := Timed(Step, func(n int64) (Result, error) {
+				if n <= 0 || n%Step != 0 {
+					t.Errorf("a run of %d messages; want a multiple of %d", n, Step)
+				}
+				runs++
+				return Result{Messages: n, Nanos: tt.nanos(n, runs)}, nil
+			})
+			for range 2 {
+				result, err := s.Run(time.Second)
+				if err != nil || result.Nanos < 5e8 || result.Nanos > 2e9 {
+					t.Errorf("Run = %+v, %v; want about a second", result, err)
+				}
+			}
+			before := runs
+			if _, err := s.Run(time.Second); err != nil || runs != before+1 {
+				t.Errorf("%d runs for a round of known length, %v; want 1", runs-before, err)
+			}
+		})
 	}
 }
 

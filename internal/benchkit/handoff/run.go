@@ -42,36 +42,39 @@ func summarize(values []int64, unit float64) *Latency {
 // Case runs n messages through one peer in one scenario.
 type Case func(n int64) (Result, error)
 
-// Scale finds how many messages take about d and keeps it for later rounds: first runs of a growing
-// length, then the one that counts.
+// Scale finds how many messages take about a given time, and keeps it for later rounds.
 type Scale struct {
 	run  Case
-	n    int64 // 0 before the first round
+	n    int64
 	step int64 // n is a multiple of it
 }
 
-const firstMessages = 5 * Step
+const (
+	firstMessages = 5 * Step
+	growthMax     = 64 // of n from one run to the next: the first run may be all start
+	scaleRuns     = 8  // runs until the length has to be right
+)
 
 // Timed makes a case whose length is given in time. Message counts are multiples of step.
-func Timed(step int64, run Case) *Scale { return &Scale{run: run, step: step} }
-
-// Run measures for about d.
-func (s *Scale) Run(d time.Duration) (Result, error) {
-	for n := int64(firstMessages); s.n == 0; {
-		result, err := s.run(s.whole(n))
-		if err != nil {
-			return result, err
-		}
-		// A run of an eighth of the time tells the rate; before that it may be the start that counts.
-		if result.Nanos >= int64(d)/8 {
-			s.n = s.whole(int64(result.PerSecond() * d.Seconds()))
-		}
-		n *= 4
-	}
-	return s.run(s.n)
+func Timed(step int64, run Case) *Scale {
+	return &Scale{run: run, n: max(firstMessages/step, 1) * step, step: step}
 }
 
-func (s *Scale) whole(n int64) int64 { return max(n/s.step, 1) * s.step }
+// Run measures for about d, between half and twice of it, once it knows how many messages that takes. It
+// gives the result of the last run.
+func (s *Scale) Run(d time.Duration) (result Result, err error) {
+	for range scaleRuns {
+		if result, err = s.run(s.n); err != nil {
+			return result, err
+		}
+		factor := float64(d) / float64(max(result.Nanos, 1))
+		if factor >= 0.5 && factor <= 2 {
+			break
+		}
+		s.n = max(int64(float64(s.n)*min(factor, growthMax))/s.step, 1) * s.step
+	}
+	return result, nil
+}
 
 // Together starts all sides at once and measures until the last of them has returned. The first error
 // in their order is returned.

@@ -77,7 +77,7 @@ func (s *suite) scenario(h handoff.Scenario) benchkit.Scenario {
 			s.command(&scenario, peer.name, benchkit.Peer, peer.run(h.Name, s.length))
 		}
 	}
-	if h.Name != handoff.WakeUp {
+	if !h.Latency || strings.HasPrefix(h.Name, "hop-") { // it has no way to end a wait, and wakes by a lock
 		s.command(&scenario, lmaxCase, benchkit.Peer, s.lmaxCommand(h.Name, s.length))
 	}
 	if h.Name == handoff.HopOfWords || strings.HasPrefix(h.Name, "1p1c-") {

@@ -38,11 +38,17 @@ func TestCases(t *testing.T) {
 	}
 }
 
-func TestWake(t *testing.T) {
-	for name, run := range map[string]Case{"ring": Ours(WakeUp), "channel": Channel{}.Case(WakeUp)} {
-		result, err := run(20)
-		if err != nil || result.Latency == nil || result.Latency.Count != 20 || result.Latency.P50 <= 0 {
-			t.Errorf("%s = %+v, %v; want 20 latencies", name, result, err)
+func TestLatencies(t *testing.T) {
+	scenarios := []string{WakeUp, NextAfterClose, NextAfterCancel, ClaimAfterClose, ClaimAfterCancel}
+	for _, scenario := range scenarios {
+		for name, run := range map[string]Case{"ring": Ours(scenario), "channel": Channel{}.Case(scenario)} {
+			if run == nil {
+				continue
+			}
+			result, err := run(20)
+			if err != nil || result.Latency == nil || result.Latency.Count != 20 || result.Latency.P50 <= 0 {
+				t.Errorf("%s, %s = %+v, %v; want 20 latencies", scenario, name, result, err)
+			}
 		}
 	}
 }

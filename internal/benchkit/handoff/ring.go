@@ -78,23 +78,6 @@ func (r Ring) Shared(n int64) (Result, error) {
 	return Together(n, sides...)
 }
 
-// Each is one producer and three consumers, each of which sees everything.
-func (r Ring) Each(n int64) (Result, error) {
-	ring, producer, err := r.events()
-	if err != nil {
-		return Result{}, err
-	}
-	sides := []func() error{r.produce(producer, n)}
-	for range 3 {
-		consumer, err := ring.Consumer()
-		if err != nil {
-			return Result{}, err
-		}
-		sides = append(sides, stage(consumer, n, Read))
-	}
-	return Together(n, sides...)
-}
-
 func (r Ring) events() (*ringbuf.Ring[Event], *ringbuf.Producer[Event], error) {
 	ring, err := ringbuf.New[Event](RingSlots, r.Options)
 	if err != nil {

@@ -31,11 +31,11 @@ func ringHop[T any](
 	o ringbuf.Options, n int64, send func(*ringbuf.Producer[T], int64) error,
 	answer func(*ringbuf.Producer[T], []T) error, read func(Tally, []T) Tally, perMessage int64,
 ) (Result, error) {
-	there, toPong, err := hopRing[T](o)
+	there, toPong, err := pair[T](HopSlots, o)
 	if err != nil {
 		return Result{}, err
 	}
-	back, toPing, err := hopRing[T](o)
+	back, toPing, err := pair[T](HopSlots, o)
 	if err != nil {
 		return Result{}, err
 	}
@@ -71,8 +71,9 @@ func ringHop[T any](
 	return result, err
 }
 
-func hopRing[T any](o ringbuf.Options) (*ringbuf.Producer[T], *ringbuf.Consumer[T], error) {
-	ring, err := ringbuf.New[T](HopSlots, o)
+// pair makes a ring with one producer and one consumer.
+func pair[T any](slots int, o ringbuf.Options) (*ringbuf.Producer[T], *ringbuf.Consumer[T], error) {
+	ring, err := ringbuf.New[T](slots, o)
 	if err != nil {
 		return nil, nil, err
 	}

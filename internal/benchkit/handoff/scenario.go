@@ -27,6 +27,11 @@ const (
 	InPipeline     = "pipeline-64"
 	InDiamond      = "diamond-64"
 	WakeUp         = "wake-8"
+
+	NextAfterClose   = "next-after-close"
+	NextAfterCancel  = "next-after-cancel"
+	ClaimAfterClose  = "claim-after-close"
+	ClaimAfterCancel = "claim-after-cancel"
 )
 
 // Scenario is what a case can be asked for.
@@ -59,7 +64,12 @@ func Scenarios() []Scenario {
 		batched.About += fmt.Sprintf(", in batches of %d", BatchSize)
 		scenarios = append(scenarios, s, batched)
 	}
-	return append(scenarios, Scenario{WakeUp, "waking a parked consumer, once a millisecond", 1, true})
+	return append(scenarios,
+		Scenario{WakeUp, "waking a parked consumer, once a millisecond", 1, true},
+		Scenario{NextAfterClose, "a consumer waits for data; from closing the ring until it has returned", 1, true},
+		Scenario{NextAfterCancel, "a consumer waits for data; from cancelling it until it has returned", 1, true},
+		Scenario{ClaimAfterClose, "a producer waits for room; from closing the ring until it has returned", 1, true},
+		Scenario{ClaimAfterCancel, "a producer waits for room; from cancelling it until it has returned", 1, true})
 }
 
 // Case gives the case of a scenario, nil if there is none.
@@ -73,7 +83,9 @@ func (r Ring) Case(scenario string) Case {
 		HopOfWords: r.HopWords, HopOfEvents: r.HopEvents,
 		OneToOneWords: r.Words, OneToOneEvents: r.Events,
 		ThreeToOne: r.Shared, OneToThree: r.Each,
-		WakeUp: r.Wake,
+		InPipeline: r.Pipeline, InDiamond: r.Diamond, WakeUp: r.Wake,
+		NextAfterClose: r.NextAfterClose, NextAfterCancel: r.NextAfterCancel,
+		ClaimAfterClose: r.ClaimAfterClose, ClaimAfterCancel: r.ClaimAfterCancel,
 	}[kind]
 }
 
@@ -84,14 +96,17 @@ func (c Channel) Case(scenario string) Case {
 		OneToOneWords: c.Words, OneToOneEvents: c.Events,
 		ThreeToOne: c.Shared, OneToThree: c.Each,
 		InPipeline: c.Pipeline, InDiamond: c.Diamond,
-		WakeUp: c.Wake,
+		WakeUp: c.Wake, NextAfterClose: c.NextAfterClose, NextAfterCancel: c.NextAfterCancel,
 	}[scenario]
 }
 
 // Ours is the ring as its documentation recommends it for the scenario.
 func Ours(scenario string) Case {
 	options := ringbuf.Options{Wait: ringbuf.Spin}
-	if scenario == WakeUp {
+	switch scenario {
+	case HopOfWords, HopOfEvents:
+		options.Floor = -1 // whoever cares for one hop alone looks as often as it can
+	case WakeUp, NextAfterClose, NextAfterCancel, ClaimAfterClose, ClaimAfterCancel:
 		options.Wait = ringbuf.Park
 	}
 	return Ring{Options: options}.Case(scenario)

@@ -38,18 +38,21 @@ func wake(n int64, send func(stamp int64) error, receive func() (stamp int64, er
 
 // Wake is the time that it takes to wake a parked consumer.
 func (r Ring) Wake(n int64) (Result, error) {
-	producer, consumer, err := hopRing[int64](r.Options)
+	producer, consumer, err := pair[int64](RingSlots, r.Options)
 	if err != nil {
 		return Result{}, err
 	}
 	ctx := context.Background()
+	var stamps []int64 // after a stall there may be more than one
 	return wake(n, func(stamp int64) error { return producer.Send(ctx, &stamp) }, func() (int64, error) {
-		run, err := next(consumer)
-		if err != nil {
-			return 0, err
+		if len(stamps) == 0 {
+			consumer.Release()
+			if stamps, _, err = consumer.Next(ctx); err != nil {
+				return 0, err
+			}
 		}
-		stamp := run[0]
-		consumer.ReleaseTo(1) // after a stall there may be more
+		stamp := stamps[0]
+		stamps = stamps[1:]
 		return stamp, nil
 	})
 }

@@ -46,7 +46,7 @@ func TestLatencies(t *testing.T) {
 				continue
 			}
 			result, err := run(20)
-			if err != nil || result.Latency == nil || result.Latency.Count != 20 || result.Latency.P50 <= 0 {
+			if err != nil || result.Latency == nil || result.Latency.Count() != 20 || result.Latency.At(0.5) <= 0 {
 				t.Errorf("%s, %s = %+v, %v; want 20 latencies", scenario, name, result, err)
 			}
 		}

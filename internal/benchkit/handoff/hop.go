@@ -25,6 +25,6 @@ func Hop(n int64, ping func(i int64) error, pong func() error) (Result, error) {
 		nanosPerTick = float64(time.Since(began)) / float64(max(last-first, 1))
 		return nil
 	}, pong)
-	result.Latency = summarize(trips, nanosPerTick/2/1e3)
+	result.Latency = newLatency(trips, nanosPerTick/2/1e3)
 	return result, err
 }

@@ -22,21 +22,24 @@ func (r Result) PerSecond() float64 { return float64(r.Messages) * 1e9 / float64
 // AllocsPerMessage counts what the run itself needs, such as its goroutines, too.
 func (r Result) AllocsPerMessage() float64 { return float64(r.Allocs) / float64(max(r.Messages, 1)) }
 
-// Latency is a set of latencies in five numbers, in microseconds.
+// Latency is every latency of a run.
 type Latency struct {
-	Count int64   `json:"count"`
-	P50   float64 `json:"p50"`
-	P99   float64 `json:"p99"`
-	P999  float64 `json:"p999"`
-	Max   float64 `json:"max"`
+	sorted []int64
+	unit   float64 // of the values, in microseconds
 }
 
-// summarize sorts values and reads them; unit is one of theirs in microseconds.
-func summarize(values []int64, unit float64) *Latency {
+// newLatency takes values over and sorts them.
+func newLatency(values []int64, unit float64) *Latency {
 	slices.Sort(values)
-	last := len(values) - 1
-	at := func(thousandths int) float64 { return float64(values[last*thousandths/1000]) * unit }
-	return &Latency{Count: int64(len(values)), P50: at(500), P99: at(990), P999: at(999), Max: at(1000)}
+	return &Latency{values, unit}
+}
+
+// Count is the number of latencies.
+func (l *Latency) Count() int64 { return int64(len(l.sorted)) }
+
+// At is the latency in microseconds that a share of them, 0 to 1, does not exceed.
+func (l *Latency) At(share float64) float64 {
+	return float64(l.sorted[int(share*float64(len(l.sorted)-1))]) * l.unit
 }
 
 // Case runs n messages through one peer in one scenario.

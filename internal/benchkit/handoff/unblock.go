@@ -31,7 +31,7 @@ func unblock(n int64, prepare func() (blocked, error)) (Result, error) {
 		}
 	}
 	nanos := int64(time.Since(began))
-	return Result{Messages: n, Nanos: nanos, Latency: summarize(latencies, 1e-3)}, nil
+	return Result{Messages: n, Nanos: nanos, Latency: newLatency(latencies, 1e-3)}, nil
 }
 
 func (b blocked) measure() (nanos int64, err error) {

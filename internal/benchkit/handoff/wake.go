@@ -32,7 +32,7 @@ func wake(n int64, send func(stamp int64) error, receive func() (stamp int64, er
 		}
 		return nil
 	})
-	result.Latency = summarize(latencies, 1e-3)
+	result.Latency = newLatency(latencies, 1e-3)
 	return result, err
 }
 

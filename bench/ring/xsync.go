@@ -131,10 +131,11 @@ func (xsyncCases) Diamond(n int64) (handoff.Result, error) {
 		pass(n, handoff.Diamond[0], a, left), pass(n, handoff.Diamond[1], b, right),
 		func() error {
 			var t handoff.Tally
+			var run [1]handoff.Event
 			for t.Next < n {
-				e := [1]handoff.Event{get(left)}
-				e[0][2] = get(right)[2]
-				t = handoff.Diamond[2].Work(t, e[:])
+				run[0] = get(left)
+				run[0][2] = get(right)[2]
+				t = handoff.Diamond[2].Work(t, run[:])
 			}
 			return handoff.Diamond[2].Check(t, n)
 		})

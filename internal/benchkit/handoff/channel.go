@@ -71,10 +71,11 @@ func (Channel) Diamond(n int64) (Result, error) {
 	return Together(n, sendTo(n, a, b), pass(n, Diamond[0], a, left), pass(n, Diamond[1], b, right),
 		func() error {
 			var t Tally
+			var run [1]Event
 			for t.Next < n {
-				e := [1]Event{<-left}
-				e[0][2] = (<-right)[2]
-				t = Diamond[2].Work(t, e[:])
+				run[0] = <-left
+				run[0][2] = (<-right)[2]
+				t = Diamond[2].Work(t, run[:])
 			}
 			return Diamond[2].Check(t, n)
 		})

@@ -25,7 +25,8 @@ func TestRingSuite(t *testing.T) {
 		rows[row.Scenario+" "+row.Name] = row
 	}
 	hop := rows[handoff.HopOfWords+" "+ringCase]
-	if hop.Floor != atomicsCase || hop.Ratio <= 0 || hop.Latency == nil || len(hop.Curve) < 4 || hop.Unit != "µs, p50" {
+	if hop.Floor != atomicsCase || hop.Ratio <= 0 || hop.Latency == nil || len(hop.Curve) < 4 ||
+		hop.Unit != "µs, p50" {
 		t.Errorf("row of a hop = %+v; want a latency held against two atomic words", hop)
 	}
 	rate := rows[handoff.OneToOneEvents+" "+ringCase]

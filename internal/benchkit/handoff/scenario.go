@@ -66,10 +66,10 @@ func Scenarios() []Scenario {
 	}
 	return append(scenarios,
 		Scenario{WakeUp, "waking a parked consumer, once a millisecond", 1, true},
-		Scenario{NextAfterClose, "a consumer waits for data; from closing the ring until it has returned", 1, true},
-		Scenario{NextAfterCancel, "a consumer waits for data; from cancelling it until it has returned", 1, true},
-		Scenario{ClaimAfterClose, "a producer waits for room; from closing the ring until it has returned", 1, true},
-		Scenario{ClaimAfterCancel, "a producer waits for room; from cancelling it until it has returned", 1, true})
+		Scenario{NextAfterClose, "a consumer waits for data; from closing the ring until it returns", 1, true},
+		Scenario{NextAfterCancel, "a consumer waits for data; from cancelling it until it returns", 1, true},
+		Scenario{ClaimAfterClose, "a producer waits for room; from closing the ring until it returns", 1, true},
+		Scenario{ClaimAfterCancel, "a producer waits for room; from cancelling it until it returns", 1, true})
 }
 
 // Case gives the case of a scenario, nil if there is none.

@@ -132,7 +132,7 @@ func onlyFlag(such string) benchFlag {
 func guardFlags(cmd *cobra.Command, o *benchkit.Options) {
 	cmd.Flags().BoolVar(&o.Guard.Off, "unguarded", false, "count disturbed rounds too: a quick look, no figure")
 	cmd.Flags().Float64Var(&o.Guard.CanaryMax, "canary-max", 0,
-		"nanoseconds that handing a cache line over may take in a round that counts (no bound)")
+		"nanoseconds that handing a cache line over may take in a round that counts (1.5 times the best)")
 }
 
 func sizeFlag(usage string) benchFlag {

@@ -181,6 +181,8 @@ func TestGuardDiscards(t *testing.T) {
 		{"within the band", fakeMachine{hops: []float64{50, 74}}, nil, []int{WarmUp, 0, 1, 2}, ""},
 		{"beyond the absolute bound", fakeMachine{hops: []float64{50, 74, 50}}, func(g *guard) { g.max = 70 },
 			[]int{WarmUp, 0, 0, 1, 2}, "canary 74 ns"},
+		{"the absolute bound alone", fakeMachine{hops: []float64{27, 65}}, func(g *guard) { g.max = 80 },
+			[]int{WarmUp, 0, 1, 2}, ""},
 		{"a round found slow later", fakeMachine{hops: []float64{90, 90, 50}}, nil,
 			[]int{WarmUp, 0, 1, 0, 2}, "canary 90 ns"},
 		{"steal", fakeMachine{uses: []machineUse{{}, {steal: 21e6}}}, nil,

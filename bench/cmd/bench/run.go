@@ -42,7 +42,7 @@ func (p *program) measure(ctx context.Context, args []string) error {
 	flags.IntVar(&o.Size, "size", 0, "bytes of a value, where that is free (what the suite says)")
 	flags.StringVar(&o.Dir, "dir", "", "folder for data; it is the disk that is measured (the temporary folder)")
 	flags.Float64Var(&o.Guard.CanaryMax, "canary-max", 0,
-		"nanoseconds that handing a cache line over may take in a round that counts (no bound)")
+		"nanoseconds that handing a cache line over may take in a round that counts (1.5 times the best)")
 	flags.IntVar(&o.Guard.Repeats, "repeats", 0,
 		"rounds per scenario that may be discarded (twice the rounds + 3)")
 	flags.BoolVar(&o.Guard.Off, "unguarded", false, "count disturbed rounds too: a quick look, no figure")

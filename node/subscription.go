@@ -93,7 +93,7 @@ func (s *subscription) deliver(c *cursor) bool {
 // advance makes a cursor with records current, waiting until there is one.
 func (s *subscription) advance(ctx context.Context) error {
 	for idle := 0; ; idle++ {
-		found, err := s.look(s.spins())
+		found, err := s.look(s.spins(), idle == 0)
 		s.news.tell(s)
 		if found || err != nil {
 			return err
@@ -108,8 +108,8 @@ func (s *subscription) advance(ctx context.Context) error {
 }
 
 // look takes over changes and looks for records, and waits a little if there are none. It keeps the lock
-// meanwhile, so that a record that comes is read at once.
-func (s *subscription) look(spins int) (bool, error) {
+// meanwhile, so that a record that comes is read at once. fresh says that records were used up just now.
+func (s *subscription) look(spins int, fresh bool) (bool, error) {
 	s.loop.Lock()
 	defer s.loop.Unlock()
 	for {
@@ -122,7 +122,14 @@ func (s *subscription) look(spins int) (bool, error) {
 		if found, err := s.scan(); found || err != nil {
 			return found, err
 		}
-		if changed || !s.spin(spins) {
+		if changed {
+			return false, nil
+		}
+		if fresh { // looking at once slows the writer that one follows
+			relax(floorSteps)
+			fresh = false
+		}
+		if !s.spin(spins) {
 			return false, nil
 		}
 	}
@@ -160,9 +167,6 @@ func (s *subscription) scan() (bool, error) {
 
 // spin waits with the processor held and reports whether looking again makes sense.
 func (s *subscription) spin(looks int) bool {
-	if looks > 0 {
-		relax(floorSteps)
-	}
 	for range looks {
 		if s.pending() {
 			return true

@@ -3,6 +3,7 @@ package handoff
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/leatbus/leat/ringbuf"
 )
@@ -100,14 +101,18 @@ func (c Channel) Case(scenario string) Case {
 	}[scenario]
 }
 
+// throughputFloor is what consumers want that care for throughput alone: runs grow, and the producer keeps
+// its lines for longer. It is several round trips between cores far apart.
+const throughputFloor = 2 * time.Microsecond
+
 // Ours is the ring as its documentation recommends it for the scenario.
 func Ours(scenario string) Case {
-	options := ringbuf.Options{Wait: ringbuf.Spin}
+	options := ringbuf.Options{Wait: ringbuf.Spin, Floor: throughputFloor}
 	switch scenario {
 	case HopOfWords, HopOfEvents:
 		options.Floor = -1 // whoever cares for one hop alone looks as often as it can
 	case WakeUp, NextAfterClose, NextAfterCancel, ClaimAfterClose, ClaimAfterCancel:
-		options.Wait = ringbuf.Park
+		options.Wait, options.Floor = ringbuf.Park, 0
 	}
 	return Ring{Options: options}.Case(scenario)
 }

@@ -421,7 +421,8 @@ func FuzzPlainRecord(f *testing.F) {
 			return
 		}
 		r, size, err := DecodeRecord(src)
-		if err != nil || size != n || !bytes.Equal(r.Key, key) || !bytes.Equal(r.Value, value) || len(r.RawHeaders) > 0 {
+		if err != nil || size != n || !bytes.Equal(r.Key, key) || !bytes.Equal(r.Value, value) ||
+			len(r.RawHeaders) > 0 {
 			t.Errorf("PlainRecord = %q, %q, %d; DecodeRecord = %+v, %d, %v", key, value, n, r, size, err)
 		}
 	})

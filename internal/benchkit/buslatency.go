@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -145,6 +146,7 @@ func wordRound(ctx context.Context, c clock.Clock, rate, n int64) (s Sample, err
 		_    [120]byte
 	}
 	var receiver sync.WaitGroup
+	var seen atomic.Int64 // the last message received; nobody looks before the end
 	warm := c.Mono() + n/5*1e9/rate
 	receiver.Go(func() {
 		for last := int64(0); ; {
@@ -158,12 +160,16 @@ func wordRound(ctx context.Context, c clock.Clock, rate, n int64) (s Sample, err
 			if intended > warm {
 				h.Record(c.Mono() - intended)
 			}
+			seen.Store(intended)
 		}
 	})
 	err = paced(ctx, c, &s, rate, n, func(intended int64) error {
 		word.sent.Store(intended)
 		return nil
 	})
+	for seen.Load() != word.sent.Load() {
+		runtime.Gosched()
+	}
 	word.sent.Store(-1)
 	receiver.Wait()
 	s.Measured(h) // what was overwritten before it was seen is missing: the sender does not wait

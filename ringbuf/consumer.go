@@ -151,9 +151,21 @@ func (c *Consumer[T]) advance(to int64) {
 	}
 	r.store(&c.released.value, to)
 	c.lot.wake()
-	// Below an eighth nobody is woken. That loses no wake-up: what fills the rest is published, or
-	// its producer publishes it without waiting for room, so another release follows.
-	if r.writers.waiting.Load() != 0 && r.free() >= r.size/8 {
+	if r.writers.waiting.Load() != 0 {
+		r.wakeWriters()
+	}
+}
+
+// wakeWriters wakes producers if an eighth of the ring is free. Below that nobody is woken, which loses no
+// wake-up: what fills the rest is published, or its producer publishes it without waiting for room, so another
+// release follows.
+func (r *Ring[T]) wakeWriters() {
+	if !r.fenced {
+		// Two consumers may release what is missing at the same time. Each must see the other's release, or
+		// it may be the last that both of them leave the waking to; so a fence between release and look.
+		r.writers.waiting.Add(0)
+	}
+	if r.free() >= r.size/8 {
 		r.writers.wakeAll()
 	}
 }

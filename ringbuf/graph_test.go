@@ -375,3 +375,37 @@ func followAlong(t *testing.T, r *Ring[stressEvent], c *Consumer[stressEvent], r
 		}
 	}
 }
+
+// Slot and Commit are Send in two steps, by whatever way the ring takes.
+func TestSlotCommit(t *testing.T) {
+	kinds := map[string]Options{"quick": {}, "fenced": {Fenced: true}, "lossy": {Lossy: true}, "shared": {Producers: 2, MaxBatch: 3}}
+	for name, o := range kinds {
+		t.Run(name, func(t *testing.T) {
+			r := mustRing[int](t, 8, o, 1<<32-3)
+			p, c := mustProducer(t, r), mustConsumer(t, r)
+			for i := range 30 {
+				slot, err := p.Slot(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				*slot = i
+				wantPollNothing(t, c)
+				if err := p.Commit(); err != nil {
+					t.Fatal(err)
+				}
+				wantNext(t, c, i)
+				c.Release()
+			}
+			slot, _ := p.Slot(t.Context())
+			*slot = 30
+			r.Seal()
+			err := p.Commit() // with a claim it counts, without it does not; either way it is told
+			if got := collect(t, c); (err == nil) != slices.Equal(got, []int{30}) || err != nil && !errors.Is(err, ErrClosed) {
+				t.Errorf("Commit behind Seal = %v, received %v", err, got)
+			}
+			if _, err := p.Slot(t.Context()); !errors.Is(err, ErrClosed) {
+				t.Errorf("Slot after Seal = %v, want ErrClosed", err)
+			}
+		})
+	}
+}

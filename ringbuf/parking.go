@@ -25,7 +25,7 @@ import (
 // blocked for testing/synctest. The zero value is ready.
 type parkingLot struct {
 	_       [cacheGap]byte
-	waiting atomic.Int32 // length of the list at head; wakers read it at every publish or release
+	waiting atomic.Int32 // length of the list at head, and alarmBit; wakers read it at every publish or release
 	barrier bool         // of those who park; set before use
 	_       [cacheGap - 8]byte
 
@@ -35,6 +35,20 @@ type parkingLot struct {
 	ever int64   // guarded by mu: how often somebody entered
 	_    [cacheGap]byte
 }
+
+// alarmBit in waiting sends every waker the slow way, so that those who look at waiting anyway learn that
+// something else has changed. It stays.
+const alarmBit = 1 << 30
+
+// alarm sets alarmBit.
+func (l *parkingLot) alarm() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting.Store(l.waiting.Load() | alarmBit)
+}
+
+// sleepers is the length of the list.
+func (l *parkingLot) sleepers() int { return int(l.waiting.Load() &^ alarmBit) }
 
 // parked is the place of one goroutine in a parkingLot.
 //
@@ -102,7 +116,7 @@ func (l *parkingLot) wakeAll() {
 	l.mu.Lock()
 	p := l.head
 	l.head = nil
-	l.waiting.Store(0)
+	l.waiting.Store(l.waiting.Load() & alarmBit)
 	for q := p; q != nil; q = q.next {
 		q.listed = false
 	}

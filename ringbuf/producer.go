@@ -3,23 +3,27 @@ package ringbuf
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
+	"unsafe"
 )
 
 // Producer is a handle for publishing to a [Ring]. It belongs to one goroutine at a time, and has at
 // most one batch claimed at a time.
 type Producer[T any] struct {
-	_     [cacheGap]byte
-	ring  *Ring[T]
-	slots []T // of the ring
-	mask  int64
-	alone bool  // the one producer of a ring without lossy readers
-	next  int64 // one producer: the next sequence to claim
+	_    [cacheGap]byte
+	next int64 // one producer: the next sequence to claim
 	// limit is where Send must look up from its own fields: the end of the room that is known, or 0 while a
 	// batch is open and where a claim must be visible before its slots are written.
-	limit int64
-	gate  int64 // some past value of ring.slowest(), so that claims need not read the consumers' lines
-	from  int64 // of the open batch
-	open  int64 // slots in the open batch, 0 if none
+	limit     int64
+	base      unsafe.Pointer // the ring's first slot
+	mask      int64
+	cursor    *atomic.Int64 // of the ring
+	attention *atomic.Int32 // of the ring's readers: not 0 if one sleeps, or the ring is sealed
+	quick     bool          // limit may be used
+	ring      *Ring[T]
+	gate      int64 // some past value of ring.slowest(), so that claims need not read the consumers' lines
+	from      int64 // of the open batch
+	open      int64 // slots in the open batch, 0 if none
 	meter
 	_ [cacheGap]byte
 }
@@ -256,20 +260,91 @@ func (p *Producer[T]) finish(b Batch[T]) {
 
 // relimit lets Send go as far as the room that is known.
 func (p *Producer[T]) relimit() {
-	if p.alone {
+	if p.quick {
 		p.limit = p.gate + p.ring.size
 	}
 }
 
 // Send publishes a copy of *v, waiting for room as Claim does, with the same errors; it returns nil for
 // a value that was dropped by DropNewest. It is the fastest way to publish one at a time.
+//
+// A lone producer tells nobody of the claim, so whether the ring was sealed is asked afterwards: if Seal did not
+// count the slot, nobody ever sees it.
 func (p *Producer[T]) Send(ctx context.Context, v *T) error {
-	if p.next < p.limit {
-		return p.put(v)
+	if p.next >= p.limit {
+		return p.sendSlow(ctx, v)
 	}
+	*p.slot(p.next) = *v
+	p.next++
+	release(p.cursor, p.next)
+	if p.attention.Load() == 0 {
+		return nil
+	}
+	return p.afterSend()
+}
+
+// Slot is Send without the copy: it returns the next slot, to be filled in place and then published with
+// Commit. It waits for room as Claim does, with the same errors. Each Slot is followed by Commit before the handle
+// is used for anything else; with several producers, consumers wait for it.
+func (p *Producer[T]) Slot(ctx context.Context) (*T, error) {
+	if p.next < p.limit {
+		return p.slot(p.next), nil
+	}
+	return p.slotSlow(ctx)
+}
+
+// Commit publishes the slot that the last Slot returned. It never blocks. It returns ErrClosed if the ring was
+// sealed meanwhile and nobody will see the slot. It panics if there is none, where that can be seen.
+func (p *Producer[T]) Commit() error {
+	if p.next >= p.limit {
+		return p.commitClaimed()
+	}
+	p.next++
+	release(p.cursor, p.next)
+	if p.attention.Load() == 0 {
+		return nil
+	}
+	return p.afterSend()
+}
+
+func (p *Producer[T]) slotSlow(ctx context.Context) (*T, error) {
+	if p.refill() {
+		return p.slot(p.next), nil
+	}
+	if _, err := p.Claim(ctx, 1); err != nil {
+		return nil, err
+	}
+	if p.quick { // a claim waits for room; here it need not be seen by anybody
+		p.open = 0
+		p.relimit()
+		p.withdraw(p.next)
+		return p.slot(p.next), nil
+	}
+	return p.slot(p.from), nil
+}
+
+func (p *Producer[T]) commitClaimed() error {
+	p.Publish(Batch[T]{ring: p.ring, from: p.from, n: 1})
+	return nil
+}
+
+// TrySend publishes a copy of *v if there is room now, and reports whether it did.
+func (p *Producer[T]) TrySend(v *T) bool {
+	if p.next < p.limit || p.refill() {
+		return p.Send(context.Background(), v) == nil
+	}
+	return p.trySendClaimed(v)
+}
+
+func (p *Producer[T]) slot(at int64) *T {
+	var zero T
+	return (*T)(unsafe.Add(p.base, uintptr(at&p.mask)*unsafe.Sizeof(zero)))
+}
+
+func (p *Producer[T]) sendSlow(ctx context.Context, v *T) error {
 	for !p.refill() {
-		if ok, err := p.trySendClaimed(v); ok || err != nil {
-			return err
+		if p.trySendClaimed(v) {
+			return nil
 		}
 		if err := p.fullOrWait(ctx, 1); err != nil {
 			if err == ErrFull && p.ring.full == DropNewest {
@@ -278,33 +353,11 @@ func (p *Producer[T]) Send(ctx context.Context, v *T) error {
 			return err
 		}
 	}
-	return p.put(v)
+	return p.Send(ctx, v)
 }
 
-// TrySend publishes a copy of *v if there is room now, and reports whether it did.
-func (p *Producer[T]) TrySend(v *T) bool {
-	if p.next < p.limit || p.refill() {
-		return p.put(v) == nil
-	}
-	ok, _ := p.trySendClaimed(v)
-	return ok
-}
-
-// put publishes a copy of *v in a slot that is known to be free. Nobody was told of the claim, so whether the
-// ring was sealed is asked afterwards: if Seal did not count the slot, nobody ever sees it.
-func (p *Producer[T]) put(v *T) error {
-	at := p.next
-	p.slots[at&p.mask] = *v
-	p.next = at + 1
-	r := p.ring
-	r.store(&r.cursor.value, at+1)
-	if r.readers.waiting.Load() == 0 && r.end.Load() == stillOpen {
-		return nil
-	}
-	return p.afterPut(at)
-}
-
-func (p *Producer[T]) afterPut(at int64) error {
+// afterSend wakes sleepers, and asks Seal about the slot.
+func (p *Producer[T]) afterSend() error {
 	r := p.ring
 	r.readers.wake()
 	if !r.closed() {
@@ -312,33 +365,34 @@ func (p *Producer[T]) afterPut(at int64) error {
 	}
 	r.mu.Lock() // Seal knows the end when it gives this back
 	defer r.mu.Unlock()
-	if at < r.end.Load() {
+	if p.next <= r.end.Load() {
 		return nil
 	}
 	p.limit = 0
 	return ErrClosed
 }
 
-// refill looks for room for put, where that may be used, and reports whether there is some.
+// refill looks for room for Send by a lone producer, and reports whether there is some.
 func (p *Producer[T]) refill() bool {
-	if !p.alone || p.open != 0 || p.ring.closed() || p.roomAlone(1) < 1 {
+	if !p.quick || p.open != 0 || p.ring.closed() || p.roomAlone(1) < 1 {
 		return false
 	}
 	p.relimit()
 	return true
 }
 
-// trySendClaimed is TrySend by way of a claim, where put may not be used. If there is no room it reports false.
-func (p *Producer[T]) trySendClaimed(v *T) (bool, error) {
+// trySendClaimed is TrySend by way of a claim, where a lone producer's short way may not be used. If there is no
+// room it reports false.
+func (p *Producer[T]) trySendClaimed(v *T) bool {
 	p.mustBeFree()
-	if p.alone {
-		return false, nil
+	if p.quick {
+		return false
 	}
 	b, ok := p.TryClaim(1)
 	if !ok {
-		return false, nil
+		return false
 	}
-	p.slots[b.from&p.mask] = *v
+	*p.slot(b.from) = *v
 	p.Publish(b)
-	return true, nil
+	return true
 }

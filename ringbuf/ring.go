@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 const (
@@ -206,8 +207,11 @@ func (r *Ring[T]) Producer() (*Producer[T], error) {
 		return nil, fmt.Errorf("%w (Options.Producers is %d)", ErrTooMany, r.producers)
 	}
 	p := &Producer[T]{
-		ring: r, slots: r.slots, mask: r.mask, alone: !r.shared() && !r.lossy, next: r.start, gate: r.start,
+		ring: r, base: unsafe.Pointer(&r.slots[0]), mask: r.mask, cursor: &r.cursor.value,
+		attention: &r.readers.waiting, next: r.start, gate: r.start,
 	}
+	// Send publishes by release, which must be enough, and without a claim that anybody could see.
+	p.quick = !r.shared() && !r.lossy && (!r.fenced || !storesRelease)
 	r.meters = append(r.meters, &p.meter)
 	return p, nil
 }
@@ -310,6 +314,7 @@ func (r *Ring[T]) Seal() {
 		// either it sees that the ring is closed, or its claim is seen and counts. It has no fence
 		// between the two, hence the barrier here.
 		r.end.Store(sealing)
+		r.readers.alarm() // Send looks there
 		if !r.fenced {
 			barrier()
 		}

@@ -399,7 +399,7 @@ func TestRingCloseWaitsForClaimed(t *testing.T) {
 		var got []int
 		var wg sync.WaitGroup
 		wg.Go(func() { got = collect(t, c) })
-		until(func() bool { return r.readers.waiting.Load() == 1 })
+		until(func() bool { return r.readers.sleepers() == 1 })
 		if abort {
 			p.Abort(a)
 		} else {
@@ -444,8 +444,9 @@ func TestRingAloneSendDuringSeal(t *testing.T) {
 	sendAll(t, p, 1)
 	r.Seal()
 	v := 2
-	if err := p.put(&v); !errors.Is(err, ErrClosed) { // as if Seal came behind the look for room
-		t.Errorf("put behind Seal = %v, want ErrClosed", err)
+	p.limit = 8 // as if Seal came behind the look for room
+	if err := p.Send(t.Context(), &v); !errors.Is(err, ErrClosed) {
+		t.Errorf("Send behind Seal = %v, want ErrClosed", err)
 	}
 	if got := collect(t, c); !slices.Equal(got, []int{1}) || r.Len() != 0 {
 		t.Errorf("received %v, Len() = %d, want [1], 0", got, r.Len())
@@ -526,7 +527,7 @@ func TestRingBlockInVirtualTime(t *testing.T) {
 			var got []int
 			go func() { got = collect(t, c) }()
 			synctest.Wait()
-			if r.readers.waiting.Load() != 1 {
+			if r.readers.sleepers() != 1 {
 				t.Fatal("the consumer is not parked")
 			}
 			sendAll(t, p, 1, 2)
@@ -555,7 +556,7 @@ func TestRingBlockedProducerInVirtualTime(t *testing.T) {
 			sent := false
 			go func() { v := 9; err = p.Send(t.Context(), &v); sent = true }()
 			synctest.Wait()
-			if sent || r.writers.waiting.Load() != 1 {
+			if sent || r.writers.sleepers() != 1 {
 				t.Fatal("the producer is not parked on a full ring")
 			}
 			c.Poll()

@@ -142,7 +142,7 @@ func TestRingStress(t *testing.T) {
 				wg.Go(func() { x.produce(uint64(i), p, rand.New(rand.NewPCG(uint64(i), 2))) })
 			}
 			wg.Wait()
-			if n := r.readers.waiting.Load() + r.writers.waiting.Load(); n != 0 {
+			if n := r.readers.sleepers() + r.writers.sleepers(); n != 0 {
 				t.Errorf("%d goroutines counted as waiting after all returned", n)
 			}
 		})
@@ -256,7 +256,7 @@ func TestRingCloseWakesAll(t *testing.T) {
 			}
 		})
 	}
-	until(func() bool { return full.writers.waiting.Load() == 3 && empty.readers.waiting.Load() == 3 })
+	until(func() bool { return full.writers.sleepers() == 3 && empty.readers.sleepers() == 3 })
 	full.Seal()
 	empty.Seal()
 	wg.Wait()

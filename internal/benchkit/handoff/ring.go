@@ -10,7 +10,7 @@ import (
 // Ring makes the cases of a [ringbuf.Ring].
 type Ring struct {
 	Options ringbuf.Options
-	Batch   int64 // messages per claim; 1 is Send
+	Batch   int64 // messages per claim; 1 is Send or Slot
 }
 
 // Words is one producer and one consumer with messages of 8 bytes.
@@ -129,10 +129,13 @@ func publishWords(p *ringbuf.Producer[int64], n, batch int64) error {
 
 func sendEvents(p *ringbuf.Producer[Event], n int64) error {
 	ctx := context.Background()
-	var e Event
 	for v := range n {
+		e, err := p.Slot(ctx)
+		if err != nil {
+			return err
+		}
 		e.Fill(v)
-		if err := p.Send(ctx, &e); err != nil {
+		if err := p.Commit(); err != nil {
 			return err
 		}
 	}

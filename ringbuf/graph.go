@@ -103,9 +103,10 @@ func (r *Ring[T]) Consumer(options ...ConsumerOption) (*Consumer[T], error) {
 	start := r.published()
 	c.released.value.Store(start)
 	c.next, c.read, c.seen, c.boundary = start, start, start, start
-	if len(gates) == 1 {
-		r.readers.wake() // producers that wait without a consumer wait for the consumer now
-	}
+	// Producers that waited without a consumer wait for this one now; and the second sequence may have made room
+	// that those who released before could not see.
+	r.readers.wake()
+	r.writers.wake()
 	return c, nil
 }
 

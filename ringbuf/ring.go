@@ -241,8 +241,15 @@ func (r *Ring[T]) store(word *atomic.Int64, v int64) {
 
 // claimed is the sequence of the first slot that was not claimed (one producer: not published).
 func (r *Ring[T]) claimed() int64 {
-	// Claims that lost against Seal moved the word on, but end is where the claims really end.
-	return min(r.cursor.value.Load()&^ringClosedBit, r.end.Load())
+	// The cursor first: while end is still open, Seal will read a cursor that is at least this one. Claims
+	// that lost against Seal moved the word on, but end is where the claims really end.
+	at, end := r.cursor.value.Load()&^ringClosedBit, r.end.Load()
+	if end == sealing { // what Seal does not count must not be handed out; it knows when it gives mu back
+		r.mu.Lock()
+		end = r.end.Load()
+		r.mu.Unlock()
+	}
+	return min(at, end)
 }
 
 // slowest is the sequence up to which all consumers have released. Every value was true at a moment during

@@ -57,7 +57,7 @@ type linkRule struct {
 
 var linkRules = []linkRule{
 	{".", isHeavy, "no actor framework, metrics, tracing or command library"},
-	{"ringbuf", isNotLightFor("ringbuf"), "std, x/sys, xxhash and lower layers"},
+	{"ringbuf", isNotLightFor("ringbuf"), "std, x/sys, xxhash and internal/clock"},
 	{"routing", isNotLightFor("routing"), "std, x/sys, xxhash and lower layers"},
 	{"core", isNotLightFor("core"), "std, x/sys, xxhash and lower layers"},
 	{"mmaplog", isNotLightFor("mmaplog"), "std, x/sys, xxhash and lower layers"},
@@ -73,7 +73,7 @@ func isNotLightFor(dir string) func(string) bool {
 		}
 		from, _ := unitOf(dir)
 		to, known := unitOf(other)
-		return !known || to.folder != from.folder && to.layer >= from.layer
+		return !known || to.folder != from.folder && to.layer >= from.layer && !slices.Contains(from.also, to.folder)
 	}
 }
 

@@ -28,7 +28,7 @@ var bites = []struct {
 		"ringbuf/a.go":      "package ringbuf\nimport _ \"github.com/leatbus/leat/routing\"\n",
 		"ringbuf/a_test.go": "package ringbuf\nimport _ \"github.com/leatbus/leat/core\"\n",
 	}, []string{
-		"ringbuf/a.go:2: ringbuf (layer 0) → routing (layer 0) … nothing of this module",
+		"ringbuf/a.go:2: ringbuf (layer 0) → routing (layer 0) … ringbuf may import: internal/clock",
 		"ringbuf/a_test.go:2: ringbuf (layer 0) → core (layer 1)",
 	}},
 	{"layers", "only tests of the API run a node", map[string]string{

@@ -78,9 +78,10 @@ func (c *Consumer[T]) Release() {
 	}
 }
 
-// ReleaseTo frees the first n of the slots that the last Next or Poll returned, and all returned before. With
-// several producers the slots of a batch are free for producers, and there for consumers After this one,
-// when all of them are released. It does nothing if they are free already, and panics if there were fewer or they were given back.
+// ReleaseTo frees the first n of the slots that the last Next or Poll returned, and all returned
+// before. With several producers the slots of a batch are free for producers, and there for consumers
+// After this one, when all of them are released. It does nothing if they are free already, and panics
+// if there were fewer or they were given back.
 func (c *Consumer[T]) ReleaseTo(n int) {
 	if n < 0 || int64(n) > c.got {
 		panic("ringbuf: release of more slots than were returned")
@@ -156,9 +157,9 @@ func (c *Consumer[T]) advance(to int64) {
 	}
 }
 
-// wakeWriters wakes producers if an eighth of the ring is free. Below that nobody is woken, which loses no
-// wake-up: what fills the rest is published, or its producer publishes it without waiting for room, so another
-// release follows.
+// wakeWriters wakes producers if an eighth of the ring is free. Below that nobody is woken, which loses
+// no wake-up: what fills the rest is published, or its producer publishes it without waiting for room,
+// so another release follows.
 func (r *Ring[T]) wakeWriters() {
 	if !r.fenced {
 		// Two consumers may release what is missing at the same time. Each must see the other's release, or

@@ -73,8 +73,9 @@ func After[T any](consumers ...*Consumer[T]) ConsumerOption {
 	}
 }
 
-// Consumer adds a consumer that sees everything published from now on, also while producers publish. It fails with ErrClosed on a sealed ring, and on After a consumer that is
-// closed or belongs to another ring.
+// Consumer adds a consumer that sees everything published from now on, also while producers publish. It
+// fails with ErrClosed on a sealed ring, and on After a consumer that is closed or belongs to another
+// ring.
 func (r *Ring[T]) Consumer(options ...ConsumerOption) (*Consumer[T], error) {
 	var o consumerOptions
 	for _, option := range options {
@@ -103,8 +104,8 @@ func (r *Ring[T]) Consumer(options ...ConsumerOption) (*Consumer[T], error) {
 	start := r.published()
 	c.released.value.Store(start)
 	c.next, c.read, c.seen, c.boundary = start, start, start, start
-	// Producers that waited without a consumer wait for this one now; and the second sequence may have made room
-	// that those who released before could not see.
+	// Producers that waited without a consumer wait for this one now; and the second sequence may have
+	// made room that those who released before could not see.
 	r.readers.wake()
 	r.writers.wake()
 	return c, nil

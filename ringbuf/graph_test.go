@@ -41,7 +41,8 @@ func TestAfterWaitsForAll(t *testing.T) {
 			t.Errorf("Len() = %d, want 0", r.Len())
 		}
 		s := r.Stats()
-		if len(s.Consumers) != 3 || s.Consumers[2] != (ConsumerStats{Name: "apply", Released: 3}) || s.Claimed != 3 {
+		want := ConsumerStats{Name: "apply", Released: 3}
+		if len(s.Consumers) != 3 || s.Consumers[2] != want || s.Claimed != 3 {
 			t.Errorf("Stats() = %+v", s)
 		}
 	})
@@ -257,7 +258,8 @@ type graphEvent struct{ number, a, b uint64 }
 
 func TestGraphStress(t *testing.T) {
 	for _, o := range []Options{
-		{}, {Wait: Block}, {Wait: Spin, MaxBatch: 5}, {Producers: 3, MaxBatch: 3}, {Producers: 2, MaxBatch: 4, Wait: Block},
+		{}, {Wait: Block}, {Wait: Spin, MaxBatch: 5}, {Producers: 3, MaxBatch: 3},
+		{Producers: 2, MaxBatch: 4, Wait: Block},
 	} {
 		r := mustRing[graphEvent](t, 32, o, 1<<31-100)
 		a, b := addConsumer(t, r), addConsumer(t, r)
@@ -313,7 +315,8 @@ func TestGraphStress(t *testing.T) {
 // Consumers come and go while producers publish: each sees a stretch without a hole.
 func TestConsumersComeAndGo(t *testing.T) {
 	forSeeds(t, cut(40, 10), func(t *testing.T, random *rand.Rand) {
-		o := Options{Producers: 1 + random.IntN(3), MaxBatch: 1 + random.IntN(2), Wait: []WaitStrategy{Park, Block}[random.IntN(2)]}
+		o := Options{Producers: 1 + random.IntN(3), MaxBatch: 1 + random.IntN(2)}
+		o.Wait = []WaitStrategy{Park, Block}[random.IntN(2)]
 		r := mustRing[stressEvent](t, 8<<random.IntN(3), o, 1<<31-50)
 		var producing, consuming sync.WaitGroup
 		for i := range r.producers {
@@ -378,7 +381,9 @@ func followAlong(t *testing.T, r *Ring[stressEvent], c *Consumer[stressEvent], r
 
 // Slot and Commit are Send in two steps, by whatever way the ring takes.
 func TestSlotCommit(t *testing.T) {
-	kinds := map[string]Options{"quick": {}, "fenced": {Fenced: true}, "lossy": {Lossy: true}, "shared": {Producers: 2, MaxBatch: 3}}
+	kinds := map[string]Options{
+		"quick": {}, "fenced": {Fenced: true}, "lossy": {Lossy: true}, "shared": {Producers: 2, MaxBatch: 3},
+	}
 	for name, o := range kinds {
 		t.Run(name, func(t *testing.T) {
 			r := mustRing[int](t, 8, o, 1<<32-3)
@@ -400,7 +405,8 @@ func TestSlotCommit(t *testing.T) {
 			*slot = 30
 			r.Seal()
 			err := p.Commit() // with a claim it counts, without it does not; either way it is told
-			if got := collect(t, c); (err == nil) != slices.Equal(got, []int{30}) || err != nil && !errors.Is(err, ErrClosed) {
+			got := collect(t, c)
+			if (err == nil) != slices.Equal(got, []int{30}) || err != nil && !errors.Is(err, ErrClosed) {
 				t.Errorf("Commit behind Seal = %v, received %v", err, got)
 			}
 			if _, err := p.Slot(t.Context()); !errors.Is(err, ErrClosed) {

@@ -39,8 +39,8 @@ type historyInput struct {
 	n    int // slots wanted, or released
 	id   int // of the claim; slot k of it holds id × idStep + k
 	deps uint8
-	// Set after the run: consumers came or went meanwhile, and one that is just coming may hold producers up a
-	// little more than it will.
+	// Set after the run: consumers came or went meanwhile, and one that is just coming may hold
+	// producers up a little more than it will.
 	unsettled bool
 }
 

@@ -16,10 +16,11 @@ import (
 // sync/atomic; on amd64 an atomic store is XCHG, a full fence), at least one side sees the other:
 // either the waker counts the parker, or the parker's second look sees the change.
 //
-// Where the condition changes by a release only (see release), the waker's load of waiting may pass its store.
-// Then barrier is set, and the parker executes a fence on all processors after it counted itself. If
-// the waker's store comes before that fence, the second look sees it; if it comes after, so does the load,
-// which sees the count. models/park.pml checks the three ways, models/stage.pml the graph.
+// Where the condition changes by a release only (see release), the waker's load of waiting may pass its
+// store. Then barrier is set, and the parker executes a fence on all processors after it counted
+// itself. If the waker's store comes before that fence, the second look sees it; if it comes after, so
+// does the load, which sees the count. models/park.pml checks the three ways, models/stage.pml the
+// graph.
 //
 // It blocks in a channel select only, never in a mutex, so that a goroutine parked here is durably
 // blocked for testing/synctest. The zero value is ready.

@@ -268,8 +268,8 @@ func (p *Producer[T]) relimit() {
 // Send publishes a copy of *v, waiting for room as Claim does, with the same errors; it returns nil for
 // a value that was dropped by DropNewest. It is the fastest way to publish one at a time.
 //
-// A lone producer tells nobody of the claim, so whether the ring was sealed is asked afterwards: if Seal did not
-// count the slot, nobody ever sees it.
+// A lone producer tells nobody of the claim, so whether the ring was sealed is asked afterwards: if
+// Seal did not count the slot, nobody ever sees it.
 func (p *Producer[T]) Send(ctx context.Context, v *T) error {
 	if p.next >= p.limit {
 		return p.sendSlow(ctx, v)
@@ -283,9 +283,9 @@ func (p *Producer[T]) Send(ctx context.Context, v *T) error {
 	return p.afterSend()
 }
 
-// Slot is Send without the copy: it returns the next slot, to be filled in place and then published with
-// Commit. It waits for room as Claim does, with the same errors. Each Slot is followed by Commit before the handle
-// is used for anything else; with several producers, consumers wait for it.
+// Slot is Send without the copy: it returns the next slot, to be filled in place and then published
+// with Commit. It waits for room as Claim does, with the same errors. Each Slot is followed by Commit
+// before the handle is used for anything else; with several producers, consumers wait for it.
 func (p *Producer[T]) Slot(ctx context.Context) (*T, error) {
 	if p.next < p.limit {
 		return p.slot(p.next), nil
@@ -293,8 +293,9 @@ func (p *Producer[T]) Slot(ctx context.Context) (*T, error) {
 	return p.slotSlow(ctx)
 }
 
-// Commit publishes the slot that the last Slot returned. It never blocks. It returns ErrClosed if the ring was
-// sealed meanwhile and nobody will see the slot. It panics if there is none, where that can be seen.
+// Commit publishes the slot that the last Slot returned. It never blocks. It returns ErrClosed if the
+// ring was sealed meanwhile and nobody will see the slot. It panics if there is none, where that can be
+// seen.
 func (p *Producer[T]) Commit() error {
 	if p.next >= p.limit {
 		return p.commitClaimed()
@@ -381,8 +382,8 @@ func (p *Producer[T]) refill() bool {
 	return true
 }
 
-// trySendClaimed is TrySend by way of a claim, where a lone producer's short way may not be used. If there is no
-// room it reports false.
+// trySendClaimed is TrySend by way of a claim, where a lone producer's short way may not be used. If
+// there is no room it reports false.
 func (p *Producer[T]) trySendClaimed(v *T) bool {
 	p.mustBeFree()
 	if p.quick {

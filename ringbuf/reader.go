@@ -31,9 +31,9 @@ func (r *Ring[T]) Reader() (*Reader[T], error) {
 	return &Reader[T]{ring: r, at: r.claimed()}, nil
 }
 
-// Next copies published slots into buf, at least one and at most len(buf) or an eighth of the ring, in order, and tells how many were
-// skipped in front of the first: slots that were overwritten before they could be read, aborted claims among
-// them. It waits until there are any.
+// Next copies published slots into buf, at least one and at most len(buf) or an eighth of the ring, in
+// order, and tells how many were skipped in front of the first: slots that were overwritten before they
+// could be read, aborted claims among them. It waits until there are any.
 //
 // Errors: ErrClosed once everything of a sealed ring was read, or after CloseNow, or ctx.Err(). ctx is looked
 // at only when there is nothing to read.
@@ -181,8 +181,8 @@ func hasPointers(t reflect.Type) bool {
 			}
 		}
 		return false
-	case reflect.Chan, reflect.Func, reflect.Interface, reflect.Map, reflect.Pointer, reflect.Slice, reflect.String,
-		reflect.UnsafePointer:
+	case reflect.Chan, reflect.Func, reflect.Interface, reflect.Map, reflect.Pointer, reflect.Slice,
+		reflect.String, reflect.UnsafePointer:
 		return true
 	default:
 		return false

@@ -7,7 +7,7 @@ package ringbuf
 func (s *Slab) Ready() bool {
 	at := s.released.value.Load()
 	word := peekWord(s.word(at))
-	// If the consumer went on meanwhile, what was read may be anything, a payload too; and so may be what comes
-	// next, so somebody should look.
+	// If the consumer went on meanwhile, what was read may be anything, a payload too; and so may be
+	// what comes next, so somebody should look.
 	return word != 0 || s.released.value.Load() != at
 }

@@ -59,8 +59,8 @@ func TestReleaseOrder(t *testing.T) {
 	})
 }
 
-// TestReleaseOfSlots is the same with the slots of a ring, whose bytes must all be there with the cursor: 72 of
-// them, over two lines, copied by wide moves.
+// TestReleaseOfSlots is the same with the slots of a ring, whose bytes must all be there with the
+// cursor: 72 of them, over two lines, copied by wide moves.
 func TestReleaseOfSlots(t *testing.T) {
 	type wide [9]int64
 	r := mustRing[wide](t, 64, Options{Wait: Spin, Floor: -1}, 0)

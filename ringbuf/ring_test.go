@@ -230,8 +230,8 @@ func TestRingReleaseTo(t *testing.T) {
 	})
 }
 
-// Releasing inside a claim frees nothing of it: its producer's word must stay, for a consumer that comes later
-// begins to read there.
+// Releasing inside a claim frees nothing of it: its producer's word must stay, for a consumer that
+// comes later begins to read there.
 func TestRingReleaseInsideClaim(t *testing.T) {
 	r := mustRing[int](t, 16, Options{Producers: 2, MaxBatch: 4}, 0)
 	p, c := mustProducer(t, r), mustConsumer(t, r)

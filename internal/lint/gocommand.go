@@ -73,7 +73,8 @@ func isNotLightFor(dir string) func(string) bool {
 		}
 		from, _ := unitOf(dir)
 		to, known := unitOf(other)
-		return !known || to.folder != from.folder && to.layer >= from.layer && !slices.Contains(from.also, to.folder)
+		allowed := to.folder == from.folder || to.layer < from.layer || slices.Contains(from.also, to.folder)
+		return !known || !allowed
 	}
 }
 

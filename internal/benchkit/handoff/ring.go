@@ -158,10 +158,13 @@ func publishEvents(p *ringbuf.Producer[Event], n, batch int64) error {
 
 func sendNumbered(p *ringbuf.Producer[Event], producer int, n int64) error {
 	ctx := context.Background()
-	var e Event
 	for i := range n {
+		e, err := p.Slot(ctx)
+		if err != nil {
+			return err
+		}
 		e.Fill(Numbered(producer, i))
-		if err := p.Send(ctx, &e); err != nil {
+		if err := p.Commit(); err != nil {
 			return err
 		}
 	}

@@ -18,9 +18,12 @@ func (r Ring) HopWords(n int64) (Result, error) {
 func (r Ring) HopEvents(n int64) (Result, error) {
 	return ringHop(r.Options, n,
 		func(p *ringbuf.Producer[Event], i int64) error {
-			var e Event
-			e.Fill(i)
-			return p.Send(context.Background(), &e)
+			slot, err := p.Slot(context.Background())
+			if err != nil {
+				return err
+			}
+			slot.Fill(i)
+			return p.Commit()
 		},
 		func(p *ringbuf.Producer[Event], run []Event) error { return p.Send(context.Background(), &run[0]) },
 		Tally.Events, 8)

@@ -2,6 +2,7 @@ package leat
 
 import (
 	"errors"
+	"math"
 	"testing"
 
 	"github.com/leatbus/leat/core"
@@ -144,7 +145,7 @@ func TestRemoteWrongPartitions(t *testing.T) {
 	f := newFake(t, 1)
 	topic := f.topic("t", core.TopicConfig{})
 	bus, _ := f.client()
-	for _, n := range []int{1<<62 + 1, 1<<32 + 1, -1, 1 << 20} {
+	for _, n := range []int{math.MaxInt/2 + 2, math.MaxInt32, -1, 1 << 20} {
 		f.mu.Lock()
 		topic.cfg.Partitions = n
 		f.mu.Unlock()

@@ -155,11 +155,11 @@ func TestRemoteProducer(t *testing.T) {
 			d.wantLogged(0, "d")
 			d.wantLogged(1, "a", "b", "c", "e")
 			counted := d.server.stats.topic("t")
-			n, dup := counted.produced.Load(), counted.duplicates.Load()
-			bad := counted.export("t").Refused[core.CodeOutOfSequence]
-			if n != 5 || dup != 2 || bad != 1 {
-				t.Errorf("counted %d messages, %d duplicates, %d errors; want 5, 2, 1", n, dup, bad)
-			}
+			eventually(t, "5 messages, 2 duplicates and 1 error are counted", func() bool { // behind the answers
+				n, dup := counted.produced.Load(), counted.duplicates.Load()
+				bad := counted.export("t").Refused[core.CodeOutOfSequence]
+				return n == 5 && dup == 2 && bad == 1
+			})
 		})
 	}
 }

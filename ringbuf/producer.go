@@ -20,6 +20,8 @@ type Producer[T any] struct {
 	cursor    *atomic.Int64 // of the ring
 	attention *atomic.Int32 // of the ring's readers: not 0 if one sleeps, or the ring is sealed
 	quick     bool          // limit may be used
+	flat      bool          // sendShared may be used
+	needed    int64         // by a claim of one slot, with headroom, less the capacity
 	ring      *Ring[T]
 	gate      int64 // some past value of ring.slowest(), so that claims need not read the consumers' lines
 	from      int64 // of the open batch
@@ -343,6 +345,9 @@ func (p *Producer[T]) slot(at int64) *T {
 }
 
 func (p *Producer[T]) sendSlow(ctx context.Context, v *T) error {
+	if p.flat && p.sendShared(v) {
+		return nil
+	}
 	for !p.refill() {
 		if p.trySendClaimed(v) {
 			return nil

@@ -211,7 +211,8 @@ func (r *Ring[T]) Producer() (*Producer[T], error) {
 		attention: &r.readers.waiting, next: r.start, gate: r.start,
 	}
 	// Send publishes by release, which must be enough, and without a claim that anybody could see.
-	p.quick = !r.shared() && !r.lossy && (!r.fenced || !storesRelease)
+	short := !r.lossy && (!r.fenced || !storesRelease)
+	p.quick, p.flat, p.needed = short && !r.shared(), short && r.shared(), 1+r.headroom-r.size
 	r.meters = append(r.meters, &p.meter)
 	return p, nil
 }

@@ -45,6 +45,26 @@ func (r *Ring[T]) claimAt(from int64) (n int64, aborted bool) {
 	return int64(word&(1<<r.tagShift-1)) >> 1, word&abortedBit != 0
 }
 
+// sendShared is TrySend of one among several producers in one piece: claim, copy, publish. It reports
+// false where the long way must decide.
+func (p *Producer[T]) sendShared(v *T) bool {
+	p.mustBeFree()
+	if p.cursor.Load()+p.needed > p.gate { // also when ringClosedBit is set
+		return false
+	}
+	end := p.cursor.Add(1)
+	if end&ringClosedBit != 0 {
+		return false
+	}
+	r, at := p.ring, end-1
+	*p.slot(at) = *v
+	releaseWord(&r.words[at&p.mask], r.word(at, 1))
+	if p.attention.Load() != 0 {
+		r.readers.wake()
+	}
+	return true
+}
+
 // publishShared makes a claim visible, published or aborted.
 func (r *Ring[T]) publishShared(from int64, word uint64) {
 	if w := &r.words[from&r.mask]; r.fenced {

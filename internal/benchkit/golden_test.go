@@ -36,7 +36,8 @@ func goldenReport() *Report {
 				Scenario: "uni-64", About: "one producer | one consumer, 64 B", Name: "ring", Role: Ours, Level: "-",
 				Value: 5e7, Unit: "msgs/s", Better: "higher", Rounds: []float64{4e7, 5e7, 6e7, 5e7, 5.2e7},
 				Interval: interval(4e7, 6e7), Spread: 0.04, Floor: "C | ring", FloorValue: 1e8, Ratio: 0.5,
-				RatioInterval: &half, Ratios: []Ratio{{"C | ring", 0.5, half}, {"channel", 9, half}}, AllocsPerOp: &allocs,
+				RatioInterval: &half, AllocsPerOp: &allocs,
+				Ratios:         []Ratio{{"C | ring", 0.5, half}, {"channel", 9, half}},
 				Oversubscribed: true, Note: "batches of one",
 			},
 			{

@@ -113,7 +113,8 @@ func TestRunCompareAndPlot(t *testing.T) {
 	}
 	pictures := filepath.Join(dir, "pictures")
 	if got := call(t.Context(), nil, "plot", "-out", pictures, file("base")); got.code != 0 ||
-		got.out != "steady-one-bars.svg\nsteady-one-bars.png\nsteady-one-percentiles.svg\nsteady-one-percentiles.png\n" {
+		got.out != "steady-one-bars.svg\nsteady-one-bars.png\n"+
+			"steady-one-percentiles.svg\nsteady-one-percentiles.png\n" {
 		t.Errorf("plot = %+v; want four files", got)
 	}
 	for _, name := range []string{"base/steady.md", "pictures/steady-one-bars.png"} {
@@ -125,7 +126,8 @@ func TestRunCompareAndPlot(t *testing.T) {
 
 func TestAutoFolder(t *testing.T) {
 	t.Chdir(t.TempDir())
-	got := call(t.Context(), []entry{steady(10, 0)}, "run", "-unguarded", "-rounds", "1", "-out", "auto", "-o", "md")
+	got := call(t.Context(), []entry{steady(10, 0)},
+		"run", "-unguarded", "-rounds", "1", "-out", "auto", "-o", "md")
 	files, err := filepath.Glob(filepath.Join("results", time.Now().UTC().Format("2006-")+"*cpu", "steady.json"))
 	if got.code != 0 || err != nil || len(files) != 1 || !strings.HasPrefix(got.out, "# bench steady") {
 		t.Errorf("run = %+v, files %q, %v; want a folder of the day and the machine", got, files, err)
@@ -179,7 +181,8 @@ func TestSuites(t *testing.T) {
 			}
 		}
 	}
-	if got := (&program{out: io.Discard, log: io.Discard, suites: suites}).run(t.Context(), []string{"list"}); got != 0 {
+	p := &program{out: io.Discard, log: io.Discard, suites: suites}
+	if got := p.run(t.Context(), []string{"list"}); got != 0 {
 		t.Errorf("list = %d", got)
 	}
 }

@@ -174,3 +174,36 @@ func TestBench(t *testing.T) {
 		t.Errorf("bench whose tests fail = %v, want an error", err)
 	}
 }
+
+// TestPorts: arm64 is run where it can be emulated, and the race detector used where there is one.
+func TestPorts(t *testing.T) {
+	fake := &fakeGo{outputs: map[string]string{"env": "1\ngo\n"}}
+	c := fake.checker()
+	c.look = func(name string) error {
+		if name == "qemu-aarch64" {
+			return nil
+		}
+		return errors.New("not found")
+	}
+	if err := ports(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Join(fake.calls, "\n")
+	for _, want := range []string{
+		"-tags=leat_noasm", "GOARCH=arm64 test -exec=qemu-aarch64 ", "-race", "-cpu=1,2,4",
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("ports called %q, want %s in it", fake.calls, want)
+		}
+	}
+	bare := &fakeGo{outputs: map[string]string{"env": "0\n\n"}, failing: "noasm"}
+	c = bare.checker()
+	c.look = func(string) error { return errors.New("not found") }
+	if err := ports(t.Context(), c); err == nil {
+		t.Error("ports passed although the tests without assembly failed")
+	}
+	all = strings.Join(bare.calls, "\n")
+	if strings.Contains(all, "-exec") || strings.Contains(all, "-race") || len(c.notes) != 2 {
+		t.Errorf("ports called %q and noted %q", bare.calls, c.notes)
+	}
+}

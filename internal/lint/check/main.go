@@ -22,8 +22,8 @@ func main() {
 // steps names what each command runs, in this order: the tests come last, because their lines are
 // what a reader of a log looks for at its end.
 var steps = map[string][]step{
-	"test": {{"vet", vet}, {"fuzz", fuzz}, {"race", race}, {"models", models}, {"bench", bench},
-		{"test", test}},
+	"test": {{"vet", vet}, {"fuzz", fuzz}, {"race", race}, {"ports", ports}, {"models", models},
+		{"bench", bench}, {"test", test}},
 	"race":   {{"race", race}},
 	"fuzz":   {{"fuzz", fuzz}},
 	"models": {{"models", models}},
@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string) int {
 // checker holds what the steps share.
 type checker struct {
 	fuzzTime time.Duration
-	// run runs go with the streams of this process; output returns its standard output instead.
+	// run runs go with the streams of this process, see runGo; output returns its standard output instead.
 	run    func(ctx context.Context, args ...string) error
 	output func(ctx context.Context, args ...string) (string, error)
 	// program runs any other program in a folder and returns all it printed; look tells whether it exists.

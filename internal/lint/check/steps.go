@@ -132,9 +132,15 @@ func fuzzTargets(listed string) []fuzzTarget {
 	return targets
 }
 
+// runGo runs the go command. Arguments in front like GOARCH=arm64 are added to its environment.
 func runGo(ctx context.Context, args ...string) error {
 	fmt.Println("+ go", strings.Join(args, " "))
+	env := os.Environ()
+	for len(args) > 0 && strings.Contains(args[0], "=") {
+		env, args = append(env, args[0]), args[1:]
+	}
 	command := exec.CommandContext(ctx, "go", args...)
+	command.Env = env
 	command.Stdout, command.Stderr = os.Stdout, os.Stderr
 	return command.Run()
 }

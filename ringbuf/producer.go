@@ -311,6 +311,9 @@ func (p *Producer[T]) Commit() error {
 }
 
 func (p *Producer[T]) slotSlow(ctx context.Context) (*T, error) {
+	if p.flat && p.claimOne() {
+		return p.slot(p.from), nil
+	}
 	if p.refill() {
 		return p.slot(p.next), nil
 	}
@@ -327,6 +330,10 @@ func (p *Producer[T]) slotSlow(ctx context.Context) (*T, error) {
 }
 
 func (p *Producer[T]) commitClaimed() error {
+	if p.flat && p.open == 1 {
+		p.publishOne()
+		return nil
+	}
 	p.Publish(Batch[T]{ring: p.ring, from: p.from, n: 1})
 	return nil
 }

@@ -48,6 +48,16 @@ func (r *Ring[T]) claimAt(from int64) (n int64, aborted bool) {
 // sendShared is TrySend of one among several producers in one piece: claim, copy, publish. It reports
 // false where the long way must decide.
 func (p *Producer[T]) sendShared(v *T) bool {
+	if !p.claimOne() {
+		return false
+	}
+	*p.slot(p.from) = *v
+	p.publishOne()
+	return true
+}
+
+// claimOne is TryClaim of one slot by one among several producers, without the batch. It sets from and open.
+func (p *Producer[T]) claimOne() bool {
 	p.mustBeFree()
 	if p.cursor.Load()+p.needed > p.gate { // also when ringClosedBit is set
 		return false
@@ -56,13 +66,18 @@ func (p *Producer[T]) sendShared(v *T) bool {
 	if end&ringClosedBit != 0 {
 		return false
 	}
-	r, at := p.ring, end-1
-	*p.slot(at) = *v
+	p.from, p.open = end-1, 1
+	return true
+}
+
+// publishOne publishes what claimOne claimed.
+func (p *Producer[T]) publishOne() {
+	r, at := p.ring, p.from
+	p.open = 0
 	releaseWord(&r.words[at&p.mask], r.word(at, 1))
 	if p.attention.Load() != 0 {
 		r.readers.wake()
 	}
-	return true
 }
 
 // publishShared makes a claim visible, published or aborted.

@@ -154,3 +154,44 @@ func BenchmarkOneToOne(b *testing.B) {
 	b.Run("channel/8B", func(b *testing.B) { benchmarkChannel[uint64](b) })
 	b.Run("channel/64B", func(b *testing.B) { benchmarkChannel[words8](b) })
 }
+
+// One goroutine publishes and nobody reads: the processor's part of a publish, without the other core's.
+func BenchmarkAlone(b *testing.B) {
+	ctx := context.Background()
+	b.Run("send/8B", func(b *testing.B) {
+		p := mustProducer(b, mustRing[uint64](b, 1<<10, Options{Wait: Spin}, 0))
+		for b.Loop() {
+			v := uint64(1)
+			if err := p.Send(ctx, &v); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("send/64B", func(b *testing.B) {
+		p := mustProducer(b, mustRing[words8](b, 1<<10, Options{Wait: Spin}, 0))
+		for b.Loop() {
+			var v words8
+			for i := range v {
+				v[i] = uint64(i)
+			}
+			if err := p.Send(ctx, &v); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("slot/64B", func(b *testing.B) {
+		p := mustProducer(b, mustRing[words8](b, 1<<10, Options{Wait: Spin}, 0))
+		for b.Loop() {
+			slot, err := p.Slot(ctx)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for i := range slot { // in place: a literal would be copied
+				slot[i] = uint64(i)
+			}
+			if err := p.Commit(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -14,6 +14,3 @@ func copyWords(to, from unsafe.Pointer, words uintptr) {
 		*(*uint64)(unsafe.Add(to, i*8)) = atomic.LoadUint64((*uint64)(unsafe.Add(from, i*8)))
 	}
 }
-
-// peekWord loads a word that may be written at the same time without an atomic store.
-func peekWord(word *atomic.Uint64) uint64 { return word.Load() }

@@ -95,7 +95,7 @@ func (d *Reader[T]) resume() (skipped int64) {
 		return 0
 	}
 	r, from := d.ring, d.at
-	end := min(r.claimedTo(), r.end.Load())
+	end := r.claimed() // not beyond: what a lone producer has in hand or gave up is yet to come
 	d.at, d.left = max(from, min(end, r.claimedTo()-r.size+r.size/4)), 0
 	if r.shared() {
 		// A word that carries the sequence of its place was written by a claim that begins there. The end of

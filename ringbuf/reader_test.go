@@ -112,6 +112,25 @@ func TestReaderAfterAbortedLap(t *testing.T) {
 	}
 }
 
+// A reader that jumps forward does not jump over what is still to be published.
+func TestReaderJumpsNoFurtherThanPublished(t *testing.T) {
+	r := mustRing[int](t, 16, Options{Lossy: true}, 0)
+	p, d := mustProducer(t, r), mustReader(t, r)
+	for i := range 16 {
+		sendAll(t, p, i)
+	}
+	b, _ := p.TryClaim(16) // takes the place of everything
+	p.Abort(b)
+	buf := make([]int, 1)
+	if n, skipped := d.Poll(buf); n != 0 || skipped != 16 {
+		t.Errorf("Poll() = %d, %d, want 0, 16", n, skipped)
+	}
+	sendAll(t, p, 16)
+	if n, skipped := d.Poll(buf); n != 1 || skipped != 0 || buf[0] != 16 {
+		t.Errorf("Poll() = %d, %d, %v, want 1, 0, [16]", n, skipped, buf)
+	}
+}
+
 // Readers race with producers that nobody holds up: what they get is whole, in order, and together with what
 // they skipped all there was.
 func TestReaderStress(t *testing.T) {

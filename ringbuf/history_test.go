@@ -182,8 +182,7 @@ func (h *historyClient) consume() {
 		h.take(nil)
 		return
 	case 3:
-		h.consumer.Release() // else it may wait for ever
-		h.record(in, func() historyOutput { return historyOutput{} })
+		h.record(in, func() historyOutput { call(); return historyOutput{} }) // else it may wait for ever
 		h.take(h.run.ctx)
 		return
 	case 4:

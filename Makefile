@@ -18,9 +18,9 @@ race:
 models:
 	@go run ./internal/lint/check models
 
-# Thirty seconds per target; make fuzz ARGS='-fuzztime 10m' for longer.
+# A hundred thousand inputs per target; make fuzz ARGS='-fuzzruns 10000000' for more.
 fuzz:
-	@go run ./internal/lint/check fuzz -fuzztime 30s $(ARGS)
+	@go run ./internal/lint/check fuzz -fuzzruns 100000 $(ARGS)
 
 # A few minutes: the instruments, the ring beside its peers, the bus. docs/benchmarking.md says how to read it.
 bench:

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // fakeGo answers for the go command: outputs by first argument, failures by a part of the call.
@@ -17,7 +16,7 @@ type fakeGo struct {
 }
 
 func (f *fakeGo) checker() *checker {
-	return &checker{fuzzTime: time.Second, run: f.run, output: f.output}
+	return &checker{fuzzRuns: 5, run: f.run, output: f.output}
 }
 
 func (f *fakeGo) run(_ context.Context, args ...string) error {
@@ -52,8 +51,8 @@ func TestFuzzRunsEveryTargetAndNamesTheFailing(t *testing.T) {
 		t.Errorf("fuzz = %v, want an error that names FuzzOne in m/c", err)
 	}
 	want := []string{
-		"test -run=^$ -fuzz=^FuzzOne$ -fuzztime=1s m/c",
-		"test -run=^$ -fuzz=^FuzzTwo$ -fuzztime=1s m/c",
+		"test -run=^$ -fuzz=^FuzzOne$ -fuzztime=5x m/c",
+		"test -run=^$ -fuzz=^FuzzTwo$ -fuzztime=5x m/c",
 	}
 	if !slices.Equal(fake.calls, want) {
 		t.Errorf("ran %q, want %q", fake.calls, want)

@@ -3,7 +3,7 @@
 //
 //	check test    vet, fuzz for seconds, race on the heap seam, models, then every test: what CI runs
 //	check race    the tests of the packages with shared memory, under the race detector
-//	check fuzz    every fuzz target for -fuzztime each
+//	check fuzz    every fuzz target with -fuzzruns inputs each
 //	check models  the models of ringbuf, with spin: each must hold, and fail with its fix switched off
 //
 //	make test ──▶ check ──▶ go vet ──▶ go test -fuzz … ──▶ go test -race … ──▶ spin … ──▶ go test ./... ──▶

@@ -40,15 +40,15 @@ var errSkipped = errors.New("skipped")
 // run executes a command line and returns the exit code.
 func run(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
-	fuzzTime := flags.Duration("fuzztime", 3*time.Second, "how long each fuzz target runs")
+	fuzzRuns := flags.Int("fuzzruns", 10_000, "how many inputs each fuzz target gets")
 	if len(args) == 0 || steps[args[0]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: check test|race|fuzz|models [-fuzztime 3s]")
+		fmt.Fprintln(os.Stderr, "usage: check test|race|fuzz|models [-fuzzruns 10000]")
 		return 2
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return 2
 	}
-	c := &checker{fuzzTime: *fuzzTime, run: runGo, output: runGoOutput, program: runProgram, look: lookPath}
+	c := &checker{fuzzRuns: *fuzzRuns, run: runGo, output: runGoOutput, program: runProgram, look: lookPath}
 	summary, ok := c.runSteps(ctx, steps[args[0]])
 	fmt.Println(summary)
 	if !ok {
@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string) int {
 
 // checker holds what the steps share.
 type checker struct {
-	fuzzTime time.Duration
+	fuzzRuns int
 	// run runs go with the streams of this process, see runGo; output returns its standard output instead.
 	run    func(ctx context.Context, args ...string) error
 	output func(ctx context.Context, args ...string) (string, error)

@@ -20,6 +20,9 @@ type Options struct {
 	// Synced is called after each round that moved the durable end of a log, with how long its sync took, in
 	// nanoseconds, and the records it made durable. Calls of different logs overlap. It must not block.
 	Synced func(took, records int64)
+	// Point is for tests of crashes: it is called at the moments that Points lists, by whatever goroutine
+	// gets there, and may end the process. Calls overlap.
+	Point func(name string)
 }
 
 func (o Options) withDefaults() (Options, error) {

@@ -40,6 +40,7 @@ func (l *Log) removeSegment(s *segment) {
 	if l.trimStuck {
 		return
 	}
+	l.store.point("trim.before-unlink")
 	err := l.store.fs.Remove(s.path)
 	if err == nil || errors.Is(err, errNotExist) {
 		err = l.store.fs.SyncDir(l.dir)

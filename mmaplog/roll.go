@@ -103,6 +103,7 @@ func (l *Log) enter(s *segment, pos int64) {
 // closed in the background. It blocks if no prepared segment is at hand. On an error the log is as it
 // was.
 func (l *Log) roll(need int64) error {
+	l.store.point("roll.before")
 	w := &l.w
 	if w.arena != nil {
 		if err := l.flushArena(); err != nil {
@@ -118,6 +119,7 @@ func (l *Log) roll(need int64) error {
 		l.store.janitor.discard(p)
 		return l.writeFailed(err)
 	}
+	l.store.point("roll.adopted")
 	if w.seg != nil {
 		w.rolled = append(w.rolled, rolledSegment{w.seg, w.pos})
 	}

@@ -84,6 +84,7 @@ func (l *Log) replaceStateFile(content []byte) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
+	l.store.point("state.before-rename")
 	if err := fs.Rename(tmp, filepath.Join(l.dir, stateName)); err != nil {
 		return err
 	}

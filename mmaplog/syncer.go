@@ -192,7 +192,9 @@ func (l *Log) sync() {
 	index := l.marks.endIndex.Load()
 	end := l.marks.end.Load()
 	began, before := l.store.opts.Clock.Mono(), l.marks.durableEnd.Load()
+	l.store.point("sync.before")
 	bytes, err := l.syncSegments()
+	l.store.point("sync.after")
 	if err != nil {
 		l.fenceWith(ioError(l.name(), err))
 		l.tellFence()

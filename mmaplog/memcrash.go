@@ -1,7 +1,6 @@
 package mmaplog
 
 import (
-	"bytes"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -12,22 +11,51 @@ const memSector = 512
 // Crash returns the disk as a power cut leaves it: of every change since its last sync, be it a
 // 512-byte sector of a file or a created, renamed or removed entry of a folder, any subset survived,
 // chosen by seed. The old file system is not changed and may go on. No writer may be inside a call.
-func (m *MemFS) Crash(seed uint64) *MemFS {
-	dice := dice(seed)
+func (m *MemFS) Crash(seed uint64) *MemFS { return m.crash(&randomCut{dice: dice(seed)}) }
+
+// cut decides of each change that was not synced, in the same order every time, whether it survives.
+type cut interface {
+	// begin is told that the entries, or the changes of the next file, come next.
+	begin()
+	survives() bool
+}
+
+// randomCut gives every file odds of its own.
+type randomCut struct {
+	dice dice
+	odds uint64
+}
+
+func (c *randomCut) begin()         { c.odds = c.dice.odds() }
+func (c *randomCut) survives() bool { return c.dice.chance(c.odds) }
+
+// chosenCut lets the changes survive whose bit is set, and counts them.
+type chosenCut struct {
+	bits    uint64
+	changes int
+}
+
+func (c *chosenCut) begin() {}
+func (c *chosenCut) survives() bool {
+	c.changes++
+	return c.changes <= 64 && c.bits>>(c.changes-1)&1 == 1
+}
+
+func (m *MemFS) crash(c cut) *MemFS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	entries := maps.Clone(m.durable)
-	keep := dice.odds()
+	c.begin()
 	for i := range m.pending {
-		if dice.chance(keep) {
+		if c.survives() {
 			m.pending[i].apply(entries)
 		}
 	}
 	after := Heap()
-	// Sorted, so that the dice fall the same way in every run of a seed.
+	// Sorted, so that the changes come in the same order in every run.
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		if reachable(entries, name) {
-			copied := entries[name].crash(&dice)
+			copied := entries[name].crash(c)
 			after.entries[name], after.durable[name] = copied, copied
 		}
 	}
@@ -44,27 +72,36 @@ func reachable(entries map[string]*memNode, name string) bool {
 	return true
 }
 
-// crash gives the node as the disk has it: per sector the synced or the written content.
-func (n *memNode) crash(d *dice) *memNode {
+// crash gives the node as the disk has it: per sector the synced or the written content. What the two
+// have in common is shared.
+func (n *memNode) crash(c cut) *memNode {
 	if n.dir {
 		return &memNode{dir: true}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	size := len(n.disk)
-	if len(n.data) > size && d.chance(d.odds()) {
-		size = len(n.data) // the new length reached the disk although nobody synced it
+	after := &memNode{disk: n.disk.clone()}
+	if n.data == nil {
+		return after
 	}
-	disk := make([]byte, size)
-	copy(disk, n.disk)
-	keep := d.odds()
-	for lo := 0; lo < size; lo += memSector {
-		hi := min(lo+memSector, size)
-		if !bytes.Equal(disk[lo:hi], n.data[lo:hi]) && d.chance(keep) {
-			copy(disk[lo:hi], n.data[lo:hi])
+	c.begin()
+	disk := &after.disk
+	if size := int64(len(n.data)); size > disk.size && c.survives() {
+		disk.grow(size) // the new length reached the disk although nobody synced it
+	}
+	for at := int64(0); at < disk.size; at += memPage {
+		data := n.data[at:min(at+memPage, disk.size)]
+		if disk.equal(data, at) {
+			continue
+		}
+		for lo := 0; lo < len(data); lo += memSector {
+			sector := data[lo:min(lo+memSector, len(data))]
+			if !disk.equal(sector, at+int64(lo)) && c.survives() {
+				disk.write(sector, at+int64(lo))
+			}
 		}
 	}
-	return &memNode{data: bytes.Clone(disk), disk: disk}
+	return after
 }
 
 // dice is a small generator (splitmix64): simulations repeat from their seed.

@@ -24,10 +24,16 @@ func (f *memFile) ReadAt(p []byte, at int64) (int, error) {
 	}
 	f.node.mu.Lock()
 	defer f.node.mu.Unlock()
-	if at >= int64(len(f.node.data)) {
+	left := f.node.sizeLocked() - at
+	if left <= 0 {
 		return 0, io.EOF
 	}
-	n := copy(p, f.node.data[at:])
+	n := int(min(left, int64(len(p))))
+	if f.node.data == nil {
+		f.node.disk.read(p[:n], at)
+	} else {
+		copy(p[:n], f.node.data[at:])
+	}
 	if n < len(p) {
 		return n, io.EOF
 	}
@@ -41,6 +47,7 @@ func (f *memFile) WriteAt(p []byte, at int64) (int, error) {
 	n, fault := f.fs.faults.write(f.name, len(p))
 	f.node.mu.Lock()
 	defer f.node.mu.Unlock()
+	f.node.warmLocked()
 	end := at + int64(n)
 	if end > int64(len(f.node.data)) {
 		if err := f.extendLocked(end); err != nil {
@@ -79,9 +86,10 @@ func (f *memFile) Allocate(size int64) error {
 	}
 	f.node.mu.Lock()
 	defer f.node.mu.Unlock()
-	if size <= int64(len(f.node.data)) {
+	if size <= f.node.sizeLocked() {
 		return nil
 	}
+	f.node.warmLocked()
 	return f.extendLocked(size)
 }
 
@@ -103,12 +111,11 @@ func (f *memFile) Sync() error {
 
 // persistLocked copies [lo, hi) from the page cache to the disk and makes the length durable.
 func (n *memNode) persistLocked(lo, hi int64) {
-	if len(n.disk) < len(n.data) {
-		grown := make([]byte, len(n.data))
-		copy(grown, n.disk)
-		n.disk = grown
+	if n.data == nil {
+		return
 	}
-	copy(n.disk[lo:hi], n.data[lo:hi])
+	n.disk.grow(int64(len(n.data)))
+	n.disk.write(n.data[lo:hi], lo)
 }
 
 // Forget does nothing: what is read here is what was written.
@@ -117,6 +124,7 @@ func (f *memFile) Forget() {}
 func (f *memFile) Map(size int64) (Region, error) {
 	f.node.mu.Lock()
 	defer f.node.mu.Unlock()
+	f.node.warmLocked()
 	if size > int64(len(f.node.data)) {
 		return nil, &fs.PathError{Op: "map", Path: f.name, Err: syscall.ENXIO}
 	}

@@ -29,9 +29,9 @@ type memNode struct {
 
 	mu sync.Mutex
 	// mu guards the following, but for the bytes of data that a map's writer owns.
-	data    []byte // the page cache
-	disk    []byte // what was synced
-	dirtyLo int64  // [dirtyLo, dirtyHi) was written by WriteAt since the last Sync
+	data    []byte  // the page cache; nil while nothing was written since a crash: it is as the disk
+	disk    memDisk // what was synced
+	dirtyLo int64   // [dirtyLo, dirtyHi) was written by WriteAt since the last Sync
 	dirtyHi int64
 	mapped  int
 }
@@ -251,5 +251,20 @@ func (l *memLock) Close() error {
 func (n *memNode) size() int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return n.sizeLocked()
+}
+
+func (n *memNode) sizeLocked() int64 {
+	if n.data == nil {
+		return n.disk.size
+	}
 	return int64(len(n.data))
+}
+
+// warmLocked gives the node a page cache of its own.
+func (n *memNode) warmLocked() {
+	if n.data == nil && n.disk.size > 0 {
+		n.data = make([]byte, n.disk.size)
+		n.disk.read(n.data, 0)
+	}
 }

@@ -95,14 +95,17 @@ func (m *MemFS) put(path string, content []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	path = filepath.Clean(path)
-	node := &memNode{data: bytes.Clone(content), disk: bytes.Clone(content)}
+	node := &memNode{data: bytes.Clone(content)}
+	node.persistLocked(0, int64(len(content)))
 	m.entries[path], m.durable[path] = node, node
 }
 
 func (m *MemFS) content(path string) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return bytes.Clone(m.entries[filepath.Clean(path)].data)
+	node := m.entries[filepath.Clean(path)]
+	node.warmLocked()
+	return bytes.Clone(node.data)
 }
 
 // openVerdict recovers the log and tells the verdict; what was accepted must read back. With goOn a

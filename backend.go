@@ -56,6 +56,9 @@ type ProducerBackend interface {
 type SubscriptionBackend interface {
 	// Next waits for the next message and fills m, whose slices are valid until the next call.
 	Next(ctx context.Context, m *Message) error
+	// NextBatch waits for the next run of messages and fills run, all of whose fields are empty. It may take
+	// turns with Next.
+	NextBatch(ctx context.Context, run *BatchRun) error
 	// Ack acknowledges everything up to offset in a partition; it does not block.
 	Ack(partition int32, offset int64) error
 	// Commit waits until all acks so far are stored at the level of their topic.

@@ -22,6 +22,9 @@ type remoteCursor struct {
 	time    time.Time
 	next    int64 // offset of the next record to deliver
 
+	frame     []byte // the frame under way and all behind it in the chunk
+	frameSize int    // of the frame under way
+
 	// The following is guarded by the subscription's lock.
 	source   *source
 	resolved bool          // want is an offset; else at says where to start
@@ -97,6 +100,7 @@ func (c *remoteCursor) fetch() (bool, error) {
 func (c *remoteCursor) nextFrame() error {
 	h := core.ParseFrameHeader(c.run)
 	payload := c.run[core.FrameHeaderSize:h.Length]
+	c.frame, c.frameSize = c.run, int(h.Size())
 	c.run = c.run[h.Size():]
 	if err := h.CheckPayload(payload); err != nil {
 		return core.NewError(core.CodeOf(err), c.op("read"), err)

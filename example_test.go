@@ -94,3 +94,55 @@ func ExampleProducer_Claim() {
 	// stored at offset 0
 	// stored at offset 1
 }
+
+// A subscriber takes messages in runs: in the process a run that was published lately is a part of the log
+// itself, which nothing is copied from.
+func ExampleSubscription_Batches() {
+	dir, err := os.MkdirTemp("", "leat-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	ctx := context.Background()
+	bus, err := node.Open(ctx, dir, node.WithTopic("ticks", leat.TopicConfig{}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = bus.Close() }()
+	ticks, err := bus.Producer("ticks")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for i := range 3 {
+		if _, err := ticks.Publish(ctx, leat.Message{Value: fmt.Append(nil, "tick ", i)}); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	sub, err := bus.Subscribe("ticks", leat.Group("risk"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for batch, err := range sub.Batches(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		for m, err := range batch.Messages() {
+			if err != nil {
+				log.Fatal(err)
+			}
+			fmt.Printf("%d: %s\n", m.Offset, m.Value)
+		}
+		if err := batch.Ack(); err != nil {
+			log.Fatal(err)
+		}
+		batch.Release()
+		if batch.Next == 3 {
+			break
+		}
+	}
+	// Output:
+	// 0: tick 0
+	// 1: tick 1
+	// 2: tick 2
+}

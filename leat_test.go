@@ -54,6 +54,16 @@ func (f fakeSubscription) Next(_ context.Context, m *leat.Message) error {
 	return nil
 }
 
+func (f fakeSubscription) NextBatch(context.Context, *leat.BatchRun) error {
+	if len(f.next) == 0 {
+		return leat.ErrClosed
+	}
+	item := f.next[0]
+	f.next = f.next[1:]
+	err, _ := item.(error)
+	return err
+}
+
 func (f fakeSubscription) Ack(_ int32, offset int64) error {
 	f.acks = append(f.acks, offset)
 	return f.ackErr

@@ -134,6 +134,10 @@ type fakeSubscription struct {
 	closed    bool
 }
 
+func (s *fakeSubscription) NextBatch(context.Context, *leat.BatchRun) error {
+	panic("actors read message by message")
+}
+
 func (s *fakeSubscription) Next(ctx context.Context, m *leat.Message) error {
 	for {
 		s.bus.mu.Lock()

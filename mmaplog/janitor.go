@@ -9,13 +9,21 @@ type janitor struct {
 	wake  chan struct{} // capacity 1
 	quit  chan struct{}
 
-	mu   sync.Mutex
-	jobs []func() // guarded by mu; bounded by the number of segments and logs
+	mu sync.Mutex
+	// mu guards the following.
+	jobs  []func() // bounded by the number of segments and logs
+	ended bool
 }
 
-// do queues a job. It does not block; jobs run in order.
+// do queues a job. It does not block; jobs run in order. When the store is closed it does the job at once:
+// somebody released the last run of a segment.
 func (j *janitor) do(job func()) {
 	j.mu.Lock()
+	if j.ended {
+		j.mu.Unlock()
+		job()
+		return
+	}
 	j.jobs = append(j.jobs, job)
 	j.mu.Unlock()
 	select {
@@ -46,9 +54,21 @@ func (j *janitor) run() {
 		select {
 		case <-j.wake:
 		case <-j.quit:
-			j.drain()
+			j.end()
 			return
 		}
+	}
+}
+
+// end does the jobs that are left; later ones are done by who has them.
+func (j *janitor) end() {
+	j.drain()
+	j.mu.Lock()
+	jobs := j.jobs
+	j.jobs, j.ended = nil, true
+	j.mu.Unlock()
+	for _, job := range jobs {
+		job()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/bits"
 	"runtime/debug"
+	"sync/atomic"
 
 	"github.com/leatbus/leat/core"
 )
@@ -28,7 +29,8 @@ type Reader struct {
 	wanted   int64 // size of the frame at pos, if it is known not to fit a usual read
 	ahead    byte  // what tail loaded in advance; its value means nothing
 	closed   bool
-	verified bool // check even hot frames; for benchmarks
+	verified bool         // check even hot frames; for benchmarks
+	pinned   atomic.Int64 // runs of maps that NextPinned gave and nobody released
 }
 
 // Offset is a record number within a partition, from 0. (With a name of its own in the signature of
@@ -88,11 +90,8 @@ func (r *Reader) closeFile() error {
 // block but for the disk.
 func (r *Reader) Next(limit int64) (run []byte, err error) {
 	l := r.log
-	if r.closed || l.closed.Load() {
-		return nil, core.NewError(core.CodeClosed, "read "+l.name(), nil)
-	}
-	if r.offset < l.Start() {
-		return nil, r.outOfRange()
+	if err := r.usable(); err != nil {
+		return nil, err
 	}
 	limit = min(limit, l.End())
 	if r.offset >= limit {

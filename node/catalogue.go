@@ -117,7 +117,7 @@ func (p *partition) replay(apply func(core.Record) error) error {
 	c.start(p.log.Start())
 	defer c.close()
 	for {
-		found, err := c.fetch(p.log.End())
+		found, err := c.fetch(p.log.End(), false)
 		if !found || err != nil {
 			return err
 		}

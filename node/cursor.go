@@ -16,8 +16,10 @@ type cursor struct {
 
 	// The following is owned by the subscription's loop.
 	reader  *mmaplog.Reader
-	run     []byte // frames not yet looked at, in the reader's memory
+	run     []byte // frames not yet looked at, in the reader's memory or pinned
 	records []byte // rest of the frame under way
+	frames  []byte // the frame under way and run
+	pin     *mmaplog.Pinned
 	time    time.Time
 	next    int64 // offset of the next record to deliver
 	seen    int64 // offset after the last record of the frames read so far
@@ -39,16 +41,18 @@ func (c *cursor) start(from int64) {
 }
 
 func (c *cursor) moveTo(offset int64) {
+	c.unpin()
 	c.next, c.seen = offset, offset
-	c.run, c.records = nil, nil
+	c.run, c.records, c.frames = nil, nil, nil
 	c.delivered.Store(offset)
 	c.reported.Store(offset) // before acked: what nobody acked is not reported
 	c.acked.Store(offset)
 }
 
 // close gives back what the reader holds. Records of the frame under way stay readable: they are
-// in Go memory, and the loop may be looking at them.
+// in Go memory, and the loop may be looking at them; or they are pinned, and nobody does.
 func (c *cursor) close() {
+	c.unpin()
 	if c.reader != nil {
 		_ = c.reader.Close() // gives back a file handle; nothing was written through it
 		c.reader = nil
@@ -84,17 +88,15 @@ func (c *cursor) hasRecords() bool { return len(c.records) > 0 }
 
 // fetch makes the next frame with records current, reading the log below limit. It reports whether
 // there is one.
-func (c *cursor) fetch(limit int64) (bool, error) {
+func (c *cursor) fetch(limit int64, pinning bool) (bool, error) {
 	for {
 		if len(c.run) == 0 {
 			if c.seen >= limit {
 				return false, nil
 			}
-			run, err := c.reader.Next(limit)
-			if err != nil || len(run) == 0 {
+			if err := c.read(limit, pinning); err != nil || len(c.run) == 0 {
 				return false, err
 			}
-			c.run = run
 		}
 		if err := c.nextFrame(); err != nil {
 			return false, err
@@ -114,7 +116,7 @@ func (c *cursor) nextFrame() error {
 		return core.Errorf(core.CodeInternal, c.part.op("read"),
 			"frame of %d bytes in a run of %d", size, len(c.run))
 	}
-	c.records = c.run[core.FrameHeaderSize:h.Length]
+	c.records, c.frames = c.run[core.FrameHeaderSize:h.Length], c.run
 	c.run = c.run[size:]
 	c.seen = h.NextOffset()
 	c.time = time.Unix(0, h.Time)

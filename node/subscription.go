@@ -36,6 +36,7 @@ type subscription struct {
 	loop    sync.Mutex // held by the loop while it may touch a reader, and by Close
 	cursors []*cursor
 	current *cursor
+	pinning bool // the loop is one of Batches
 	turn    int
 	headers core.HeaderDecoder
 	news    assignmentNews
@@ -61,6 +62,11 @@ type change struct {
 func (s *subscription) Next(ctx context.Context, m *leat.Message) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if s.pinning {
+		if err := s.settle(); err != nil {
+			return err
+		}
 	}
 	for {
 		c := s.current
@@ -153,7 +159,7 @@ func (s *subscription) scan() (bool, error) {
 		found := c.hasRecords()
 		if !found {
 			var err error
-			if found, err = c.fetch(c.part.visible(s.options.ReadAt)); err != nil {
+			if found, err = c.fetch(c.part.visible(s.options.ReadAt), s.pinning); err != nil {
 				return false, s.readFailed(c, err)
 			}
 		}

@@ -89,8 +89,8 @@ func (c *checker) existing(ctx context.Context, packages []string) ([]string, er
 	}), nil
 }
 
-// fuzz runs every target of every package with fuzzRuns inputs each. It counts inputs, not seconds: when a time
-// is over, the fuzzing of Go 1.26 may call that a failure (go.dev/issue/75804).
+// fuzz runs every target of every package with fuzzRuns inputs each. It counts inputs, not seconds: when a
+// time is over, the fuzzing of Go 1.26 may call that a failure (go.dev/issue/75804).
 func fuzz(ctx context.Context, c *checker) error {
 	listed, err := c.output(ctx, "test", "-list", "^Fuzz", "./...")
 	if err != nil {

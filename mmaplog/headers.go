@@ -48,21 +48,29 @@ func (l *Log) walkFrom(offset int64, frame func(*core.FrameHeader)) error {
 // each frame it said yes to. Payloads are not read. The frames are checked as recovery checks them, but
 // for their payloads. Errors: CodeCorrupt with segment and position, CodeIO.
 func (l *Log) walkHeaders(s *segment, at *logState, more func(*core.FrameHeader) bool) error {
+	_, err := l.eachHeader(s, at, func(_ int64, h *core.FrameHeader) bool { return more(h) })
+	return err
+}
+
+// eachHeader is walkHeaders with the position of each frame, and gives the one behind the last frame that
+// more said yes to.
+func (l *Log) eachHeader(s *segment, at *logState, more func(int64, *core.FrameHeader) bool) (int64, error) {
+	pos := int64(headerSize)
 	f, err := l.store.fs.Open(s.path, ReadOnly)
 	if err != nil {
-		return ioError("read "+l.name(), err)
+		return pos, ioError("read "+l.name(), err)
 	}
 	defer f.Close()
 	buf := &scanBuf{}
 	buf.reset(f, s.published.Load())
 	buf.chunk = headerChunk
-	for pos := int64(headerSize); pos+core.FrameHeaderSize <= buf.end; {
+	for pos+core.FrameHeaderSize <= buf.end {
 		head, err := buf.view(pos, core.FrameHeaderSize)
 		if err != nil {
-			return ioError("read "+l.name(), err)
+			return pos, ioError("read "+l.name(), err)
 		}
 		if binary.LittleEndian.Uint32(head) == 0 {
-			return nil
+			return pos, nil
 		}
 		h, err := core.DecodeFrameHeader(head, s.seed)
 		next := *at
@@ -70,14 +78,14 @@ func (l *Log) walkHeaders(s *segment, at *logState, more func(*core.FrameHeader)
 			err = next.accept(&h)
 		}
 		if err != nil {
-			return core.NewError(core.CodeCorrupt, "read "+l.name(),
+			return pos, core.NewError(core.CodeCorrupt, "read "+l.name(),
 				fmt.Errorf("segment %s, position %d: %w", s.path, pos, err))
 		}
-		if h.Type() != core.FrameFiller && !more(&h) {
-			return nil
+		if h.Type() != core.FrameFiller && !more(pos, &h) {
+			return pos, nil
 		}
 		*at = next
 		pos += h.Size()
 	}
-	return nil
+	return pos, nil
 }

@@ -15,6 +15,7 @@ type Options struct {
 	FlushBytes  int64         // or when a log has this many unsynced bytes; 8 MiB
 	UnsyncedMax int64         // where Log.Saturated turns true; 256 MiB per log
 	HotBytes    int64         // mapped window behind the end of each log; 64 MiB
+	IndexBytes  int64         // memory for the indexes of segments that were left, of all logs; 16 MiB
 	NoMap       bool          // write and read by system calls only
 	Logger      *slog.Logger  // nil is silent
 	// Synced is called after each round that moved the durable end of a log, with how long its sync took, in
@@ -47,6 +48,7 @@ func (o Options) withDefaults() (Options, error) {
 		{"FlushBytes", &o.FlushBytes, 8 << 20},
 		{"UnsyncedMax", &o.UnsyncedMax, 256 << 20},
 		{"HotBytes", &o.HotBytes, 64 << 20},
+		{"IndexBytes", &o.IndexBytes, 16 << 20},
 	} {
 		if *f.value == 0 {
 			*f.value = f.def

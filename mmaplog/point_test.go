@@ -82,6 +82,7 @@ func TestPointsAreReached(t *testing.T) {
 	defer mu.Unlock()
 	for _, name := range []string{
 		"roll.before", "roll.adopted", "sync.before", "sync.after", "trim.before-unlink", "state.before-rename",
+		"seal.before-footer", "seal.after-footer",
 	} {
 		if seen[name] == 0 {
 			t.Errorf("point %s was never reached: %v", name, seen)

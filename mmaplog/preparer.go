@@ -55,16 +55,20 @@ func (l *Log) planNudges() {
 	n := &w.seg.nudges
 	n.spareAt = w.pos + (w.dataEnd-w.pos)/4
 	n.windowAt = w.dataEnd
+	n.indexAt = w.pos + indexEvery
 	if w.seg.live.Load().region != nil {
 		n.windowAt = w.pos
 	}
-	n.next = min(n.spareAt, n.windowAt)
+	n.next = min(n.spareAt, n.windowAt, n.indexAt)
 }
 
 // nudgePreparer asks for what the writer will need soon. It does not block.
 func (l *Log) nudgePreparer() {
 	w := &l.w
 	n := &w.seg.nudges
+	if w.pos >= n.indexAt {
+		l.noteIndex()
+	}
 	if w.pos >= n.spareAt {
 		n.spareAt = w.dataEnd
 		l.store.preparer.askSpare(l, l.nextSize())
@@ -84,7 +88,7 @@ func (l *Log) nudgePreparer() {
 			}
 		}
 	}
-	n.next = min(n.spareAt, n.windowAt)
+	n.next = min(n.spareAt, n.windowAt, n.indexAt)
 }
 
 func (p *preparer) askSpare(l *Log, size int64) {

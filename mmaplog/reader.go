@@ -46,7 +46,7 @@ func (l *Log) Reader(from int64) *Reader { return &Reader{log: l, offset: from} 
 // Offset is the offset of the next record wanted.
 func (r *Reader) Offset() int64 { return r.offset }
 
-// Seek moves the cursor; the next Next looks the offset up, which may scan a segment.
+// Seek moves the cursor; the next Next looks the offset up.
 func (r *Reader) Seek(offset Offset) {
 	if r.offset != offset {
 		r.letGo()
@@ -132,6 +132,11 @@ func (r *Reader) locate() bool {
 	}
 	r.letGo()
 	r.seg, r.pos, r.wanted = list[i], headerSize, 0
+	if base := &r.seg.header.base; r.offset > base.offset {
+		if b := r.log.indexOf(r.seg, r.open); b != nil {
+			r.pos = b.positionOf(r.offset, base)
+		}
+	}
 	return true
 }
 
@@ -286,19 +291,27 @@ func (r *Reader) hot() *resource {
 	return res
 }
 
-// load reads from the cursor on by system call into the reader's buffer: a usual run, or as much as
-// one large frame needs.
-func (r *Reader) load(hi int64) ([]byte, error) {
+// open gives the file of the current segment, which stays open as long as the reader is in it.
+func (r *Reader) open() (File, error) {
 	if r.fileSeg != r.seg {
 		_ = r.closeFile()
 		f, err := r.log.store.fs.Open(r.seg.path, ReadOnly)
+		if err != nil {
+			return nil, err
+		}
+		r.file, r.fileSeg = f, r.seg
+	}
+	return r.file, nil
+}
+
+// load reads from the cursor on by system call into the reader's buffer: a usual run, or as much as
+// one large frame needs.
+func (r *Reader) load(hi int64) ([]byte, error) {
+	if _, err := r.open(); err != nil {
 		if errors.Is(err, errNotExist) && r.offset < r.log.Start() {
 			return nil, r.outOfRange()
 		}
-		if err != nil {
-			return nil, ioError("read "+r.log.name(), err)
-		}
-		r.file, r.fileSeg = f, r.seg
+		return nil, ioError("read "+r.log.name(), err)
 	}
 	size := min(max(runBytes, r.wanted), hi-r.pos)
 	r.buf = grow(r.buf, int(size))

@@ -32,6 +32,7 @@ type segmentFile struct {
 	path   string
 	end    int64 // position behind the last accepted frame; dataEnd if it was not scanned
 	zeroTo int64 // cut: [end, zeroTo) is to be zeroed
+	index  sparseIndex
 }
 
 type brokenFile struct {
@@ -213,6 +214,7 @@ func (r *recovery) scanSegment(s *segmentFile) error {
 			r.log.w.produced = r.log.w.produced || h.ProducerID != 0
 		}
 		r.log.recovery.Bytes += h.Size()
+		s.index.note(&s.header.base, pos, &r.state)
 	}
 }
 

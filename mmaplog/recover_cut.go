@@ -102,6 +102,7 @@ func (r *recovery) install() {
 		s.cum = -f.end
 		s.entrySynced.Store(true)
 		s.sealed.Store(i+1 < len(r.chain))
+		s.adoptIndex(&f.index, l.store)
 		if i+1 == len(r.chain) {
 			s.hotFrom = f.end
 		}

@@ -102,6 +102,7 @@ func (l *Log) coolSegments() {
 		if res == nil || !s.sealed.Load() || !s.entrySynced.Load() || s.synced.Load() < s.published.Load() {
 			continue
 		}
+		l.complete(s, res)
 		if res.region == nil || written-(s.cum+s.published.Load()) >= l.store.opts.HotBytes {
 			s.cool()
 		}

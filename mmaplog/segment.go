@@ -27,6 +27,13 @@ type segment struct {
 	sealed      atomic.Bool  // a later segment exists and published is final
 	live        atomic.Pointer[resource]
 	nudges      nudges
+
+	index     sparseIndex
+	indexUsed atomic.Bool // somebody looked into it lately
+	noFooter  atomic.Bool // the file has none that can be used, and the janitor was told
+	indexHeld bool        // counted in the store's indexCache; guarded by its mu
+	completed bool        // index and footer were written, or that was tried; owned by the janitor
+	last      logState    // behind the last frame, when the writer left the segment; before sealed is set
 }
 
 // resource is the open file of a segment and its map, kept alive by pins: one of the segment itself
@@ -95,11 +102,12 @@ func newSegment(h segmentHeader, path string) *segment {
 	return s
 }
 
-// nudges are the positions at which the writer asks the preparer for something. They are owned by
-// the writer, but for populated.
+// nudges are the positions at which the writer asks the preparer for something, or notes a place. They
+// are owned by the writer, but for populated.
 type nudges struct {
-	next      int64        // the lower one of the two below
+	next      int64        // the lowest one of those below
 	spareAt   int64        // ask for the next segment
 	windowAt  int64        // ask for a longer prefaulted window
+	indexAt   int64        // note a place in the index
 	populated atomic.Int64 // position up to which pages are prefaulted; moved by the preparer
 }

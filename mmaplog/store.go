@@ -32,6 +32,7 @@ type Store struct {
 	maps     atomic.Int64 // maps of all logs
 	ids      atomic.Uint64
 	arenas   sync.Pool
+	indexes  indexCache
 
 	mu sync.Mutex
 	// mu guards the following.
@@ -68,6 +69,7 @@ func Open(fs FS, dir string, o Options) (*Store, error) {
 	}
 	s := &Store{fs: fs, dir: dir, opts: o, lock: lock, logs: map[logKey]*Log{}}
 	s.mappable = fs.Mappable(dir)
+	s.indexes.budget = o.IndexBytes
 	s.arenas.New = func() any { return &arena{} }
 	s.start()
 	return s, nil

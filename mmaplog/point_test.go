@@ -72,6 +72,7 @@ func TestPointsAreReached(t *testing.T) {
 		}
 	}
 	syncNow(l)
+	drainJanitor(s)
 	if err := l.TrimTo(l.End()); err != nil {
 		t.Fatal(err)
 	}

@@ -2,17 +2,12 @@
 
 package mmaplog
 
-import (
-	"errors"
-	"os"
-)
+import "errors"
 
 // Mappable is false outside Linux: this build writes and reads by system calls there.
 func (osFS) Mappable(string) bool { return false }
 
 func (f *osFile) Map(int64) (Region, error) { return nil, errors.ErrUnsupported }
-
-func adviseRandom(*os.File) {}
 
 func (f *osFile) Sync() error { return f.f.Sync() }
 

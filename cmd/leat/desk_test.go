@@ -20,6 +20,7 @@ const patience = 20 * time.Second
 type desk struct {
 	t   *testing.T
 	bus *leat.Bus
+	dir string // its data folder
 	// prepare, if set, changes an app before it runs.
 	prepare func(*app)
 	quakes  string // what the file earthquakes.tsv has, where an example reads it
@@ -33,7 +34,8 @@ func (shared) Close() error { return nil }
 func newDesk(t *testing.T, topics ...string) *desk {
 	t.Helper()
 	needNode(t)
-	bus, err := node.Open(t.Context(), t.TempDir())
+	dir := t.TempDir()
+	bus, err := node.Open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +44,7 @@ func newDesk(t *testing.T, topics ...string) *desk {
 			t.Errorf("close the bus: %v", err)
 		}
 	})
-	d := &desk{t: t, bus: bus, quakes: quakes(t)}
+	d := &desk{t: t, bus: bus, dir: dir, quakes: quakes(t)}
 	for _, name := range topics {
 		d.create(name, leat.TopicConfig{Ack: leat.AckPage})
 	}
@@ -143,13 +145,16 @@ func times(text string) string {
 
 // golden runs command lines and compares what they print, times replaced. An input begins with $, what
 // is printed follows, errors included.
-func (d *desk) golden(script string) {
+func (d *desk) golden(script string) { d.t.Helper(); d.goldenAs(script, times) }
+
+// goldenAs is golden with another way to replace what differs from run to run.
+func (d *desk) goldenAs(script string, mask func(string) string) {
 	d.t.Helper()
 	for _, block := range strings.Split("\n"+strings.TrimSpace(script), "\n$ leat ")[1:] {
 		line, want, _ := strings.Cut(block, "\n")
 		got := d.run(line)
-		want = strings.TrimRight(times(want), "\n")
-		if text := strings.TrimRight(times(got.stdout+got.stderr), "\n"); text != want {
+		want = strings.TrimRight(mask(want), "\n")
+		if text := strings.TrimRight(mask(got.stdout+got.stderr), "\n"); text != want {
 			d.t.Errorf("leat %s (exit code %d) printed\n%s\nwant\n%s", line, got.code, text, want)
 		}
 	}

@@ -17,6 +17,7 @@ const (
 	exitOK          = 0
 	exitFailed      = 1
 	exitUsage       = 2
+	exitAbsent      = 3
 	exitInterrupted = 130
 )
 
@@ -51,6 +52,10 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if e, ok := errors.AsType[*inputError](err); ok {
 		printError(a.stderr, e.err, e.hint)
 		return exitFailed
+	}
+	if e, ok := errors.AsType[*absentError](err); ok {
+		printError(a.stderr, e.err, e.hint)
+		return exitAbsent
 	}
 	printError(a.stderr, err, leat.HintFor(err))
 	return core.CodeOf(err).Info().Exit

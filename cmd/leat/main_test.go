@@ -148,6 +148,8 @@ func TestUsageErrors(t *testing.T) {
 		{"config show -c absent.toml", "check the path"},
 		{"config show --listen nowhere", "want host:port"},
 		{"config show --log-level loud", "want debug, info, warn or error"},
+		{"log dmup", `did you mean "dump"?`},
+		{"log dump", "want DIR"},
 		{"cert show a b", "unexpected argument"},
 		{"cert show absent.crt", "check the path"},
 	}
@@ -243,8 +245,11 @@ var before = map[string]string{
 
 // newExampleDesk has what the examples of the help texts are about.
 func newExampleDesk(t *testing.T, line string) *desk {
-	d := newDesk(t, "quakes", "trades")
+	d := newDesk(t, "trades", "quakes")
 	t.Chdir(t.TempDir())
+	if err := os.Symlink(d.dir, "data"); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("TMPDIR", t.TempDir())
 	for _, line := range []string{
 		"pub trades 108 -k ACME", "pub trades 109 -k ACME", "sub trades --group risk --count 1",

@@ -75,7 +75,10 @@ func TestReadmeRuns(t *testing.T) {
 }
 
 // runElsewhere has the pages whose console blocks another test runs, against a server.
-var runElsewhere = map[string]string{"docs/cli.md": "TestPageRuns of cmd/leat"}
+var runElsewhere = map[string]string{
+	"docs/cli.md":       "TestPageRuns of cmd/leat",
+	"docs/log-tools.md": "TestLogPageRuns of cmd/leat",
+}
 
 // runBlock runs what a block holds and returns how much that was.
 func runBlock(t *testing.T, b block) int {

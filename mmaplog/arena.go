@@ -15,10 +15,10 @@ const (
 	arenaKept  = 4 << 20 // larger ones are left to the garbage collector
 )
 
-// growArena makes w.buf hold size bytes from bufAt on, and the zero word that follows a batch.
+// growArena makes w.buf hold size bytes from bufAt on, and the zeros that follow a batch.
 func (l *Log) growArena(size int64) {
 	w := &l.w
-	size += 8
+	size += core.FrameHeaderSize
 	if w.arena == nil {
 		w.arena = l.store.arenas.Get().(*arena)
 		w.buf = w.arena.b
@@ -43,19 +43,18 @@ func (l *Log) releaseArena() {
 	w.arena, w.buf = nil, nil
 }
 
-// flushArena writes the sealed frames in the arena, and a zero word after them, so that nothing a
-// failed write left behind is taken for the next frame. On an error the arena is as it was.
+// flushArena writes the sealed frames in the arena, and zeros after them: a length word, or all that is
+// left where that is no room for a frame. So nothing that a failed write or an earlier life of the file
+// left behind is taken for the next frame. On an error the arena is as it was.
 func (l *Log) flushArena() error {
 	w := &l.w
 	if w.pos == w.bufAt {
 		return nil
 	}
 	n := w.pos - w.bufAt
-	clear(w.buf[n : n+8])
-	if w.pos+8 <= w.dataEnd {
-		n += 8
-	}
-	if _, err := w.seg.live.Load().file.WriteAt(w.buf[:n], w.bufAt); err != nil {
+	end := n + endMark(w.pos, w.dataEnd) - w.pos
+	clear(w.buf[n:end])
+	if _, err := w.seg.live.Load().file.WriteAt(w.buf[:end], w.bufAt); err != nil {
 		return l.writeFailed(err)
 	}
 	w.bufAt = w.pos

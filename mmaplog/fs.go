@@ -20,7 +20,8 @@ type FS interface {
 	Open(name string, mode OpenMode) (File, error)
 	// ReadDir lists the names in dir in ascending order; fs.ErrNotExist if there is no dir.
 	ReadDir(dir string) ([]string, error)
-	// Rename moves a file within one folder, replacing what was there.
+	// Rename moves a file, replacing what was there. Between two folders of one file system a power cut
+	// may leave both names until both folders are synced.
 	Rename(from, to string) error
 	// Remove deletes a file or an empty folder.
 	Remove(name string) error

@@ -34,6 +34,10 @@ func (osFS) SyncDir(dir string) error {
 	return errors.Join(err, unix.Close(fd))
 }
 
+// adviseRandom turns readahead off for a file that is written: it would fill the page cache with large
+// folios, and a synced store through a map writes a whole one.
+func adviseRandom(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_RANDOM) }
+
 func (f *osFile) Sync() error {
 	return retryInterrupted(func() error { return unix.Fdatasync(int(f.f.Fd())) })
 }

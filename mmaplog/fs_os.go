@@ -28,6 +28,9 @@ func (osFS) Open(name string, mode OpenMode) (File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if mode != ReadOnly {
+		adviseRandom(f)
+	}
 	return &osFile{f}, nil
 }
 

@@ -2,12 +2,17 @@
 
 package mmaplog
 
-import "errors"
+import (
+	"errors"
+	"os"
+)
 
 // Mappable is false outside Linux: this build writes and reads by system calls there.
 func (osFS) Mappable(string) bool { return false }
 
 func (f *osFile) Map(int64) (Region, error) { return nil, errors.ErrUnsupported }
+
+func adviseRandom(*os.File) {}
 
 func (f *osFile) Sync() error { return f.f.Sync() }
 

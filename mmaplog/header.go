@@ -18,6 +18,8 @@ const (
 
 	// featureProduced is a compatible feature, which a build that does not know it may ignore.
 	featureProduced = uint32(1)
+	// featureRecycled is another one.
+	featureRecycled = uint32(2)
 
 	indexEntrySize = 16       // reserved at the end of a segment: one per indexEvery bytes,
 	indexEvery     = 16 << 10 // then
@@ -37,6 +39,7 @@ type segmentHeader struct {
 	dataEnd    int64 // frames lie in [4096, dataEnd)
 	created    int64 // append time: no frame in it is older
 	produced   bool  // segments before it, or gone, may hold frames of producers
+	recycled   bool  // the file was an earlier segment: what is behind the last frame means nothing
 	durable    mark  // what was known durable when the segment was started
 }
 
@@ -76,9 +79,14 @@ func (h *segmentHeader) encode(page []byte) {
 	le := binary.LittleEndian
 	copy(page, segmentMagic)
 	le.PutUint32(page[8:], segmentVersion)
+	compatible := uint32(0)
 	if h.produced {
-		le.PutUint32(page[20:], featureProduced)
+		compatible |= featureProduced
 	}
+	if h.recycled {
+		compatible |= featureRecycled
+	}
+	le.PutUint32(page[20:], compatible)
 	le.PutUint64(page[24:], h.topic)
 	le.PutUint32(page[32:], uint32(h.partition))
 	le.PutUint32(page[36:], h.base.term)
@@ -128,6 +136,7 @@ func decodeSegmentHeader(page []byte) (segmentHeader, error) {
 		size: int64(le.Uint64(page[88:])), dataEnd: int64(le.Uint64(page[96:])),
 		created:  int64(le.Uint64(page[104:])),
 		produced: le.Uint32(page[20:])&featureProduced != 0,
+		recycled: le.Uint32(page[20:])&featureRecycled != 0,
 		durable:  mark{end: int64(le.Uint64(page[112:])), index: le.Uint64(page[120:])},
 	}
 	return h, h.check()

@@ -3,6 +3,7 @@ package mmaplog
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/leatbus/leat/core"
 )
@@ -15,6 +16,17 @@ const headerChunk = 16 << 10
 func (s *segment) start() logState {
 	b := &s.header.base
 	return logState{offset: b.offset, index: b.index, prevCRC: b.prevCRC, time: s.header.created}
+}
+
+// behind is the offset where the segment after s begins. Behind its last frame s may hold anything.
+func (l *Log) behind(s *segment) int64 {
+	list := *l.segs.Load()
+	for i := len(list) - 1; i > 0; i-- {
+		if list[i-1] == s {
+			return list[i].header.base.offset
+		}
+	}
+	return math.MaxInt64
 }
 
 // walkFrom hands the headers of all frames from offset on to frame, in order.
@@ -64,7 +76,8 @@ func (l *Log) eachHeader(s *segment, at *logState, more func(int64, *core.FrameH
 	buf := &scanBuf{}
 	buf.reset(f, s.published.Load())
 	buf.chunk = headerChunk
-	for pos+core.FrameHeaderSize <= buf.end {
+	behind := l.behind(s)
+	for pos+core.FrameHeaderSize <= buf.end && at.offset < behind {
 		head, err := buf.view(pos, core.FrameHeaderSize)
 		if err != nil {
 			return pos, ioError("read "+l.name(), err)

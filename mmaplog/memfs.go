@@ -158,7 +158,7 @@ func (m *MemFS) ReadDir(dir string) ([]string, error) {
 	return names, nil
 }
 
-// Rename moves a file within its folder.
+// Rename moves a file. Between two folders it is two changes, which a crash may tear apart.
 func (m *MemFS) Rename(from, to string) error {
 	from, to = filepath.Clean(from), filepath.Clean(to)
 	if err := m.faults.step("rename", from); err != nil {
@@ -169,6 +169,11 @@ func (m *MemFS) Rename(from, to string) error {
 	node := m.entries[from]
 	if node == nil {
 		return &fs.PathError{Op: "rename", Path: from, Err: fs.ErrNotExist}
+	}
+	if filepath.Dir(from) != filepath.Dir(to) {
+		m.changeLocked(memOp{kind: memCreate, name: to, node: node})
+		m.changeLocked(memOp{kind: memRemove, name: from, node: node})
+		return nil
 	}
 	m.changeLocked(memOp{kind: memRename, name: from, to: to, node: node})
 	return nil

@@ -59,7 +59,7 @@ func TestPointsAreReached(t *testing.T) {
 		t.Fatal(err)
 	}
 	record := encodeRecord(strings.Repeat("x", 40_000))
-	for i := range 30 {
+	for i := range 60 {
 		h := produced(1, int32(i), record, 1)
 		if _, err := l.AddFrame(&h, record); err != nil {
 			t.Fatal(err)
@@ -72,6 +72,7 @@ func TestPointsAreReached(t *testing.T) {
 		}
 	}
 	syncNow(l)
+	drainJanitor(s)
 	if err := l.TrimTo(l.End()); err != nil {
 		t.Fatal(err)
 	}
@@ -83,6 +84,7 @@ func TestPointsAreReached(t *testing.T) {
 	for _, name := range []string{
 		"roll.before", "roll.adopted", "sync.before", "sync.after", "trim.before-unlink", "state.before-rename",
 		"seal.before-footer", "seal.after-footer",
+		"recycle.before-rename", "recycle.after-rename",
 	} {
 		if seen[name] == 0 {
 			t.Errorf("point %s was never reached: %v", name, seen)

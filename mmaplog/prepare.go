@@ -2,6 +2,7 @@ package mmaplog
 
 import (
 	"errors"
+	"io"
 	"path/filepath"
 )
 
@@ -11,6 +12,7 @@ type prepared struct {
 	path      string
 	size      int64
 	populated int64
+	recycled  bool // the bytes of an earlier segment are in it
 	res       *resource
 }
 
@@ -23,32 +25,44 @@ const (
 	preWriteLarge = 64 << 10
 	largeSegment  = 4 << 20
 
+	rereadUnit = 256 << 10
+
 	paceEvery = 1 << 20 // bytes between two calls of pace
 	syncEvery = 4 << 20 // bytes between two syncs of a file prepared for the disk level
 )
 
-// prepareFile creates a segment file of size bytes: reserved first, so that a full disk is an error
-// and not a signal, then filled with zeros, so that a later sync has no block to convert, then mapped
-// and prefaulted. pace is called now and then, to leave the disk to others; nil means hurry, and
-// then nothing is synced either.
+// prepareFile makes a segment file of size bytes: one from the pool, or a new one, whose blocks are
+// reserved first, so that a full disk is an error and not a signal, and then filled with zeros, so that a
+// later sync has no block to convert. Then it is mapped and prefaulted. pace is called now and then, to
+// leave the disk to others; nil means hurry, and then nothing is synced either.
 func (l *Log) prepareFile(size int64, pace func()) (*prepared, error) {
 	if err := l.store.fs.MkdirAll(l.dir); err != nil {
 		return nil, ioError(l.name(), err)
 	}
-	id := l.newID()
-	p := &prepared{id: id, path: filepath.Join(l.dir, spareName(id)), size: size}
-	f, err := l.store.fs.Open(p.path, Create)
-	if err != nil {
-		return nil, ioError(l.name(), err)
+	fill := l.reread
+	p := l.reuse(size)
+	if p == nil {
+		id := l.newID()
+		p = &prepared{id: id, path: filepath.Join(l.dir, spareName(id)), size: size}
+		f, err := l.store.fs.Open(p.path, Create)
+		if err != nil {
+			return nil, ioError(l.name(), err)
+		}
+		p.res = newResource(f, nil, l.store.janitor.close)
+		fill = l.fill
 	}
-	p.res = newResource(f, nil, l.store.janitor.close)
-	if err := l.fill(p, pace); err != nil {
+	err := fill(p, pace)
+	if err == nil {
+		err = l.prefault(p)
+	}
+	if err != nil {
 		l.store.janitor.discard(p)
 		return nil, ioError(l.name(), err)
 	}
 	return p, nil
 }
 
+// fill reserves and writes the blocks of a new file.
 func (l *Log) fill(p *prepared, pace func()) error {
 	f := p.res.file
 	if err := f.Allocate(p.size); err != nil {
@@ -73,11 +87,32 @@ func (l *Log) fill(p *prepared, pace func()) error {
 		}
 	}
 	if !synced {
-		if err := f.Sync(); err != nil {
+		return f.Sync()
+	}
+	return nil
+}
+
+// reread brings the pages of a recycled file back into memory, where the disk has them alone: the writer
+// stores parts of pages, and each would have to be read first.
+func (l *Log) reread(p *prepared, pace func()) error {
+	if pace == nil {
+		return nil
+	}
+	buf := make([]byte, rereadUnit)
+	for at := int64(0); at < p.size; at += rereadUnit {
+		if _, err := p.res.file.ReadAt(buf, at); err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
+		if at%paceEvery == 0 {
+			pace()
+		}
 	}
-	region, err := l.mapFile(f, p.size)
+	return nil
+}
+
+// prefault maps a file for the map sink.
+func (l *Log) prefault(p *prepared) error {
+	region, err := l.mapFile(p.res.file, p.size)
 	if err != nil || region == nil {
 		return err
 	}

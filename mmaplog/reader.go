@@ -249,7 +249,7 @@ func (r *Reader) take(w *frameWalk, hi int64) (run []byte, more bool, err error)
 	case w.short > 0 && at+int64(w.short) <= hi:
 		r.wanted = int64(w.short)
 		return nil, true, nil
-	case w.empty || r.behindLast():
+	case w.empty || r.left():
 		return r.nextSegment()
 	case w.err == nil:
 		w.err = fmt.Errorf("frame of %d bytes, %d left", w.short, hi-at)
@@ -261,12 +261,13 @@ func (r *Reader) take(w *frameWalk, hi int64) (run []byte, more bool, err error)
 		fmt.Errorf("segment %s, position %d, offset %d: %w", r.seg.path, at, r.offset, w.err))
 }
 
-// behindLast reports whether a later segment starts at the cursor: what is behind the last frame of a
-// segment has no meaning then, whatever it looks like.
-func (r *Reader) behindLast() bool {
+// left reports whether the cursor's offset is not in its segment any more: that was trimmed away, and its
+// file may be another segment by now, or the offset is where the next one begins. What is in the file
+// behind the last frame of a segment with a successor means nothing.
+func (r *Reader) left() bool {
 	list := *r.log.segs.Load()
 	i := findSegment(list, r.offset)
-	return i >= 0 && list[i] != r.seg
+	return i < 0 || list[i] != r.seg
 }
 
 // nextSegment moves on when a segment has no frame at the cursor any more.

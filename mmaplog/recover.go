@@ -33,6 +33,8 @@ type segmentFile struct {
 	end    int64 // position behind the last accepted frame; dataEnd if it was not scanned
 	zeroTo int64 // cut: [end, zeroTo) is to be zeroed
 	index  sparseIndex
+
+	markLost bool // of a recycled file: what is at end does not read as the end
 }
 
 type brokenFile struct {
@@ -240,13 +242,17 @@ func (s *logState) accept(h *core.FrameHeader) error {
 // explain notes why the scan of the segment in buf ended at pos.
 func (r *recovery) explain(pos int64, err error) error {
 	r.stop = stopReason{at: pos}
-	last, scanErr := r.buf.lastNonZero(pos)
+	s := r.chain[len(r.chain)-1]
+	var scanErr error
+	if s.header.recycled {
+		scanErr = r.explainRecycled(s, pos)
+	} else {
+		s.zeroTo, scanErr = r.buf.lastNonZero(pos)
+	}
 	if scanErr != nil {
 		return scanErr
 	}
-	s := r.chain[len(r.chain)-1]
-	s.zeroTo = last
-	if last > pos {
+	if s.zeroTo > pos {
 		r.stop.text = err.Error()
 	}
 	return nil

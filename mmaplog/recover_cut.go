@@ -18,6 +18,9 @@ func (r *recovery) cut() error {
 		return nil
 	}
 	last := r.chain[len(r.chain)-1]
+	if err := r.markEnd(last); err != nil {
+		return err
+	}
 	if n := last.zeroTo - last.end; n > 0 {
 		if err := r.zero(last); err != nil {
 			return err

@@ -1,9 +1,6 @@
 package mmaplog
 
-import (
-	"errors"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // TrimTo drops the segments that hold only records below offset, never the last one. Start moves at
 // once; the files go in the background. A segment whose loss in a power cut could not be told from
@@ -33,19 +30,14 @@ func (l *Log) expendable(list []*segment, n int) bool {
 	return list[n+1].entrySynced.Load() && list[n+1].header.base.offset <= l.DurableEnd()
 }
 
-// removeSegment deletes a trimmed segment. The folder is synced after each, so that a power cut never
-// leaves an older segment without a younger one, which would be a hole.
+// removeSegment takes away the file of a trimmed segment. The folder is synced after each, so that a
+// power cut never leaves an older segment without a younger one, which would be a hole.
 // For the same reason nothing younger goes once a removal failed.
 func (l *Log) removeSegment(s *segment) {
 	if l.trimStuck {
 		return
 	}
-	l.store.point("trim.before-unlink")
-	err := l.store.fs.Remove(s.path)
-	if err == nil || errors.Is(err, errNotExist) {
-		err = l.store.fs.SyncDir(l.dir)
-	}
-	if err != nil {
+	if err := l.store.recycle(s); err != nil {
 		l.trimStuck = true
 		l.store.opts.Logger.Warn("cannot remove segment; no more are removed until the log is opened again",
 			"segment", s.path, "err", err)

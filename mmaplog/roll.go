@@ -39,7 +39,7 @@ func (l *Log) attach(s *segment) error {
 	if err != nil {
 		return errors.Join(ioError(l.name(), err), f.Close())
 	}
-	s.live.Store(newResource(f, region, l.store.janitor.close))
+	s.warm(newResource(f, region, l.store.janitor.close))
 	return nil
 }
 
@@ -140,6 +140,7 @@ func (l *Log) adopt(p *prepared) (*segment, error) {
 		dataEnd:  classDataEnd(p.size),
 		created:  w.now,
 		produced: w.produced,
+		recycled: p.recycled,
 	}
 	written := int64(0)
 	if w.seg != nil {
@@ -161,7 +162,7 @@ func (l *Log) adopt(p *prepared) (*segment, error) {
 	s := newSegment(h, path)
 	s.cum = written - headerSize
 	s.nudges.populated.Store(p.populated)
-	s.live.Store(p.res)
+	s.warm(p.res)
 	return s, nil
 }
 

@@ -26,6 +26,7 @@ type segment struct {
 	entrySynced atomic.Bool  // header and folder entry are durable
 	sealed      atomic.Bool  // a later segment exists and published is final
 	live        atomic.Pointer[resource]
+	users       atomic.Int32 // resources of this segment that are not closed yet
 	nudges      nudges
 
 	index     sparseIndex
@@ -44,6 +45,7 @@ type resource struct {
 	region Region // nil for the pwrite sink
 	pins   atomic.Int64
 	last   func(*resource) // hands the resource to the janitor; must not block
+	users  *atomic.Int32   // counts it while it is open; nil before it belongs to a segment
 }
 
 func newResource(f File, r Region, last func(*resource)) *resource {
@@ -77,7 +79,11 @@ func (r *resource) close() error {
 	if r.region != nil {
 		err = r.region.Close()
 	}
-	return errors.Join(err, r.file.Close())
+	err = errors.Join(err, r.file.Close())
+	if r.users != nil {
+		r.users.Add(-1)
+	}
+	return err
 }
 
 // pinned gives the segment's open file and map, pinned, or nil if the segment is cold.
@@ -86,6 +92,13 @@ func (s *segment) pinned() *resource {
 		return res
 	}
 	return nil
+}
+
+// warm makes res the segment's open file.
+func (s *segment) warm(res *resource) {
+	res.users = &s.users
+	s.users.Add(1)
+	s.live.Store(res)
 }
 
 // cool gives up the segment's own pin.

@@ -28,6 +28,7 @@ type Store struct {
 	early    sync.WaitGroup // flusher, workers, preparer: they may hand jobs to the janitor
 	late     sync.WaitGroup // janitor
 
+	pool     pool
 	mappable bool
 	maps     atomic.Int64 // maps of all logs
 	ids      atomic.Uint64
@@ -115,6 +116,9 @@ func (s *Store) Close() error {
 	}
 	close(s.janitor.quit)
 	s.late.Wait()
+	for _, f := range s.pool.empty() {
+		s.removeFile(f.path)
+	}
 	return errors.Join(err, s.lock.Close())
 }
 

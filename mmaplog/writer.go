@@ -197,8 +197,8 @@ func (l *Log) add(records []byte, n int) (base int64, err error) {
 }
 
 // seal completes the open frame. Its header is encoded beside the log; the length word goes last, so
-// that whoever sees it sees a whole frame. The word after the frame reads 0: segments are filled with
-// zeros before they are used, recovery fills what it cuts, and nothing but frames is written.
+// that whoever sees it sees a whole frame. The word after the frame reads 0 by then, whatever the file was
+// before it became this segment.
 func (l *Log) seal() {
 	w := &l.w
 	frame := w.buf[w.pos-w.bufAt:]
@@ -224,11 +224,24 @@ func (l *Log) seal() {
 		binary.NativeEndian.PutUint64(frame[at:], binary.NativeEndian.Uint64(header[at:]))
 	}
 	w.pos += int64(core.Align8(length))
+	if w.mapped {
+		w.endAt(w.pos)
+	}
 	storeRelease(word(frame), binary.NativeEndian.Uint64(header[:8]))
 	w.next.index++
 	w.next.prevCRC = crc
 	w.next.time = w.now
 	w.open = frameDraft{}
+}
+
+// endAt makes position pos of the mapped segment read as the end: no length word, or where there is no room
+// for a frame nothing but zeros.
+func (w *writer) endAt(pos int64) {
+	if w.dataEnd-pos >= core.FrameHeaderSize {
+		*word(w.buf[pos:]) = 0
+	} else {
+		clear(w.buf[pos:w.dataEnd])
+	}
 }
 
 // word is the first 8 bytes of p, which is 8-aligned because segments are pages and frames are

@@ -98,3 +98,32 @@ func scaled(n int) int {
 
 // pause lets d of a test bubble's virtual time pass.
 func pause(d time.Duration) { _ = clock.Sleep(context.Background(), clock.System, d) }
+
+// readValues reads the whole log.
+func readValues(l *Log) ([]string, error) {
+	r := l.Reader(l.Start())
+	defer r.Close()
+	var values []string
+	for {
+		run, err := r.Next(l.End())
+		if err != nil || run == nil {
+			return values, err
+		}
+		for len(run) > 0 {
+			h := core.ParseFrameHeader(run)
+			if due := l.Start() + int64(len(values)); h.BaseOffset != due {
+				return values, fmt.Errorf("frame of offset %d where %d is due", h.BaseOffset, due)
+			}
+			payload := run[core.FrameHeaderSize:h.Length]
+			for range h.Records {
+				record, n, err := core.DecodeRecord(payload)
+				if err != nil {
+					return values, err
+				}
+				values = append(values, string(record.Value))
+				payload = payload[n:]
+			}
+			run = run[h.Size():]
+		}
+	}
+}

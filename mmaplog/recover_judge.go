@@ -73,7 +73,7 @@ func (r *recovery) judgeBroken() error {
 		if err != nil {
 			return err
 		}
-		missing := b.base > r.state.offset && len(r.found) == 0
+		missing := !b.blank && b.base > r.state.offset && len(r.found) == 0
 		if missing || frames && (!b.blank || durable >= r.state.index) {
 			return core.Errorf(core.CodeCorrupt, "open "+r.log.name(),
 				"segment %s, position 0: the header is damaged and offset %d may have been durable", b.path, b.base)

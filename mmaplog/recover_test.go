@@ -363,3 +363,23 @@ func sizeAt(file []byte, at int) int {
 	h := core.ParseFrameHeader(file[at:])
 	return int(h.Size())
 }
+
+// TestBlankSegmentOfALostLog: a power cut may leave the name of a segment whose header never reached the
+// disk, and nothing of the one before. Nothing was durable then.
+func TestBlankSegmentOfALostLog(t *testing.T) {
+	fs := Heap()
+	if err := openTest(t, fs, "data", Options{}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := logDir("data", 16, 0)
+	if err := fs.MkdirAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	fs.put(filepath.Join(dir, segmentName(12, 7)), make([]byte, core.MinSegmentBytes))
+	l := openLog(t, openTest(t, fs, "data", Options{}), core.AckPage)
+	if l.End() != 0 {
+		t.Errorf("End = %d, want 0", l.End())
+	}
+	appendValues(t, l, "first")
+	wantValues(t, l, "first")
+}

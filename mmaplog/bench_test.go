@@ -90,7 +90,7 @@ func prepareAhead(b *testing.B, l *Log) {
 		b.Fatal(err)
 	}
 	l.prep.mu.Lock()
-	l.prep.spare = p
+	l.prep.putLocked(p, nil, nil)
 	l.prep.mu.Unlock()
 }
 

@@ -73,6 +73,8 @@ type LogOptions struct {
 	// Durable is called by a Syncer goroutine after DurableEnd moved, and once with the error that
 	// fenced the log. Calls of one log do not overlap. It must not block.
 	Durable func(end int64, err error)
+	// Ready is called once after Log.Await, by a goroutine of the store. It must not block.
+	Ready func()
 }
 
 func (o LogOptions) withDefaults() (LogOptions, error) {
@@ -81,6 +83,9 @@ func (o LogOptions) withDefaults() (LogOptions, error) {
 	}
 	if o.Durable == nil {
 		o.Durable = func(int64, error) {}
+	}
+	if o.Ready == nil {
+		o.Ready = func() {}
 	}
 	o.Level = o.Level.Or(core.AckDisk)
 	const op = "open log"

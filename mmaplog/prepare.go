@@ -99,8 +99,8 @@ func (l *Log) reread(p *prepared, pace func()) error {
 		return nil
 	}
 	buf := make([]byte, rereadUnit)
-	for at := int64(0); at < p.size; at += rereadUnit {
-		if _, err := p.res.file.ReadAt(buf, at); err != nil && !errors.Is(err, io.EOF) {
+	for at := int64(rereadUnit); at <= p.size; at += rereadUnit {
+		if _, err := p.res.file.ReadAt(buf, at-rereadUnit); err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 		if at%paceEvery == 0 {

@@ -3,7 +3,6 @@ package mmaplog
 import (
 	"io/fs"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -14,33 +13,32 @@ const (
 	lastWindow  = 16 << 20 // and of a busy one's
 	windowStep  = 1 << 20  // prefaulted in one call, so that a writer on its heels profits soon
 	rest        = time.Millisecond
+
+	// prepareWorkers bounds how many files are made at a time. A disk that hangs in one of them holds up no
+	// other log as long as there are workers left.
+	prepareWorkers = 4
 )
 
-// prepState is what writer and preparer of a log share.
-type prepState struct {
-	mu sync.Mutex
-	// mu guards the following.
-	spare  *prepared
-	busy   chan struct{} // closed when the spare being made is ready; nil if none is being made
-	hurry  chan struct{} // closed by a writer that waits for busy
-	closed bool
-
-	size    int64 // class of the spare asked for
-	window  atomic.Int64
-	asked   atomic.Bool // a longer window was asked for
-	askedAt int64       // on the clock's Mono; owned by the preparer
-}
-
-// preparer makes files and prefaults windows before the writers need them. One goroutine per store.
+// preparer makes files and prefaults windows before the writers need them: one goroutine per store for
+// the windows, a few for the files.
 type preparer struct {
 	store *Store
-	wake  chan struct{} // capacity 1
+	wake  chan struct{} // capacity 1, for the windows
 	quit  chan struct{}
 
-	mu sync.Mutex
+	mu   sync.Mutex
+	work sync.Cond // queue or closed changed
 	// mu guards the following; a log is in each list at most once, which bounds them.
-	spares  []*Log
+	queue   []*Log // wait for a file
 	windows []windowRequest
+	active  int // workers that make a file
+	closed  bool
+}
+
+func newPreparer(s *Store) *preparer {
+	p := &preparer{store: s, wake: make(chan struct{}, 1), quit: make(chan struct{})}
+	p.work.L = &p.mu
+	return p
 }
 
 type windowRequest struct {
@@ -53,7 +51,10 @@ type windowRequest struct {
 func (l *Log) planNudges() {
 	w := &l.w
 	n := &w.seg.nudges
-	n.spareAt = w.pos + (w.dataEnd-w.pos)/4
+	n.spareAt = w.pos
+	if w.keep < 2 {
+		n.spareAt += (w.dataEnd - w.pos) / 4
+	}
 	n.windowAt = w.dataEnd
 	n.indexAt = w.pos + indexEvery
 	if w.seg.live.Load().region != nil {
@@ -71,7 +72,7 @@ func (l *Log) nudgePreparer() {
 	}
 	if w.pos >= n.spareAt {
 		n.spareAt = w.dataEnd
-		l.store.preparer.askSpare(l, l.nextSize())
+		l.askSpares(w.keep)
 	}
 	if w.pos >= n.windowAt {
 		n.windowAt = w.dataEnd
@@ -91,14 +92,6 @@ func (l *Log) nudgePreparer() {
 	n.next = min(n.spareAt, n.windowAt, n.indexAt)
 }
 
-func (p *preparer) askSpare(l *Log, size int64) {
-	p.mu.Lock()
-	l.prep.size = size
-	p.spares = append(p.spares, l)
-	p.mu.Unlock()
-	p.nudge()
-}
-
 func (p *preparer) askWindow(r windowRequest) {
 	p.mu.Lock()
 	p.windows = append(p.windows, r)
@@ -113,14 +106,18 @@ func (p *preparer) nudge() {
 	}
 }
 
-// run serves requests until the store closes.
+// enqueue puts a log that needs a file at the end of the queue.
+func (p *preparer) enqueue(l *Log) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue = append(p.queue, l)
+	p.work.Signal()
+}
+
+// run prefaults until the store closes.
 func (p *preparer) run() {
 	for {
 		p.serveWindows()
-		if l, size := p.popSpare(); l != nil {
-			p.makeSpare(l, size)
-			continue
-		}
 		select {
 		case <-p.wake:
 		case <-p.quit:
@@ -129,22 +126,41 @@ func (p *preparer) run() {
 	}
 }
 
-// behind reports whether logs wait for a file.
-func (p *preparer) behind() bool {
+// runWorker makes files until the store closes.
+func (p *preparer) runWorker() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.spares) > 0
+	for {
+		for len(p.queue) == 0 && !p.closed {
+			p.work.Wait()
+		}
+		if p.closed {
+			return
+		}
+		l := p.queue[0]
+		p.queue = append(p.queue[:0], p.queue[1:]...)
+		p.active++
+		p.mu.Unlock()
+		l.prepare()
+		p.mu.Lock()
+		p.active--
+	}
 }
 
-func (p *preparer) popSpare() (*Log, int64) {
+// close ends the goroutines; a file that is being made is finished first.
+func (p *preparer) close() {
+	close(p.quit)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.spares) == 0 {
-		return nil, 0
-	}
-	l := p.spares[0]
-	p.spares = append(p.spares[:0], p.spares[1:]...)
-	return l, l.prep.size
+	p.closed = true
+	p.work.Broadcast()
+}
+
+// load tells how many workers make a file, and whether logs wait for one.
+func (p *preparer) load() (active int, behind bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.active, len(p.queue) > 0
 }
 
 func (p *preparer) serveWindows() {
@@ -200,94 +216,19 @@ func (p *preparer) extendWindow(r windowRequest) {
 	}
 }
 
-// makeSpare prepares the next segment of l, slowly unless the writer waits for it.
-func (p *preparer) makeSpare(l *Log, size int64) {
-	s := &l.prep
-	s.mu.Lock()
-	if s.closed || s.spare != nil || s.busy != nil {
-		s.mu.Unlock()
-		return
-	}
-	busy, hurry := make(chan struct{}), make(chan struct{})
-	s.busy, s.hurry = busy, hurry
-	s.mu.Unlock()
-
-	made, err := l.prepareFile(size, func() { p.pace(hurry, l.opts.mapped()) })
-	if err != nil {
-		// The writer meets the same error when it needs the segment, and answers it.
-		p.store.opts.Logger.Warn("cannot prepare segment", "log", l.name(), "err", err)
-	}
-
-	s.mu.Lock()
-	s.busy, s.hurry = nil, nil
-	if s.closed && made != nil {
-		p.store.janitor.discard(made)
-	} else {
-		s.spare = made
-	}
-	s.mu.Unlock()
-	close(busy)
-}
-
-// pace gives way to the windows of other logs and then rests, unless a writer is in a hurry. For a log whose
-// writer does not wait for the disk it does not rest either while other logs wait for a file: they
-// are as busy, and would soon wait for this goroutine.
+// pace rests for a while, the longer the more workers are at it, unless a writer is in a hurry. For a log
+// whose writer does not wait for the disk it does not rest while other logs wait for a file: they are as
+// busy, and would soon wait for this goroutine.
 func (p *preparer) pace(hurry <-chan struct{}, mapped bool) {
-	p.serveWindows()
-	if mapped && p.behind() {
+	active, behind := p.load()
+	if mapped && behind {
 		return
 	}
-	timer := p.store.opts.Clock.NewTimer(rest)
+	timer := p.store.opts.Clock.NewTimer(rest * time.Duration(max(active, 1)))
 	defer timer.Stop()
 	select {
 	case <-timer.C():
 	case <-hurry:
 	case <-p.quit:
-	}
-}
-
-// takeSpare gives the writer a prepared segment with room for a frame of need bytes: the spare if one
-// is made or being made, else a file it prepares itself.
-func (l *Log) takeSpare(need int64) (*prepared, error) {
-	s := &l.prep
-	s.mu.Lock()
-	s.awaitLocked()
-	spare := s.spare
-	s.spare = nil
-	s.mu.Unlock()
-	if spare != nil {
-		if classDataEnd(spare.size)-headerSize >= need {
-			return spare, nil
-		}
-		l.store.janitor.discard(spare)
-	}
-	return l.prepareFile(classFor(l.nextSize(), need), nil)
-}
-
-// awaitLocked hurries the spare that is being made and waits for it. mu is released meanwhile.
-func (s *prepState) awaitLocked() {
-	for s.busy != nil {
-		busy := s.busy
-		if s.hurry != nil {
-			close(s.hurry)
-			s.hurry = nil
-		}
-		s.mu.Unlock()
-		<-busy
-		s.mu.Lock()
-	}
-}
-
-// closeSpare gives up the spare; none is made from now on, and no file of the log is being written
-// when it returns.
-func (l *Log) closeSpare() {
-	s := &l.prep
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	s.awaitLocked()
-	if s.spare != nil {
-		l.store.janitor.discard(s.spare)
-		s.spare = nil
 	}
 }

@@ -3,6 +3,7 @@ package mmaplog
 import (
 	"errors"
 	"path/filepath"
+	"time"
 
 	"github.com/leatbus/leat/core"
 )
@@ -27,20 +28,32 @@ func (l *Log) room(need int64) error {
 
 // attach opens the last segment of a recovered log for writing.
 func (l *Log) attach(s *segment) error {
+	res := l.prep.takeTail()
+	if res == nil {
+		var err error
+		if res, err = l.openTail(s); err != nil {
+			return err
+		}
+	}
+	s.warm(res)
+	return nil
+}
+
+// openTail opens the file of a last segment that is written to again.
+func (l *Log) openTail(s *segment) (*resource, error) {
 	f, err := l.store.fs.Open(s.path, ReadWrite)
 	if err != nil {
-		return ioError(l.name(), err)
+		return nil, ioError(l.name(), err)
 	}
 	// A power cut may have left the file shorter than it was reserved.
 	if err := f.Allocate(s.header.size); err != nil {
-		return errors.Join(ioError(l.name(), err), f.Close())
+		return nil, errors.Join(ioError(l.name(), err), f.Close())
 	}
 	region, err := l.mapFile(f, s.header.size)
 	if err != nil {
-		return errors.Join(ioError(l.name(), err), f.Close())
+		return nil, errors.Join(ioError(l.name(), err), f.Close())
 	}
-	s.warm(newResource(f, region, l.store.janitor.close))
-	return nil
+	return newResource(f, region, l.store.janitor.close), nil
 }
 
 // mapFile maps f for the map sink and gives nil for the pwrite sink, which is also what a log gets
@@ -125,8 +138,30 @@ func (l *Log) roll(need int64) error {
 		w.rolled = append(w.rolled, rolledSegment{w.seg, w.pos})
 	}
 	l.appendSegment(s)
+	w.planSpares()
 	l.enter(s, headerSize)
 	return nil
+}
+
+// A log that fills a segment in less than these, by the time of its batches, has 2 or maxSpares at hand.
+const (
+	fastRoll    = int64(time.Second)
+	fastestRoll = int64(250 * time.Millisecond)
+	maxSpares   = 4
+)
+
+// planSpares decides how many spares the log is to have, from how long it took to fill a segment.
+func (w *writer) planSpares() {
+	took := w.now - w.rolledAt
+	switch {
+	case w.rolledAt == 0 || took >= fastRoll:
+		w.keep = 1
+	case took >= fastestRoll:
+		w.keep = 2
+	default:
+		w.keep = maxSpares
+	}
+	w.rolledAt = w.now
 }
 
 // adopt writes the header of a prepared file and gives it its name. Neither is synced here: the
@@ -168,8 +203,12 @@ func (l *Log) adopt(p *prepared) (*segment, error) {
 
 // nextSize is the class of the segment after the current one.
 func (l *Log) nextSize() int64 {
-	if l.w.seg == nil {
+	seg := l.w.seg
+	if list := *l.segs.Load(); seg == nil && len(list) > 0 {
+		seg = list[len(list)-1]
+	}
+	if seg == nil {
 		return core.MinSegmentBytes
 	}
-	return min(2*l.w.seg.header.size, l.opts.SegmentBytes)
+	return min(2*seg.header.size, l.opts.SegmentBytes)
 }

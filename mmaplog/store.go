@@ -78,13 +78,16 @@ func Open(fs FS, dir string, o Options) (*Store, error) {
 
 func (s *Store) start() {
 	s.syncer = newSyncer(s)
-	s.preparer = &preparer{store: s, wake: make(chan struct{}, 1), quit: make(chan struct{})}
+	s.preparer = newPreparer(s)
 	s.janitor = &janitor{store: s, wake: make(chan struct{}, 1), quit: make(chan struct{})}
 	s.early.Go(s.syncer.flush)
 	for range syncWorkers {
 		s.early.Go(s.syncer.runWorker)
 	}
 	s.early.Go(s.preparer.run)
+	for range prepareWorkers {
+		s.early.Go(s.preparer.runWorker)
+	}
 	s.late.Go(s.janitor.run)
 }
 
@@ -106,7 +109,7 @@ func (s *Store) Close() error {
 
 	s.syncer.drain(logs)
 	s.syncer.close()
-	close(s.preparer.quit)
+	s.preparer.close()
 	s.early.Wait()
 	var err error
 	for _, l := range logs {
@@ -127,7 +130,7 @@ func (l *Log) close() error {
 	fenced := l.Fenced()
 	l.fence.CompareAndSwap(nil, core.NewError(core.CodeClosed, l.name(), nil))
 	l.closed.Store(true)
-	l.closeSpare()
+	l.closeSpares()
 	for _, seg := range *l.segs.Load() {
 		seg.cool()
 	}

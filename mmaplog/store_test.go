@@ -255,7 +255,7 @@ func TestRetentionBytes(t *testing.T) {
 			t.Errorf("error %q does not name the range %s", err, want)
 		}
 		names, err := fs.ReadDir(l.dir)
-		if err != nil || len(names) > l.Segments()+1+poolPerClass {
+		if err != nil || len(names) > l.Segments()+maxSpares+poolPerClass {
 			t.Errorf("files %v, %v", names, err)
 		}
 		kept.Seek(l.Start())
@@ -290,7 +290,9 @@ func TestSpareIsUsed(t *testing.T) {
 	for spare == nil {
 		runtime.Gosched()
 		l.prep.mu.Lock()
-		spare = l.prep.spare
+		if len(l.prep.spares) > 0 {
+			spare = l.prep.spares[0]
+		}
 		l.prep.mu.Unlock()
 	}
 	appendValues(t, l, numbered(150, 1000)...)

@@ -34,6 +34,9 @@ type writer struct {
 	start   batchStart
 	ordinal uint64
 
+	keep     int   // spares to have ready
+	rolledAt int64 // append time of the batch that started the segment
+
 	produced bool // there may be frames of producers in the log
 	stateDue bool // and a segment was started since their state was saved last
 	header   [core.FrameHeaderSize]byte

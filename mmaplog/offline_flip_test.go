@@ -23,7 +23,7 @@ type tinyLog struct {
 	synced int      // values known durable when the last frame was written
 }
 
-func newTinyLog(t testing.TB, perSegment, unsynced int) *tinyLog {
+func newTinyLog(t testing.TB, perSegment, unsynced int, recycled bool) *tinyLog {
 	t.Helper()
 	fs := Heap()
 	s := openTest(t, fs, "data", Options{Clock: clock.NewManual(5)})
@@ -42,15 +42,16 @@ func newTinyLog(t testing.TB, perSegment, unsynced int) *tinyLog {
 		t.Fatalf("%d segments, want 3", n)
 	}
 	dir := l.dir
+	drainJanitor(s)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return loadTiny(t, fs, dir, values, len(values)-unsynced)
+	return loadTiny(t, fs, dir, values, len(values)-unsynced, recycled)
 }
 
 // loadTiny takes the files of a log as they are on the disk. Segments are cut behind the last frame but
 // for those with a footer.
-func loadTiny(t testing.TB, fs *MemFS, dir string, values []string, synced int) *tinyLog {
+func loadTiny(t testing.TB, fs *MemFS, dir string, values []string, synced int, recycled bool) *tinyLog {
 	t.Helper()
 	tiny := &tinyLog{files: map[string][]byte{}, dir: dir, values: values, synced: synced}
 	names, err := fs.ReadDir(dir)
@@ -58,9 +59,12 @@ func loadTiny(t testing.TB, fs *MemFS, dir string, values []string, synced int) 
 		t.Fatal(err)
 	}
 	for _, name := range names {
+		if name == stateName {
+			continue // with it nothing before its checkpoint is read
+		}
 		content := fs.content(filepath.Join(dir, name))
 		if strings.HasSuffix(name, ".seg") {
-			content = shrunk(t, content)
+			content = shrunk(t, content, recycled)
 		}
 		tiny.files[filepath.Join(dir, name)] = content
 	}
@@ -68,8 +72,9 @@ func loadTiny(t testing.TB, fs *MemFS, dir string, values []string, synced int) 
 }
 
 // shrunk gives a segment file with room for little more than its frames, as another build might make it, so
-// that the tests need not look through many zeros.
-func shrunk(t testing.TB, file []byte) []byte {
+// that the tests need not look through many zeros. A recycled one has frames of an earlier segment behind
+// the length word that ends it.
+func shrunk(t testing.TB, file []byte, recycled bool) []byte {
 	t.Helper()
 	h, err := decodeSegmentHeader(file)
 	if err != nil {
@@ -78,7 +83,17 @@ func shrunk(t testing.TB, file []byte) []byte {
 	used := tinyUsed(file)
 	h.dataEnd = int64(used + 256)
 	page := make([]byte, headerSize)
+	h.recycled = recycled
 	h.encode(page)
+	if recycled {
+		stale := bytes.Clone(file[headerSize:used])
+		for at := 0; at < len(stale); at += sizeAt(stale, at) {
+			old := core.ParseFrameHeader(stale[at:])
+			old.Encode(stale[at:], core.HeaderSeed(h.id+1))
+		}
+		stale = stale[:min(len(stale), 240)]
+		return slices.Concat(page, file[headerSize:used], make([]byte, 8), stale)
+	}
 	return append(page, file[headerSize:used+64]...) // what is missing reads as zeros
 }
 
@@ -257,12 +272,20 @@ func (l *tinyLog) checkRead(t testing.TB, what string, log *Log, want refscan.Re
 
 // TestFlipEveryBit flips every bit of the headers and frames of a log of three segments.
 func TestFlipEveryBit(t *testing.T) {
-	tiny := newTinyLog(t, 2, 2)
+	flipEveryBit(t, newTinyLog(t, 2, 2, false), 1)
+}
+
+// TestFlipBitsOfRecycled does the same where the files were other segments before: what those left means
+// nothing.
+func TestFlipBitsOfRecycled(t *testing.T) {
+	flipEveryBit(t, newTinyLog(t, 2, 2, true), 5)
+}
+
+func flipEveryBit(t *testing.T, tiny *tinyLog, step int) {
 	got := tiny.check(t, "untouched", nil)
 	if got.Class != refscan.Clean || len(got.Frames) != len(tiny.values) {
 		t.Fatalf("untouched: class %d, %d frames", got.Class, len(got.Frames))
 	}
-	step := 1
 	if testing.Short() {
 		step = 37
 	}
@@ -306,10 +329,11 @@ func TestFlipEveryBitOfIndexAndFooter(t *testing.T) {
 		syncNow(l)
 	}
 	dir := l.dir
+	drainJanitor(s)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	tiny := loadTiny(t, fs, dir, values, len(values))
+	tiny := loadTiny(t, fs, dir, values, len(values), false)
 	path := tiny.segments()[1]
 	full := fs.content(path)
 	h, err := decodeSegmentHeader(full)
@@ -348,7 +372,7 @@ func TestFlipEveryBitOfIndexAndFooter(t *testing.T) {
 
 // TestEveryTruncation cuts each file of the log at every length: what is missing reads as zeros.
 func TestEveryTruncation(t *testing.T) {
-	tiny := newTinyLog(t, 2, 2)
+	tiny := newTinyLog(t, 2, 2, false)
 	step := 1
 	if testing.Short() {
 		step = 17
@@ -380,7 +404,7 @@ func TestEveryTruncation(t *testing.T) {
 // TestSectorsZeroedAndSwapped does to the sectors of a file what disks do: one is lost, two change places,
 // one is written in the place of another.
 func TestSectorsZeroedAndSwapped(t *testing.T) {
-	tiny := newTinyLog(t, 12, 2)
+	tiny := newTinyLog(t, 12, 2, false)
 	for segment, path := range tiny.segments() {
 		good := tiny.files[path]
 		sectors := (len(good) + memSector - 1) / memSector
@@ -411,7 +435,7 @@ func TestSectorsZeroedAndSwapped(t *testing.T) {
 // TestOldSegmentReplayed puts a segment back as it was before its last frames, one in the place of another,
 // and one that was replaced.
 func TestOldSegmentReplayed(t *testing.T) {
-	tiny := newTinyLog(t, 4, 2)
+	tiny := newTinyLog(t, 4, 2, false)
 	paths := tiny.segments()
 	for i, path := range paths {
 		good := tiny.files[path]

@@ -310,6 +310,9 @@ func (s *offlineScan) wasDurable(pos int64, seed uint32) (bool, error) {
 // openEnd notes what is behind the last frame of a log and was never durable.
 func (s *offlineScan) openEnd(seg *segmentFile, pos int64, reason string) error {
 	last, err := s.buf.lastNonZero(pos)
+	if seg.header.recycled && err == nil { // what an earlier segment left says nothing
+		last, err = s.buf.headersEnd(pos, core.HeaderSeed(seg.header.id), &s.state)
+	}
 	if err != nil || last == pos {
 		return err
 	}

@@ -37,6 +37,7 @@ type segment struct {
 	file                                          []byte
 	id, previous, ordinal, base, index, prev, end uint64
 	created, durable, durableIndex                uint64
+	recycled                                      bool
 }
 
 // place is what the next frame must continue.
@@ -103,7 +104,7 @@ func judge(good, broken, chain []*segment, d, di uint64, lost bool) (r Result) {
 		} else if slices.Contains(chain, s) {
 			continue
 		}
-		torn = torn || rejected || len(bytes.TrimLeft(s.file[min(from, s.end):s.end], "\x00")) > 0
+		torn = torn || rejected || left(s, from, p.index)
 		r.Refused = r.Refused || evidence(s, from, p.index) >= p.index
 	}
 	for _, b := range broken {
@@ -152,10 +153,26 @@ func frameAt(s *segment, at uint64) ([]byte, bool) {
 	if n < 64 || n > s.end-at || endOfFrame(at+n) > s.end {
 		return nil, false
 	}
-	f, seed := s.file[at:at+n], crc32.Checksum(le.AppendUint64(nil, s.id), table)
-	ok := crc32.Update(crc32.Update(seed, table, f[:4]), table, f[8:64]) == le.Uint32(f[4:]) && f[63] == 1 &&
-		f[62] <= 4 && le.Uint16(f[58:]) <= 4096 && crc32.Checksum(f[64:], table) == le.Uint32(f[48:])
+	f := s.file[at : at+n]
+	ok := headerRight(s, at) && crc32.Checksum(f[64:], table) == le.Uint32(f[48:])
 	return f, ok && len(bytes.Trim(s.file[at+n:endOfFrame(at+n)], "\x00")) == 0
+}
+
+// left reports whether something of a frame is behind the end: any byte, but in a recycled file a header.
+func left(s *segment, from, index uint64) bool {
+	for at := from; at+64 <= s.end && s.recycled; at += 8 {
+		if n := uint64(le.Uint32(s.file[at:])); n >= 64 && headerRight(s, at) && le.Uint64(s.file[at+8:]) >= index {
+			return true
+		}
+	}
+	return !s.recycled && len(bytes.TrimLeft(s.file[min(from, s.end):s.end], "\x00")) > 0
+}
+
+// headerRight reports whether 64 bytes are the header of a frame of the segment.
+func headerRight(s *segment, at uint64) bool {
+	h, seed := s.file[at:at+64], crc32.Checksum(le.AppendUint64(nil, s.id), table)
+	return crc32.Update(crc32.Update(seed, table, h[:4]), table, h[8:]) == le.Uint32(h[4:]) && h[63] == 1 &&
+		h[62] <= 4 && le.Uint16(h[58:]) <= 4096
 }
 
 // evidence is the highest index that a younger frame says was durable.
@@ -200,6 +217,7 @@ func sorted(files map[string][]byte) (good, broken []*segment) {
 		s.prev, s.created = uint64(le.Uint32(b[80:])), le.Uint64(b[104:])
 		s.durable, s.durableIndex, s.end = le.Uint64(b[112:]), le.Uint64(b[120:]), le.Uint64(b[96:])
 		s.file = append(b, make([]byte, max(0, int64(s.end)-int64(len(b))))...)
+		s.recycled = b[20]&2 != 0
 		good = append(good, s)
 	}
 	slices.SortFunc(good, func(a, b *segment) int { return int(int64(a.ordinal - b.ordinal)) })

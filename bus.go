@@ -45,7 +45,7 @@ func (b *Bus) Topics(ctx context.Context) ([]TopicInfo, error) { return b.backen
 func (b *Bus) Groups(ctx context.Context) ([]GroupInfo, error) { return b.backend.Groups(ctx) }
 
 // AlterTopic changes a topic durably; what is nil in change stays, and 0 is the default of
-// TopicConfig. Producers that are open see it at once; a lower RetentionBytes deletes in the background.
+// TopicConfig. Producers that are open see it at once; a tighter retention deletes in the background.
 // A node.WithTopic of the topic has to name the new values from then on. ErrTopicNotFound, or
 // ErrInvalidConfig with field and bound.
 func (b *Bus) AlterTopic(ctx context.Context, name string, change TopicChange) error {

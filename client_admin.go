@@ -41,7 +41,8 @@ func (c *client) CreateTopic(ctx context.Context, name string, cfg TopicConfig) 
 		return err
 	}
 	body := wire.TopicBody{Name: name, Partitions: cfg.Partitions, Ack: uint8(cfg.Ack),
-		RetentionBytes: cfg.RetentionBytes, SegmentBytes: cfg.SegmentBytes, MaxRecordBytes: cfg.MaxRecordBytes}
+		Retention: int64(cfg.Retention), RetentionBytes: cfg.RetentionBytes, RetentionRecords: cfg.RetentionRecords,
+		SegmentBytes: cfg.SegmentBytes, MaxRecordBytes: cfg.MaxRecordBytes}
 	return c.ask(ctx, c.metaNode(), false, wire.OpCreateTopic, body, &wire.Empty{})
 }
 
@@ -58,7 +59,8 @@ func (c *client) AlterTopic(ctx context.Context, name string, change TopicChange
 	if err := core.ValidateName("topic", name); err != nil {
 		return err
 	}
-	body := wire.AlterBody{Name: name, RetentionBytes: change.RetentionBytes,
+	body := wire.AlterBody{Name: name, Retention: (*int64)(change.Retention),
+		RetentionBytes: change.RetentionBytes, RetentionRecords: change.RetentionRecords,
 		MaxRecordBytes: change.MaxRecordBytes}
 	return c.ask(ctx, c.metaNode(), true, wire.OpAlterTopic, body, &wire.Empty{})
 }

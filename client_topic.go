@@ -1,9 +1,11 @@
 package leat
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/routing"
@@ -164,7 +166,8 @@ func (c *client) openTopic(op, name string) (*clientTopic, error) {
 
 func topicConfig(b *wire.TopicBody) core.TopicConfig {
 	return core.TopicConfig{
-		Partitions: b.Partitions, Ack: core.Ack(b.Ack), RetentionBytes: b.RetentionBytes,
+		Partitions: b.Partitions, Ack: core.Ack(b.Ack), Retention: cmp.Or(time.Duration(b.Retention), KeepForever),
+		RetentionBytes: b.RetentionBytes, RetentionRecords: b.RetentionRecords,
 		SegmentBytes: b.SegmentBytes, MaxRecordBytes: b.MaxRecordBytes,
 	}.WithDefaults()
 }

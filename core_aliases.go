@@ -35,6 +35,13 @@ const (
 	AckQuorum     = core.AckQuorum
 )
 
+// How long a topic keeps its records, see TopicConfig.
+const (
+	DefaultRetention = core.DefaultRetention
+	MinRetention     = core.MinRetention
+	KeepForever      = core.KeepForever
+)
+
 // Where a subscription may start.
 var (
 	Earliest = core.Earliest

@@ -24,7 +24,8 @@ const internalSegmentBytes = 1 << 20
 
 // Commits are published at the level of their data topic, so their own topic asks for the least.
 func internalTopic(id uint64, name string, partitions int, level Ack) *Topic {
-	config := TopicConfig{Partitions: partitions, Ack: level, SegmentBytes: internalSegmentBytes}
+	config := TopicConfig{Partitions: partitions, Ack: level, SegmentBytes: internalSegmentBytes,
+		Retention: KeepForever} // their owners cut them behind a snapshot, and nothing else does
 	return &Topic{ID: id, Name: name, Config: config.WithDefaults()}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // create plans and applies a topic, as the shell does once the record is stored.
@@ -59,7 +60,8 @@ func TestCatalogueInternalTopics(t *testing.T) {
 		if !ok || topic.ID != want.id || topic.Config.Partitions != want.partitions || !topic.Internal() {
 			t.Errorf("ByName(%q) = %+v, %v", name, topic, ok)
 		}
-		if topic.Config.Ack != want.level || topic.Config.RetentionBytes != 0 ||
+		if topic.Config.Ack != want.level || topic.Config.Retention != KeepForever ||
+			topic.Config.RetentionBytes != 0 || topic.Config.RetentionRecords != 0 ||
 			topic.Config.Validate(name) != nil {
 			t.Errorf("%s: config %+v", name, topic.Config)
 		}
@@ -193,13 +195,21 @@ func TestCatalogueAlter(t *testing.T) {
 	cfg = cfg.WithDefaults()
 	steps := []struct {
 		change TopicChange
+		age    time.Duration
 		retain int64
+		count  int64
 		most   int
 	}{
-		{TopicChange{}, 5, 6},
-		{TopicChange{RetentionBytes: new(int64(7))}, 7, 6},
-		{TopicChange{MaxRecordBytes: new(8)}, 7, 8},
-		{TopicChange{RetentionBytes: new(int64(0)), MaxRecordBytes: new(0)}, 0, DefaultRecordBytes},
+		{TopicChange{}, DefaultRetention, 5, 0, 6},
+		{TopicChange{RetentionBytes: new(int64(7))}, DefaultRetention, 7, 0, 6},
+		{TopicChange{MaxRecordBytes: new(8)}, DefaultRetention, 7, 0, 8},
+		{TopicChange{RetentionBytes: new(int64(0)), MaxRecordBytes: new(0)}, DefaultRetention, 0, 0,
+			DefaultRecordBytes},
+		{TopicChange{Retention: new(time.Hour), RetentionRecords: new(int64(9))}, time.Hour, 0, 9,
+			DefaultRecordBytes},
+		{TopicChange{Retention: new(KeepForever)}, KeepForever, 0, 9, DefaultRecordBytes},
+		{TopicChange{RetentionRecords: new(int64(0))}, KeepForever, 0, 0, DefaultRecordBytes},
+		{TopicChange{Retention: new(time.Duration(0))}, DefaultRetention, 0, 0, DefaultRecordBytes},
 	}
 	for _, step := range steps {
 		before, _ := c.ByID(id)
@@ -212,12 +222,15 @@ func TestCatalogueAlter(t *testing.T) {
 		}
 		apply(t, c, r, r)
 		cfg.RetentionBytes, cfg.MaxRecordBytes = step.retain, step.most
+		cfg.Retention, cfg.RetentionRecords = step.age, step.count
 		if got, _ := c.ByName("a"); got.Config != cfg {
 			t.Errorf("after %+v: %+v, want %+v", step.change, got.Config, cfg)
 		}
 	}
 	for want, change := range map[string]TopicChange{
 		"RetentionBytes -1: want 0 or more":           {RetentionBytes: new(int64(-1))},
+		"RetentionRecords -1: want 0 or more":         {RetentionRecords: new(int64(-1))},
+		"Retention 1ms: want 1s or more":              {Retention: new(time.Millisecond)},
 		"MaxRecordBytes 16777217: want 1 to 16777216": {MaxRecordBytes: new(MaxRecordBytes + 1)},
 	} {
 		_, err := c.Alter("a", change)
@@ -230,8 +243,16 @@ func TestCatalogueAlter(t *testing.T) {
 	wantCode(t, "Alter of an unknown topic", err, CodeTopicNotFound)
 	_, err = c.Alter("__meta", TopicChange{})
 	wantCode(t, "Alter of an internal topic", err, CodeInvalidName)
+}
+
+// TestAlteredRecords: a change of a topic that is gone counts for the ids only, and one that cannot be is
+// damage.
+func TestAlteredRecords(t *testing.T) {
+	c := NewCatalogue()
+	id := create(t, c, "a", TopicConfig{})
 	drop(t, c, "a")
-	late := CatalogueRecord{Kind: CatalogueAltered, ID: id + 5, Config: TopicConfig{MaxRecordBytes: 1}}
+	late := CatalogueRecord{Kind: CatalogueAltered, ID: id + 5,
+		Config: TopicConfig{Retention: KeepForever, MaxRecordBytes: 1}}
 	apply(t, c, late)
 	if next := create(t, c, "b", TopicConfig{}); next != id+6 {
 		t.Errorf("the next id is %d: a change of %d was seen", next, id+5)
@@ -242,7 +263,10 @@ func TestCatalogueAlter(t *testing.T) {
 		"partitions":              {MaxRecordBytes: 1, Partitions: 1},
 		"a level":                 {MaxRecordBytes: 1, Ack: AckDisk},
 		"negative retention":      {MaxRecordBytes: 1, RetentionBytes: -1},
+		"negative count":          {MaxRecordBytes: 1, RetentionRecords: -1},
+		"no age":                  {MaxRecordBytes: 1, Retention: -KeepForever},
 	} {
+		config.Retention += KeepForever
 		late.Config = config
 		wantCode(t, "altered with "+what, c.Apply(late), CodeCorrupt)
 	}
@@ -296,6 +320,15 @@ func randomChange(random *rand.Rand) TopicChange {
 		change.RetentionBytes = new(random.Int63n(1 << 30))
 	}
 	if random.Intn(2) == 0 {
+		change.Retention = new(time.Duration(random.Intn(4)-1) * time.Hour)
+		if *change.Retention < 0 {
+			*change.Retention = KeepForever
+		}
+	}
+	if random.Intn(2) == 0 {
+		change.RetentionRecords = new(random.Int63n(3))
+	}
+	if random.Intn(2) == 0 {
 		change.MaxRecordBytes = new(random.Intn(MaxRecordBytes + 1))
 	}
 	return change
@@ -304,16 +337,24 @@ func randomChange(random *rand.Rand) TopicChange {
 func sampleCatalogueRecords() map[string]CatalogueRecord {
 	return map[string]CatalogueRecord{
 		"catalogue-created.hex": {Kind: CatalogueCreated, ID: 0x0102030405060708, Time: 0x1112131415161718,
-			Name: "trades", Config: TopicConfig{Partitions: 0x2122, Ack: AckPage, RetentionBytes: 0x3132333435363738,
-				SegmentBytes: 1 << 20, MaxRecordBytes: 0x414243}},
+			Name: "trades", Config: TopicConfig{Partitions: 0x2122, Ack: AckPage, Retention: KeepForever,
+				RetentionBytes: 0x3132333435363738, SegmentBytes: 1 << 20, MaxRecordBytes: 0x414243}},
 		"catalogue-deleted.hex": {Kind: CatalogueDeleted, ID: 17},
 		"catalogue-mark.hex":    {Kind: CatalogueMark, ID: 18},
 		"catalogue-altered.hex": {Kind: CatalogueAltered, ID: 19,
-			Config: TopicConfig{RetentionBytes: 0x5152535455565758, MaxRecordBytes: 0x616263}},
+			Config: TopicConfig{Retention: KeepForever, RetentionBytes: 0x5152535455565758, MaxRecordBytes: 0x616263}},
+		"catalogue-created-keeps.hex": {Kind: CatalogueCreated, ID: 0x0102030405060708,
+			Time: 0x1112131415161718, Name: "trades", Version: 0x5152535455565758,
+			Config: TopicConfig{Partitions: 3, Ack: AckPage, Retention: 0x7172737475767778,
+				RetentionBytes: 0x3132333435363738, RetentionRecords: 0x0182838485868788,
+				SegmentBytes: 1 << 20, MaxRecordBytes: 0x414243},
+			Placement: NewPlacement([]uint16{2, 0x6162, 65535})},
+		"catalogue-altered-keeps.hex": {Kind: CatalogueAltered, ID: 19, Config: TopicConfig{
+			Retention: DefaultRetention, RetentionRecords: 0x0182838485868788, MaxRecordBytes: 0x616263}},
 		"catalogue-created-in-cluster.hex": {Kind: CatalogueCreated, ID: 0x0102030405060708,
 			Time: 0x1112131415161718, Name: "trades", Version: 0x5152535455565758,
-			Config: TopicConfig{Partitions: 3, Ack: AckPage, RetentionBytes: 0x3132333435363738,
-				SegmentBytes: 1 << 20, MaxRecordBytes: 0x414243},
+			Config: TopicConfig{Partitions: 3, Ack: AckPage, Retention: KeepForever,
+				RetentionBytes: 0x3132333435363738, SegmentBytes: 1 << 20, MaxRecordBytes: 0x414243},
 			Placement: NewPlacement([]uint16{2, 0x6162, 65535})},
 		"catalogue-deleted-in-cluster.hex": {Kind: CatalogueDeleted, ID: 17, Version: 0x5152535455565758},
 		"catalogue-mark-in-cluster.hex":    {Kind: CatalogueMark, ID: 18, Version: 0x5152535455565758},
@@ -352,8 +393,10 @@ func TestDecodeCatalogueRecordRefuses(t *testing.T) {
 		{"as it is", set(0), 0},
 		{"a level of a newer version", set(44, byte(AckQuorum)), 0},
 		{"version 0", set(0, 0), CodeCorrupt},
-		{"version 3", set(0, 3), CodeVersionTooNew},
-		{"version 3, shorter", func([]byte) []byte { return []byte{3} }, CodeVersionTooNew},
+		{"version 4", set(0, 4), CodeVersionTooNew},
+		{"version 4, shorter", func([]byte) []byte { return []byte{4} }, CodeVersionTooNew},
+		{"version 3 with nothing of it", set(0, 3), CodeCorrupt},
+		{"an age and no room for it", set(45, 2), CodeCorrupt},
 		{"in a cluster, without more", set(45, 1), CodeCorrupt},
 		{"a kind of version 1 in version 2", set(0, 2), CodeCorrupt},
 		{"kind 4 in version 1", set(1, 4), CodeCorrupt},

@@ -343,8 +343,10 @@ func TestDecodeClusterRecordRefuses(t *testing.T) {
 	}{
 		{"as it is", set(0), 0},
 		{"version 1", set(0, 1), CodeCorrupt},
-		{"version 3", set(0, 3), CodeVersionTooNew},
-		{"unknown flag", set(45, 3), CodeCorrupt},
+		{"version 4", set(0, 4), CodeVersionTooNew},
+		{"version 3", set(0, 3), CodeCorrupt},
+		{"unknown flag", set(45, 5), CodeCorrupt},
+		{"no age behind the flag", set(45, 3), CodeCorrupt},
 		{"reserved byte", set(46, 1), CodeCorrupt},
 		{"longer name", set(2, 8), CodeCorrupt},
 		{"name beyond the end", set(2, 255, 255), CodeCorrupt},

@@ -3,6 +3,7 @@ package core
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 )
 
 // CatalogueKind is the kind of a catalogue record. Its numbers are stored.
@@ -19,10 +20,16 @@ const (
 
 // CatalogueRecordVersion is the newest version byte this build writes and reads. A record carries the
 // lowest version that has what it says.
-const CatalogueRecordVersion = 2
+const CatalogueRecordVersion = 3
 
-// catalogueInCluster is the flag of a record that has a catalogue version and, behind the name, a placement.
-const catalogueInCluster = 1
+// The flags of a record.
+const (
+	catalogueInCluster = 1 // it has a catalogue version and, behind the name, a placement
+	catalogueKeeps     = 2 // it says more of retention than the bytes; without it age and count set no limit
+)
+
+// catalogueKeepsBytes is what a record with catalogueKeeps has behind its fixed part.
+const catalogueKeepsBytes = 24
 
 // catalogueFixedBytes is a catalogue record without the name.
 const catalogueFixedBytes = 48
@@ -44,9 +51,22 @@ type CatalogueRecord struct {
 
 func (r *CatalogueRecord) inCluster() bool { return r.Version != 0 || r.Placement != "" }
 
+// keeps reports whether the record says more of retention than the first versions could.
+func (r *CatalogueRecord) keeps() bool {
+	return r.configures() && (r.Config.Retention != KeepForever || r.Config.RetentionRecords != 0)
+}
+
+// configures reports whether the record has a configuration.
+func (r *CatalogueRecord) configures() bool {
+	return r.Kind == CatalogueCreated || r.Kind == CatalogueAltered
+}
+
 // version is the first version of the format that has what the record says.
 func (r *CatalogueRecord) version() uint8 {
-	if r.inCluster() || r.Kind == CatalogueAltered {
+	switch {
+	case r.keeps():
+		return 3
+	case r.inCluster() || r.Kind == CatalogueAltered:
 		return 2
 	}
 	return 1
@@ -63,12 +83,22 @@ func (r *CatalogueRecord) Encode(dst []byte) []byte {
 	dst = le.AppendUint64(dst, uint64(r.Config.RetentionBytes))
 	dst = le.AppendUint64(dst, uint64(r.Config.SegmentBytes))
 	dst = le.AppendUint32(dst, uint32(r.Config.MaxRecordBytes))
-	if !r.inCluster() {
-		dst = append(dst, uint8(r.Config.Ack), 0, 0, 0)
-		return append(dst, r.Name...)
+	flags := uint8(0)
+	if r.inCluster() {
+		flags |= catalogueInCluster
 	}
-	dst = append(dst, uint8(r.Config.Ack), catalogueInCluster, 0, 0)
-	dst = le.AppendUint64(dst, r.Version)
+	if r.keeps() {
+		flags |= catalogueKeeps
+	}
+	dst = append(dst, uint8(r.Config.Ack), flags, 0, 0)
+	if r.keeps() {
+		dst = le.AppendUint64(dst, uint64(r.Config.Retention))
+		dst = le.AppendUint64(dst, uint64(r.Config.RetentionRecords))
+		dst = le.AppendUint64(dst, 0)
+	}
+	if r.inCluster() {
+		dst = le.AppendUint64(dst, r.Version)
+	}
 	dst = append(dst, r.Name...)
 	return append(dst, r.Placement...)
 }
@@ -108,6 +138,9 @@ func DecodeCatalogueRecord(src []byte) (CatalogueRecord, error) {
 		},
 		Name: string(tail.name), Version: tail.version, Placement: Placement(tail.placement),
 	}
+	if r.configures() {
+		r.Config.Retention, r.Config.RetentionRecords = tail.retention, tail.records
+	}
 	if src[0] != r.version() {
 		return CatalogueRecord{}, corruptCatalogue("kind %d in version %d", r.Kind, src[0])
 	}
@@ -116,22 +149,33 @@ func DecodeCatalogueRecord(src []byte) (CatalogueRecord, error) {
 
 // catalogueTail is what follows the fixed part of a record.
 type catalogueTail struct {
+	retention       time.Duration
+	records         int64
 	version         uint64
 	name, placement []byte
 }
 
 // split finds the parts; it reports whether their lengths are possible.
 func (t *catalogueTail) split(src []byte) bool {
-	nameLen := int(binary.LittleEndian.Uint16(src[2:]))
+	le := binary.LittleEndian
+	nameLen, flags := int(le.Uint16(src[2:])), src[45]
 	rest := src[catalogueFixedBytes:]
-	switch src[45] {
+	t.retention = KeepForever
+	if flags&catalogueKeeps != 0 {
+		if len(rest) < catalogueKeepsBytes || le.Uint64(rest[16:]) != 0 {
+			return false
+		}
+		t.retention, t.records = time.Duration(le.Uint64(rest)), int64(le.Uint64(rest[8:]))
+		rest = rest[catalogueKeepsBytes:]
+	}
+	switch flags &^ catalogueKeeps {
 	case 0:
 		t.name = rest
 	case catalogueInCluster:
 		if len(rest) < 8+nameLen {
 			return false
 		}
-		t.version = binary.LittleEndian.Uint64(rest)
+		t.version = le.Uint64(rest)
 		t.name, t.placement = rest[8:8+nameLen], rest[8+nameLen:]
 	default:
 		return false
@@ -174,8 +218,9 @@ func (r *CatalogueRecord) validate() error {
 // validateAltered checks a record that changes a topic.
 func (r *CatalogueRecord) validateAltered() error {
 	changed := TopicConfig{}.withChangeable(r.Config)
+	whole := TopicConfig{Partitions: 1, Ack: AckDisk, SegmentBytes: MinSegmentBytes}.withChangeable(changed)
 	if *r != (CatalogueRecord{Kind: CatalogueAltered, ID: r.ID, Config: changed, Version: r.Version}) ||
-		changed.RetentionBytes < 0 || changed.MaxRecordBytes < 1 || changed.MaxRecordBytes > MaxRecordBytes {
+		whole.Validate("") != nil {
 		return corruptCatalogue("topic %d altered to %+v", r.ID, r.Config)
 	}
 	return nil

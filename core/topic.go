@@ -1,15 +1,30 @@
 package core
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
+
+// DefaultRetention is how long a topic keeps its records unless it says otherwise.
+const DefaultRetention = 7 * 24 * time.Hour
+
+// KeepForever as TopicConfig.Retention keeps records whatever their age.
+const KeepForever = time.Duration(-1)
+
+// MinRetention is the shortest TopicConfig.Retention: ages are looked at every tenth of it.
+const MinRetention = time.Second
 
 // TopicConfig is what a topic is created with. The zero value is valid: one partition, level
-// disk, everything kept.
+// disk, seven days kept. Retention deletes whole segments, the oldest first; the limits are those of each
+// partition, and a segment goes as soon as one of them lets it.
 type TopicConfig struct {
-	Partitions     int   // 1 to 16,384; 0 means 1. Fixed at creation
-	Ack            Ack   // the least a publish gets, and what makes a record visible; default disk
-	RetentionBytes int64 // per partition: oldest whole segments beyond it are deleted; 0 keeps everything
-	SegmentBytes   int64 // size of a full segment, a power of two from 256 KiB to 64 MiB; 0 means 64 MiB
-	MaxRecordBytes int   // largest encoded record, at most 16 MiB; 0 means 1 MiB
+	Partitions       int           // 1 to 16,384; 0 means 1. Fixed at creation
+	Ack              Ack           // the least a publish gets, and what makes a record visible; default disk
+	Retention        time.Duration // records older than that go; 1 s or more, 0 means 7 days, or KeepForever
+	RetentionBytes   int64         // bytes on disk that are kept; 0 sets no limit
+	RetentionRecords int64         // youngest records that are kept; 0 sets no limit
+	SegmentBytes     int64         // of a full segment, a power of two from 256 KiB to 64 MiB; 0 means 64 MiB
+	MaxRecordBytes   int           // largest encoded record, at most 16 MiB; 0 means 1 MiB
 }
 
 // WithDefaults fills what is zero.
@@ -18,6 +33,9 @@ func (c TopicConfig) WithDefaults() TopicConfig {
 		c.Partitions = 1
 	}
 	c.Ack = c.Ack.Or(AckDisk)
+	if c.Retention == 0 {
+		c.Retention = DefaultRetention
+	}
 	if c.SegmentBytes == 0 {
 		c.SegmentBytes = MaxSegmentBytes
 	}
@@ -33,8 +51,13 @@ func (c TopicConfig) Validate(name string) error {
 	switch {
 	case c.Partitions < 1 || c.Partitions > MaxPartitions:
 		return Errorf(CodeInvalidConfig, op, "Partitions %d: want 1 to %d", c.Partitions, MaxPartitions)
+	case c.Retention < MinRetention && c.Retention != KeepForever:
+		return Errorf(CodeInvalidConfig, op, "Retention %v: want %v or more, or KeepForever",
+			c.Retention, MinRetention)
 	case c.RetentionBytes < 0:
 		return Errorf(CodeInvalidConfig, op, "RetentionBytes %d: want 0 or more", c.RetentionBytes)
+	case c.RetentionRecords < 0:
+		return Errorf(CodeInvalidConfig, op, "RetentionRecords %d: want 0 or more", c.RetentionRecords)
 	case c.SegmentBytes < MinSegmentBytes || c.SegmentBytes > MaxSegmentBytes ||
 		c.SegmentBytes&(c.SegmentBytes-1) != 0:
 		return Errorf(CodeInvalidConfig, op, "SegmentBytes %d: want a power of two from %d to %d",
@@ -47,14 +70,22 @@ func (c TopicConfig) Validate(name string) error {
 
 // TopicChange is what of a topic can change; what is nil stays.
 type TopicChange struct {
-	RetentionBytes *int64 // as in TopicConfig
-	MaxRecordBytes *int   // as in TopicConfig
+	Retention        *time.Duration // as in TopicConfig
+	RetentionBytes   *int64         // as in TopicConfig
+	RetentionRecords *int64         // as in TopicConfig
+	MaxRecordBytes   *int           // as in TopicConfig
 }
 
 // Changed gives the configuration with a change made; what the change sets to 0 gets its default.
 func (c TopicConfig) Changed(change TopicChange) TopicConfig {
+	if change.Retention != nil {
+		c.Retention = *change.Retention
+	}
 	if change.RetentionBytes != nil {
 		c.RetentionBytes = *change.RetentionBytes
+	}
+	if change.RetentionRecords != nil {
+		c.RetentionRecords = *change.RetentionRecords
 	}
 	if change.MaxRecordBytes != nil {
 		c.MaxRecordBytes = *change.MaxRecordBytes
@@ -64,7 +95,8 @@ func (c TopicConfig) Changed(change TopicChange) TopicConfig {
 
 // withChangeable is c with those fields of other that can change.
 func (c TopicConfig) withChangeable(other TopicConfig) TopicConfig {
-	c.RetentionBytes, c.MaxRecordBytes = other.RetentionBytes, other.MaxRecordBytes
+	c.Retention, c.RetentionBytes = other.Retention, other.RetentionBytes
+	c.RetentionRecords, c.MaxRecordBytes = other.RetentionRecords, other.MaxRecordBytes
 	return c
 }
 
@@ -75,12 +107,24 @@ func (c TopicConfig) Differs(want TopicConfig) string {
 		return fmt.Sprintf("Partitions: stored %d, asked %d", c.Partitions, want.Partitions)
 	case c.Ack != want.Ack:
 		return fmt.Sprintf("Ack: stored %v, asked %v", c.Ack, want.Ack)
+	case c.Retention != want.Retention:
+		return fmt.Sprintf("Retention: stored %v, asked %v", retention(c.Retention), retention(want.Retention))
 	case c.RetentionBytes != want.RetentionBytes:
 		return fmt.Sprintf("RetentionBytes: stored %d, asked %d", c.RetentionBytes, want.RetentionBytes)
+	case c.RetentionRecords != want.RetentionRecords:
+		return fmt.Sprintf("RetentionRecords: stored %d, asked %d", c.RetentionRecords, want.RetentionRecords)
 	case c.SegmentBytes != want.SegmentBytes:
 		return fmt.Sprintf("SegmentBytes: stored %d, asked %d", c.SegmentBytes, want.SegmentBytes)
 	case c.MaxRecordBytes != want.MaxRecordBytes:
 		return fmt.Sprintf("MaxRecordBytes: stored %d, asked %d", c.MaxRecordBytes, want.MaxRecordBytes)
 	}
 	return ""
+}
+
+// retention says an age that is kept in words.
+func retention(age time.Duration) string {
+	if age == KeepForever {
+		return "KeepForever"
+	}
+	return age.String()
 }

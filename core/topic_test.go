@@ -8,15 +8,16 @@ import (
 
 func TestTopicConfigDefaults(t *testing.T) {
 	got := TopicConfig{}.WithDefaults()
-	want := TopicConfig{Partitions: 1, Ack: AckDisk, SegmentBytes: 64 << 20, MaxRecordBytes: 1 << 20}
+	want := TopicConfig{Partitions: 1, Ack: AckDisk, Retention: 7 * 24 * time.Hour,
+		SegmentBytes: 64 << 20, MaxRecordBytes: 1 << 20}
 	if got != want {
 		t.Errorf("WithDefaults() = %+v, want %+v", got, want)
 	}
 	if err := got.Validate("t"); err != nil {
 		t.Errorf("Validate of the defaults = %v", err)
 	}
-	given := TopicConfig{Partitions: 3, Ack: AckPage, RetentionBytes: 5, SegmentBytes: 1 << 20,
-		MaxRecordBytes: 9}
+	given := TopicConfig{Partitions: 3, Ack: AckPage, Retention: KeepForever, RetentionBytes: 5,
+		RetentionRecords: 6, SegmentBytes: 1 << 20, MaxRecordBytes: 9}
 	if got := given.WithDefaults(); got != given {
 		t.Errorf("WithDefaults(%+v) = %+v, want no change", given, got)
 	}
@@ -37,7 +38,12 @@ func TestTopicConfigValidate(t *testing.T) {
 		{"Partitions", func(c *TopicConfig) { c.Partitions = 0 }, CodeInvalidConfig},
 		{"Partitions", func(c *TopicConfig) { c.Partitions = -1 }, CodeInvalidConfig},
 		{"Partitions", func(c *TopicConfig) { c.Partitions = MaxPartitions + 1 }, CodeInvalidConfig},
+		{"", func(c *TopicConfig) { c.Retention = KeepForever }, 0},
+		{"", func(c *TopicConfig) { c.Retention = MinRetention }, 0},
+		{"Retention", func(c *TopicConfig) { c.Retention = MinRetention - 1 }, CodeInvalidConfig},
+		{"Retention", func(c *TopicConfig) { c.Retention = -2 }, CodeInvalidConfig},
 		{"RetentionBytes", func(c *TopicConfig) { c.RetentionBytes = -1 }, CodeInvalidConfig},
+		{"RetentionRecords", func(c *TopicConfig) { c.RetentionRecords = -1 }, CodeInvalidConfig},
 		{"SegmentBytes", func(c *TopicConfig) { c.SegmentBytes = MinSegmentBytes / 2 }, CodeInvalidConfig},
 		{"SegmentBytes", func(c *TopicConfig) { c.SegmentBytes = MaxSegmentBytes * 2 }, CodeInvalidConfig},
 		{"SegmentBytes", func(c *TopicConfig) { c.SegmentBytes = 1_000_000 }, CodeInvalidConfig},
@@ -63,9 +69,11 @@ func TestTopicConfigDiffers(t *testing.T) {
 		t.Errorf("Differs from itself: %q", got)
 	}
 	changes := map[string]func(*TopicConfig){
-		"Partitions: stored 1, asked 2":     func(c *TopicConfig) { c.Partitions = 2 },
-		"Ack: stored disk, asked page":      func(c *TopicConfig) { c.Ack = AckPage },
-		"RetentionBytes: stored 0, asked 7": func(c *TopicConfig) { c.RetentionBytes = 7 },
+		"Partitions: stored 1, asked 2":                 func(c *TopicConfig) { c.Partitions = 2 },
+		"Ack: stored disk, asked page":                  func(c *TopicConfig) { c.Ack = AckPage },
+		"Retention: stored 168h0m0s, asked KeepForever": func(c *TopicConfig) { c.Retention = KeepForever },
+		"RetentionRecords: stored 0, asked 3":           func(c *TopicConfig) { c.RetentionRecords = 3 },
+		"RetentionBytes: stored 0, asked 7":             func(c *TopicConfig) { c.RetentionBytes = 7 },
 		"SegmentBytes: stored 67108864, asked 262144": func(c *TopicConfig) {
 			c.SegmentBytes = MinSegmentBytes
 		},

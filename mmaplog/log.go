@@ -19,8 +19,8 @@ type Log struct {
 	partition int32
 	dir       string
 	opts      LogOptions
-	retention atomic.Int64 // RetentionBytes as of now
-	idSeed    uint64       // of the ids of segments started from now on
+	retention atomic.Pointer[Retention] // as of now
+	idSeed    uint64                    // of the ids of segments started from now on
 	recovery  Recovery
 
 	marks  logMarks

@@ -68,8 +68,14 @@ type LogOptions struct {
 	// SegmentBytes is the size of a full segment, a power of two from 256 KiB to 64 MiB; default 64
 	// MiB. The first segment has 256 KiB, each next one twice the size until SegmentBytes.
 	SegmentBytes int64
-	// RetentionBytes lets whole segments go when the younger ones alone hold this much; 0 keeps all.
-	RetentionBytes int64
+	// RetentionBytes, RetentionAge and RetentionRecords let whole segments go, see Retention; 0 keeps all.
+	RetentionBytes   int64
+	RetentionAge     time.Duration
+	RetentionRecords int64
+	// RollDue is called by a goroutine of the store when nothing was appended for RetentionAge: the writer
+	// should call Roll, so that the last segment can go. It must not block. If it is nil, the last
+	// segment of an idle log stays.
+	RollDue func()
 	// Durable is called by a Syncer goroutine after DurableEnd moved, and once with the error that
 	// fenced the log. Calls of one log do not overlap. It must not block.
 	Durable func(end int64, err error)
@@ -94,10 +100,24 @@ func (o LogOptions) withDefaults() (LogOptions, error) {
 		return o, core.Errorf(core.CodeInvalidConfig, op, "SegmentBytes %d: want a power of two from %d to %d",
 			n, core.MinSegmentBytes, core.MaxSegmentBytes)
 	}
-	if o.RetentionBytes < 0 {
-		return o, core.Errorf(core.CodeInvalidConfig, op, "RetentionBytes %d: want 0 or more", o.RetentionBytes)
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"RetentionBytes", o.RetentionBytes},
+		{"RetentionAge", int64(o.RetentionAge)},
+		{"RetentionRecords", o.RetentionRecords},
+	} {
+		if f.value < 0 {
+			return o, core.Errorf(core.CodeInvalidConfig, op, "%s %d: want 0 or more", f.name, f.value)
+		}
 	}
 	return o, nil
+}
+
+// retention gives the limits.
+func (o *LogOptions) retention() Retention {
+	return Retention{Bytes: o.RetentionBytes, Age: o.RetentionAge, Records: o.RetentionRecords}
 }
 
 // mapped reports whether the level allows the map sink.

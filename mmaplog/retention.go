@@ -1,6 +1,9 @@
 package mmaplog
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // TrimTo drops the segments that hold only records below offset, never the last one. Start moves at
 // once; the files go in the background. A segment whose loss in a power cut could not be told from
@@ -44,33 +47,67 @@ func (l *Log) removeSegment(s *segment) {
 	}
 }
 
-// SetRetention changes RetentionBytes, 0 or more, and has it enforced in the background.
-func (l *Log) SetRetention(bytes int64) {
-	l.retention.Store(bytes)
+// Retention is what a log keeps. A limit that is 0 keeps everything; a segment goes as soon as one limit
+// lets it, oldest first, and the last one always stays.
+type Retention struct {
+	Bytes   int64         // a segment goes when the younger ones alone take this much on disk
+	Age     time.Duration // a segment goes when its newest frame is older
+	Records int64         // a segment goes when the younger ones alone hold this many
+}
+
+// SetRetention changes what the log keeps, all limits 0 or more, and has it enforced in the background.
+func (l *Log) SetRetention(r Retention) {
+	l.retention.Store(&r)
+	l.store.keeper.watch(l, l.store.opts.Clock.Now())
 	l.askRetention()
 }
 
-// retain trims to RetentionBytes: a segment goes when the ones after it hold that much alone.
+// retain trims to what Retention says.
 func (l *Log) retain() {
 	l.marks.retaining.Store(false) // before looking, so that a later change asks again
-	bytes := l.retention.Load()
-	if bytes == 0 {
-		return
-	}
 	list := *l.segs.Load()
-	rest := l.Bytes()
-	for i := 0; i+1 < len(list); i++ {
-		rest -= list[i].header.size
-		if rest < bytes {
-			return
-		}
-		_ = l.TrimTo(list[i+1].header.base.offset)
+	if n := l.overdue(list, l.retention.Load()); n > 0 {
+		_ = l.TrimTo(list[n].header.base.offset)
 	}
 }
 
-// askRetention has the janitor enforce RetentionBytes. It does not block.
+// overdue counts the oldest segments of list that may go.
+func (l *Log) overdue(list []*segment, keep *Retention) int {
+	rest := int64(0)
+	for _, s := range list {
+		rest += s.header.size
+	}
+	// The wall clock may stand anywhere. One that went back makes frames younger, so nothing goes by it.
+	oldest := l.store.opts.Clock.Now() - int64(keep.Age)
+	first := l.End() - keep.Records
+	n := 0
+	for ; n+1 < len(list); n++ {
+		rest -= list[n].header.size
+		next := &list[n+1].header
+		if (keep.Bytes == 0 || rest < keep.Bytes) && (keep.Age == 0 || list[n].newestFrame(next) >= oldest) &&
+			(keep.Records == 0 || next.base.offset > first) {
+			break
+		}
+	}
+	return n
+}
+
+// newestFrame is the time of the youngest frame of a segment that was left, or, if it was left in an earlier
+// life and nobody has looked into it, a bound above it: frames never get older, and no frame of the next
+// segment is older than that.
+func (s *segment) newestFrame(next *segmentHeader) int64 {
+	if s.sealed.Load() && s.last.index != 0 {
+		return s.last.time
+	}
+	if b := s.index.block.Load(); b != nil && b.known {
+		return b.maxTime
+	}
+	return next.created
+}
+
+// askRetention has the janitor enforce Retention. It does not block.
 func (l *Log) askRetention() {
-	if l.retention.Load() > 0 && l.marks.retaining.CompareAndSwap(false, true) {
+	if *l.retention.Load() != (Retention{}) && l.marks.retaining.CompareAndSwap(false, true) {
 		l.store.janitor.do(l.retain)
 	}
 }

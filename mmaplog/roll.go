@@ -12,18 +12,28 @@ import (
 // was just opened, or starts a segment.
 func (l *Log) room(need int64) error {
 	w := &l.w
-	if list := *l.segs.Load(); w.seg == nil && len(list) > 0 {
-		last := list[len(list)-1]
-		if err := l.attach(last); err != nil {
-			return err
-		}
-		l.enter(last, last.published.Load())
-		l.saveStart()
-		if w.pos+need <= w.dataEnd {
-			return nil
-		}
+	if err := l.resume(); err != nil {
+		return err
+	}
+	if w.seg != nil && w.pos+need <= w.dataEnd {
+		return nil
 	}
 	return l.roll(need)
+}
+
+// resume opens the last segment of a log that was just opened, if there is one.
+func (l *Log) resume() error {
+	list := *l.segs.Load()
+	if l.w.seg != nil || len(list) == 0 {
+		return nil
+	}
+	last := list[len(list)-1]
+	if err := l.attach(last); err != nil {
+		return err
+	}
+	l.enter(last, last.published.Load())
+	l.saveStart()
+	return nil
 }
 
 // attach opens the last segment of a recovered log for writing.
@@ -207,7 +217,7 @@ func (l *Log) nextSize() int64 {
 	if list := *l.segs.Load(); seg == nil && len(list) > 0 {
 		seg = list[len(list)-1]
 	}
-	if seg == nil {
+	if seg == nil || l.w.idle {
 		return core.MinSegmentBytes
 	}
 	return min(2*seg.header.size, l.opts.SegmentBytes)

@@ -25,7 +25,8 @@ type Store struct {
 	syncer   *syncer
 	preparer *preparer
 	janitor  *janitor
-	early    sync.WaitGroup // flusher, workers, preparer: they may hand jobs to the janitor
+	keeper   *keeper
+	early    sync.WaitGroup // flusher, workers, preparer, keeper: they may hand jobs to the janitor
 	late     sync.WaitGroup // janitor
 
 	pool     pool
@@ -80,6 +81,7 @@ func (s *Store) start() {
 	s.syncer = newSyncer(s)
 	s.preparer = newPreparer(s)
 	s.janitor = &janitor{store: s, wake: make(chan struct{}, 1), quit: make(chan struct{})}
+	s.keeper = newKeeper(s)
 	s.early.Go(s.syncer.flush)
 	for range syncWorkers {
 		s.early.Go(s.syncer.runWorker)
@@ -88,6 +90,7 @@ func (s *Store) start() {
 	for range prepareWorkers {
 		s.early.Go(s.preparer.runWorker)
 	}
+	s.early.Go(s.keeper.run)
 	s.late.Go(s.janitor.run)
 }
 
@@ -110,6 +113,7 @@ func (s *Store) Close() error {
 	s.syncer.drain(logs)
 	s.syncer.close()
 	s.preparer.close()
+	close(s.keeper.quit)
 	s.early.Wait()
 	var err error
 	for _, l := range logs {
@@ -148,7 +152,7 @@ func (s *Store) OpenLog(topic uint64, partition int32, o LogOptions) (*Log, erro
 		return nil, err
 	}
 	l := &Log{store: s, topic: topic, partition: partition, opts: o, dir: logDir(s.dir, topic, partition)}
-	l.retention.Store(o.RetentionBytes)
+	l.retention.Store(new(o.retention()))
 	l.segs.Store(&[]*segment{})
 	if partition < 0 {
 		return nil, core.Errorf(core.CodePartitionUnknown, "open "+l.name(), "want 0 or more")
@@ -171,6 +175,7 @@ func (s *Store) OpenLog(topic uint64, partition int32, o LogOptions) (*Log, erro
 		s.mu.Unlock()
 		return nil, err
 	}
+	s.keeper.watch(l, l.w.now)
 	return l, nil
 }
 

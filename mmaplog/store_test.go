@@ -209,12 +209,12 @@ func TestSetRetention(t *testing.T) {
 		if l.Start() != 0 || l.Segments() < 8 {
 			t.Fatalf("%d segments from %d before the change", l.Segments(), l.Start())
 		}
-		l.SetRetention(600 << 10)
+		l.SetRetention(Retention{Bytes: 600 << 10})
 		drainJanitor(s)
 		if l.Start() == 0 || l.Segments() > 4 {
 			t.Errorf("%d segments from %d after a lower limit", l.Segments(), l.Start())
 		}
-		l.SetRetention(0)
+		l.SetRetention(Retention{})
 		start := l.Start()
 		fill()
 		if l.Start() != start {

@@ -33,6 +33,7 @@ type writer struct {
 	rolled  []rolledSegment // segments left behind in this batch
 	start   batchStart
 	ordinal uint64
+	idle    bool // a segment is started because the log was idle for long: a small one will do
 
 	keep     int   // spares to have ready
 	rolledAt int64 // append time of the batch that started the segment

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
@@ -17,8 +18,8 @@ func TestTopics(t *testing.T) {
 	if list, err := b.Topics(soon(t)); err != nil || len(list) != 0 {
 		t.Errorf("topics of a new bus: %+v, %v", list, err)
 	}
-	cfg := leat.TopicConfig{Partitions: 2, Ack: leat.AckPage, RetentionBytes: 1 << 20, SegmentBytes: 1 << 20,
-		MaxRecordBytes: 100}
+	cfg := leat.TopicConfig{Partitions: 2, Ack: leat.AckPage, Retention: time.Hour, RetentionBytes: 1 << 20,
+		RetentionRecords: 1000, SegmentBytes: 1 << 20, MaxRecordBytes: 100}
 	for name, cfg := range map[string]leat.TopicConfig{"b": {}, "a": cfg, "c": {Partitions: 3}} {
 		if err := b.CreateTopic(soon(t), name, cfg); err != nil {
 			t.Fatal(err)

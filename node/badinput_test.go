@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
@@ -71,11 +72,13 @@ func TestConfig(t *testing.T) {
 	b := one(t, stored)
 	b.close()
 	for field, change := range map[string]func(*leat.TopicConfig){
-		"Partitions":     func(c *leat.TopicConfig) { c.Partitions = 3 },
-		"Ack":            func(c *leat.TopicConfig) { c.Ack = leat.AckDisk },
-		"RetentionBytes": func(c *leat.TopicConfig) { c.RetentionBytes = 0 },
-		"SegmentBytes":   func(c *leat.TopicConfig) { c.SegmentBytes = 2 << 20 },
-		"MaxRecordBytes": func(c *leat.TopicConfig) { c.MaxRecordBytes = 0 },
+		"Partitions":       func(c *leat.TopicConfig) { c.Partitions = 3 },
+		"Ack":              func(c *leat.TopicConfig) { c.Ack = leat.AckDisk },
+		"Retention":        func(c *leat.TopicConfig) { c.Retention = leat.KeepForever },
+		"RetentionBytes":   func(c *leat.TopicConfig) { c.RetentionBytes = 0 },
+		"RetentionRecords": func(c *leat.TopicConfig) { c.RetentionRecords = 7 },
+		"SegmentBytes":     func(c *leat.TopicConfig) { c.SegmentBytes = 2 << 20 },
+		"MaxRecordBytes":   func(c *leat.TopicConfig) { c.MaxRecordBytes = 0 },
 	} {
 		cfg := stored
 		change(&cfg)
@@ -86,10 +89,12 @@ func TestConfig(t *testing.T) {
 		}
 	}
 	for field, cfg := range map[string]leat.TopicConfig{
-		"Partitions":     {Partitions: core.MaxPartitions + 1},
-		"RetentionBytes": {RetentionBytes: -1},
-		"SegmentBytes":   {SegmentBytes: 1000},
-		"MaxRecordBytes": {MaxRecordBytes: 17 << 20},
+		"Partitions":       {Partitions: core.MaxPartitions + 1},
+		"Retention":        {Retention: time.Millisecond},
+		"RetentionBytes":   {RetentionBytes: -1},
+		"RetentionRecords": {RetentionRecords: -1},
+		"SegmentBytes":     {SegmentBytes: 1000},
+		"MaxRecordBytes":   {MaxRecordBytes: 17 << 20},
 	} {
 		_, err := Open(soon(t), "new", withFS(b.fs), WithTopic("bad", cfg))
 		wantError(t, field, err, core.ErrInvalidConfig)

@@ -39,8 +39,7 @@ func open(ctx context.Context, dir string, o options) (*Node, error) {
 		if err := core.ValidateName("topic", t.name); err != nil {
 			return nil, err
 		}
-		t.cfg = t.cfg.WithDefaults()
-		if err := t.cfg.Validate(t.name); err != nil {
+		if err := t.cfg.WithDefaults().Validate(t.name); err != nil {
 			return nil, err
 		}
 	}
@@ -101,10 +100,13 @@ func (n *Node) start(ctx context.Context, o options) error {
 	return nil
 }
 
-// ensureTopic creates a topic if it is absent, and compares it if it is there.
+// ensureTopic creates a topic if it is absent, and compares it if it is there. Without a word on its age a
+// topic is what it is: those of builds that had no ages are kept for ever.
 func (n *Node) ensureTopic(ctx context.Context, name string, cfg core.TopicConfig) error {
 	if t := n.topicNamed(name); t != nil {
-		if diff := t.config().Differs(cfg); diff != "" {
+		stored := t.config()
+		cfg.Retention = cmp.Or(cfg.Retention, stored.Retention)
+		if diff := stored.Differs(cfg.WithDefaults()); diff != "" {
 			return core.Errorf(core.CodeConfigMismatch, t.op("open"), "%s", diff)
 		}
 		return nil

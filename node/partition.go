@@ -40,6 +40,7 @@ type partition struct {
 	stateAt   int64       // when the state of producers was saved last
 
 	inSynced atomic.Bool  // queued in shard.synced
+	rolling  atomic.Bool  // roll is queued in shard.tasks
 	rounds   atomic.Int64 // syncs that moved the durable end
 }
 
@@ -50,11 +51,15 @@ func (p *partition) Open() error {
 		return nil
 	}
 	cfg := p.topic.cfg
+	keep := p.topic.retention()
 	log, err := p.store.OpenLog(p.topic.id, p.number, mmaplog.LogOptions{
-		Level:          cfg.Ack,
-		SegmentBytes:   cfg.SegmentBytes,
-		RetentionBytes: p.topic.retention.Load(),
-		Durable:        p.onDurable,
+		Level:            cfg.Ack,
+		SegmentBytes:     cfg.SegmentBytes,
+		RetentionBytes:   keep.Bytes,
+		RetentionAge:     keep.Age,
+		RetentionRecords: keep.Records,
+		RollDue:          p.onRollDue,
+		Durable:          p.onDurable,
 	})
 	if err != nil {
 		p.fault.Store(core.NewError(core.CodeOf(err), p.op("use"), err))
@@ -85,6 +90,21 @@ func (p *partition) onDurable(_ int64, err error) {
 		p.shard.synced.push(p)
 	}
 	p.shard.help() // a holder of the lock looks for news after freeing it
+}
+
+// onRollDue is called by the log's store when all records of the partition are older than its topic
+// keeps them. The executor is the log's writer; it has opened the log before it gets here.
+func (p *partition) onRollDue() {
+	if p.rolling.CompareAndSwap(false, true) {
+		p.shard.Schedule(p.roll)
+	}
+}
+
+// roll starts a segment, on the executor. What it cannot do now it is asked again in a while; an error
+// that fences the log comes by onDurable.
+func (p *partition) roll() {
+	p.rolling.Store(false)
+	_ = p.log.Roll()
 }
 
 // visible is the first offset a subscription at level may not see.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
@@ -93,7 +94,8 @@ func (n *Node) userTopics() []*topic {
 func topicBody(name string, id uint64, cfg core.TopicConfig) wire.TopicBody {
 	return wire.TopicBody{
 		Name: name, ID: id, Partitions: cfg.Partitions, Ack: uint8(cfg.Ack),
-		RetentionBytes: cfg.RetentionBytes, SegmentBytes: cfg.SegmentBytes, MaxRecordBytes: cfg.MaxRecordBytes,
+		Retention: int64(cfg.Retention), RetentionBytes: cfg.RetentionBytes, RetentionRecords: cfg.RetentionRecords,
+		SegmentBytes: cfg.SegmentBytes, MaxRecordBytes: cfg.MaxRecordBytes,
 	}
 }
 
@@ -123,7 +125,8 @@ func detailedTopic(info *leat.TopicInfo, node uint16) wire.TopicBody {
 
 func (n *Node) answerCreate(ctx context.Context, q *wire.TopicBody) (wire.Empty, error) {
 	return wire.Empty{}, n.CreateTopic(ctx, q.Name, core.TopicConfig{
-		Partitions: q.Partitions, Ack: core.Ack(q.Ack), RetentionBytes: q.RetentionBytes,
+		Partitions: q.Partitions, Ack: core.Ack(q.Ack), Retention: time.Duration(q.Retention),
+		RetentionBytes: q.RetentionBytes, RetentionRecords: q.RetentionRecords,
 		SegmentBytes: q.SegmentBytes, MaxRecordBytes: q.MaxRecordBytes,
 	})
 }
@@ -134,7 +137,8 @@ func (n *Node) answerDelete(ctx context.Context, q *wire.NameBody) (wire.Empty, 
 
 func (n *Node) answerAlter(ctx context.Context, q *wire.AlterBody) (wire.Empty, error) {
 	return wire.Empty{}, n.AlterTopic(ctx, q.Name, leat.TopicChange{
-		RetentionBytes: q.RetentionBytes, MaxRecordBytes: q.MaxRecordBytes,
+		Retention: (*time.Duration)(q.Retention), RetentionBytes: q.RetentionBytes,
+		RetentionRecords: q.RetentionRecords, MaxRecordBytes: q.MaxRecordBytes,
 	})
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
@@ -24,7 +25,8 @@ func TestRemoteTopics(t *testing.T) {
 		t.Fatalf("topics %+v, want t and u", list.Topics)
 	}
 	u := list.Topics[1]
-	if u.Partitions != 3 || u.Ack != uint8(leat.AckDisk) || u.RetentionBytes != 5e9 || u.SegmentBytes == 0 ||
+	if u.Partitions != 3 || u.Ack != uint8(leat.AckDisk) || u.RetentionBytes != 5e9 ||
+		u.Retention != int64(leat.DefaultRetention) || u.SegmentBytes == 0 ||
 		u.MaxRecordBytes != core.DefaultRecordBytes || u.ID == 0 || u.Local != nil {
 		t.Errorf("topic u: %+v", u)
 	}
@@ -37,13 +39,16 @@ func TestRemoteTopics(t *testing.T) {
 		t.Errorf("partition 1 of t: %+v", p)
 	}
 	bytes := int64(6e9)
-	alter := wire.AlterBody{Name: "u", RetentionBytes: &bytes}
+	alter := wire.AlterBody{Name: "u", RetentionBytes: &bytes, RetentionRecords: new(int64(7)),
+		Retention: new(int64(time.Hour))}
 	if code, e := c.call(wire.OpAlterTopic, alter, &wire.Empty{}); code != 0 {
 		t.Errorf("alter: %v %+v", code, e)
 	}
 	list = wire.TopicsAnswer{}
-	if c.call(wire.OpTopics, wire.TopicsRequest{Name: "u"}, &list); list.Topics[0].RetentionBytes != bytes {
-		t.Errorf("altered: %+v", list.Topics[0])
+	c.call(wire.OpTopics, wire.TopicsRequest{Name: "u"}, &list)
+	if u = list.Topics[0]; u.RetentionBytes != bytes || u.RetentionRecords != 7 ||
+		u.Retention != int64(time.Hour) {
+		t.Errorf("altered: %+v", u)
 	}
 	if code, e := c.call(wire.OpDeleteTopic, wire.NameBody{Name: "u"}, &wire.Empty{}); code != 0 {
 		t.Errorf("delete: %v %+v", code, e)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/leatbus/leat/actors"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/mmaplog"
 	"github.com/leatbus/leat/routing"
 )
 
@@ -13,9 +14,9 @@ import (
 type topic struct {
 	id         uint64
 	name       string
-	cfg        core.TopicConfig // as of the opening; see config
-	retention  atomic.Int64     // RetentionBytes as of now
-	maxRecord  atomic.Int64     // MaxRecordBytes as of now
+	cfg        core.TopicConfig                 // as of the opening; see config
+	changed    atomic.Pointer[core.TopicConfig] // cfg as of now
+	maxRecord  atomic.Int64                     // MaxRecordBytes as of now
 	table      routing.Table
 	placement  core.Placement
 	partitions []*partition
@@ -31,26 +32,28 @@ var (
 
 func newTopic(info *core.Topic, table routing.Table) *topic {
 	t := &topic{id: info.ID, name: info.Name, cfg: info.Config, table: table, placement: info.Placement}
-	t.retention.Store(t.cfg.RetentionBytes)
+	t.changed.Store(&t.cfg)
 	t.maxRecord.Store(int64(t.cfg.MaxRecordBytes))
 	return t
 }
 
 // config is the configuration as of now. What cannot change is read from cfg.
-func (t *topic) config() core.TopicConfig {
-	cfg := t.cfg
-	cfg.RetentionBytes, cfg.MaxRecordBytes = t.retention.Load(), int(t.maxRecord.Load())
-	return cfg
+func (t *topic) config() core.TopicConfig { return *t.changed.Load() }
+
+// retention is what the log of a partition keeps, as of now.
+func (t *topic) retention() mmaplog.Retention {
+	c := t.changed.Load()
+	return mmaplog.Retention{Age: max(c.Retention, 0), Bytes: c.RetentionBytes, Records: c.RetentionRecords}
 }
 
 // ChangeTopic implements actors.NodeShell: producers and logs that are open follow at once.
 func (n *Node) ChangeTopic(shell actors.TopicShell, cfg core.TopicConfig) {
 	t := shell.(*topic) // AddTopic made it
+	t.changed.Store(&cfg)
 	t.maxRecord.Store(int64(cfg.MaxRecordBytes))
-	t.retention.Store(cfg.RetentionBytes)
 	for _, p := range t.partitions {
 		if p.log != nil {
-			p.log.SetRetention(cfg.RetentionBytes)
+			p.log.SetRetention(t.retention())
 		}
 	}
 }

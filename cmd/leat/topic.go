@@ -26,14 +26,16 @@ func newTopic(a *app) *cobra.Command {
 
 // topicDoc is one topic; the keys are stable.
 type topicDoc struct {
-	Name           string `json:"name"`
-	Partitions     int    `json:"partitions"`
-	Ack            string `json:"ack"`
-	RetentionBytes int64  `json:"retention_bytes"` // 0 keeps everything
-	MaxRecordBytes int    `json:"max_record_bytes"`
-	SegmentBytes   int64  `json:"segment_bytes"`
-	Messages       int64  `json:"messages"`
-	Bytes          int64  `json:"bytes"`
+	Name             string `json:"name"`
+	Partitions       int    `json:"partitions"`
+	Ack              string `json:"ack"`
+	RetentionMillis  int64  `json:"retention_ms"` // 0 keeps everything, as in the next two
+	RetentionBytes   int64  `json:"retention_bytes"`
+	RetentionRecords int64  `json:"retention_records"`
+	MaxRecordBytes   int    `json:"max_record_bytes"`
+	SegmentBytes     int64  `json:"segment_bytes"`
+	Messages         int64  `json:"messages"`
+	Bytes            int64  `json:"bytes"`
 
 	PerPartition []partitionDoc `json:"per_partition,omitempty"`
 }
@@ -53,7 +55,8 @@ type partitionDoc struct {
 func describeTopic(t *leat.TopicInfo) topicDoc {
 	c := t.Config
 	doc := topicDoc{Name: t.Name, Partitions: c.Partitions, Ack: c.Ack.String(),
-		RetentionBytes: c.RetentionBytes, MaxRecordBytes: c.MaxRecordBytes, SegmentBytes: c.SegmentBytes}
+		RetentionMillis: max(c.Retention, 0).Milliseconds(), RetentionBytes: c.RetentionBytes,
+		RetentionRecords: c.RetentionRecords, MaxRecordBytes: c.MaxRecordBytes, SegmentBytes: c.SegmentBytes}
 	for _, p := range t.Partitions {
 		doc.Messages += p.HighWater - p.Start
 		doc.Bytes += p.Bytes
@@ -69,7 +72,8 @@ func describeTopic(t *leat.TopicInfo) topicDoc {
 
 func newTopicCreate(a *app) *cobra.Command {
 	var level string
-	var retention, record size
+	var record size
+	retention := retentionFlags{age: lifespan(leat.DefaultRetention)}
 	cfg := leat.TopicConfig{Partitions: 1}
 	cmd := &cobra.Command{
 		Use:   "create NAME",
@@ -78,7 +82,7 @@ func newTopicCreate(a *app) *cobra.Command {
 			"go to one partition and stay in order. --ack is the least a publish gets: page survives the death\n" +
 			"of the process, disk a power cut too.",
 		Example: examples("leat topic create orders --partitions 4",
-			"leat topic create clicks --ack page --retention-bytes 10GiB -o json"),
+			"leat topic create clicks --ack page --retention 36h --retention-bytes 10GiB -o json"),
 		Args: oneArgument("NAME"),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -86,7 +90,8 @@ func newTopicCreate(a *app) *cobra.Command {
 		if cfg.Ack, err = core.ParseAck(level); err != nil {
 			return err
 		}
-		cfg.RetentionBytes, cfg.MaxRecordBytes = int64(retention), int(record)
+		retention.config(&cfg)
+		cfg.MaxRecordBytes = int(record)
 		cfg := cfg.WithDefaults()
 		err = a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
 			return bus.CreateTopic(ctx, args[0], cfg)
@@ -105,7 +110,7 @@ func newTopicCreate(a *app) *cobra.Command {
 	flags.Var(newPositive(func(n int64) { cfg.Partitions = int(n) }, core.MaxPartitions), "partitions",
 		"how many, fixed from now on (1)")
 	flags.StringVar(&level, "ack", "disk", "least level of a publish: page or disk, or none")
-	flags.Var(&retention, "retention-bytes", "what each partition keeps; 0 keeps everything")
+	retention.add(cmd)
 	flags.Var(&record, "max-record-bytes", "largest record, at most 16MiB; 0 means 1MiB")
 	return cmd
 }
@@ -137,16 +142,9 @@ func (a *app) writeTopics(docs []topicDoc) error {
 	grid := newGrid(a.stdout, "topic", "#partitions", "ack", "#messages", "#size", "#keeps")
 	for _, d := range docs {
 		grid.row(d.Name, strconv.Itoa(d.Partitions), d.Ack, grouped(d.Messages), humanBytes(d.Bytes),
-			humanRetention(d.RetentionBytes))
+			d.keeps())
 	}
 	return grid.flush()
-}
-
-func humanRetention(n int64) string {
-	if n == 0 {
-		return "all"
-	}
-	return humanBytes(n)
 }
 
 func newTopicDescribe(a *app) *cobra.Command {
@@ -174,7 +172,7 @@ func newTopicDescribe(a *app) *cobra.Command {
 func (a *app) writeTopic(d *topicDoc) error {
 	record, segment := size(d.MaxRecordBytes), size(d.SegmentBytes)
 	fmt.Fprintf(a.stdout, "%s: ack %s, keeps %s per partition, records up to %s, segments of %s\n\n",
-		d.Name, d.Ack, humanRetention(d.RetentionBytes), record.String(), segment.String())
+		d.Name, d.Ack, d.keeps(), record.String(), segment.String())
 	grid := newGrid(a.stdout, "#partition", "#node", "#start", "#high water", "#durable", "#size", "state")
 	for _, p := range d.PerPartition {
 		state := "ok"
@@ -188,31 +186,31 @@ func (a *app) writeTopic(d *topicDoc) error {
 }
 
 func newTopicAlter(a *app) *cobra.Command {
-	var retention, record size
+	var record size
+	var retention retentionFlags
 	cmd := &cobra.Command{
 		Use:   "alter NAME",
 		Short: "Change what a topic keeps and how large a record may be",
-		Example: examples("leat topic alter trades --retention-bytes 1GiB",
+		Example: examples("leat topic alter trades --retention 30d --retention-bytes 1GiB",
 			"leat topic alter trades --max-record-bytes 4MiB -o json"),
 		Args:              oneArgument("NAME"),
 		ValidArgsFunction: a.completeTopic,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var change leat.TopicChange
-		if cmd.Flags().Changed("retention-bytes") {
-			change.RetentionBytes = new(int64(retention))
-		}
+		retention.change(cmd, &change)
 		if cmd.Flags().Changed("max-record-bytes") {
 			change.MaxRecordBytes = new(int(record))
 		}
 		if change == (leat.TopicChange{}) {
-			return usagef(cmd, "nothing to change: want --retention-bytes or --max-record-bytes")
+			return usagef(cmd, "nothing to change: want --retention, --retention-bytes, "+
+				"--retention-records or --max-record-bytes")
 		}
 		return a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
 			return a.alterTopic(ctx, bus, args[0], change)
 		})
 	}
-	cmd.Flags().Var(&retention, "retention-bytes", "what each partition keeps; 0 keeps everything")
+	retention.add(cmd)
 	cmd.Flags().Var(&record, "max-record-bytes", "largest record, at most 16MiB")
 	return cmd
 }
@@ -234,10 +232,7 @@ func (a *app) alterTopic(ctx context.Context, bus *leat.Bus, name string, change
 	return a.write(doc, func() error {
 		fmt.Fprintf(a.stdout, "altered %s\n", name)
 		was, is := before.Config, after.Config
-		if was.RetentionBytes != is.RetentionBytes {
-			fmt.Fprintf(a.stdout, "retention-bytes: %s → %s\n",
-				humanRetention(was.RetentionBytes), humanRetention(is.RetentionBytes))
-		}
+		a.alteredRetention(&was, &is)
 		if was.MaxRecordBytes != is.MaxRecordBytes {
 			fmt.Fprintf(a.stdout, "max-record-bytes: %s → %s\n",
 				humanBytes(int64(was.MaxRecordBytes)), humanBytes(int64(is.MaxRecordBytes)))

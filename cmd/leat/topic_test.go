@@ -26,7 +26,9 @@ $ leat topic create clicks --ack page --retention-bytes 1GiB --max-record-bytes 
   "name": "clicks",
   "partitions": 1,
   "ack": "page",
+  "retention_ms": 604800000,
   "retention_bytes": 1073741824,
+  "retention_records": 0,
   "max_record_bytes": 65536,
   "segment_bytes": 67108864,
   "messages": 0,
@@ -36,7 +38,9 @@ $ leat topic create logs -o yaml
 name: logs
 partitions: 1
 ack: disk
+retention_ms: 604800000
 retention_bytes: 0
+retention_records: 0
 max_record_bytes: 1048576
 segment_bytes: 67108864
 messages: 0
@@ -49,12 +53,12 @@ func testLooking(d *desk) {
 $ leat pub quakes hello -k a
 1 0
 $ leat topic ls
-TOPIC   PARTITIONS  ACK   MESSAGES       SIZE    KEEPS
-clicks           1  page         0        0 B  1.0 GiB
-logs             1  disk         0        0 B      all
-quakes           2  disk         1  256.0 KiB      all
+TOPIC   PARTITIONS  ACK   MESSAGES       SIZE        KEEPS
+clicks           1  page         0        0 B  7d, 1.0 GiB
+logs             1  disk         0        0 B           7d
+quakes           2  disk         1  256.0 KiB           7d
 $ leat topic describe quakes
-quakes: ack disk, keeps all per partition, records up to 1MiB, segments of 64MiB
+quakes: ack disk, keeps 7d per partition, records up to 1MiB, segments of 64MiB
 
 PARTITION  NODE  START  HIGH WATER  DURABLE       SIZE  STATE
         0     0      0           0        0        0 B  ok
@@ -63,7 +67,9 @@ $ leat topic describe clicks -o yaml
 name: clicks
 partitions: 1
 ack: page
+retention_ms: 604800000
 retention_bytes: 1073741824
+retention_records: 0
 max_record_bytes: 65536
 segment_bytes: 67108864
 messages: 0
@@ -87,7 +93,9 @@ $ leat topic ls -o yaml
 - name: logs
   partitions: 1
   ack: disk
+  retention_ms: 604800000
   retention_bytes: 0
+  retention_records: 0
   max_record_bytes: 1048576
   segment_bytes: 67108864
   messages: 0
@@ -132,6 +140,12 @@ hint: see: leat topic rm --help
 		"topic create a b":                            2,
 		"topic alter quakes":                          2,
 		"topic alter orders --retention-bytes 1KiB":   3,
+		"topic create x --retention 0.5s":             2,
+		"topic create x --retention 7w":               2,
+		"topic create x --retention -1":               2,
+		"topic create x --retention d":                2,
+		"topic create x --retention-records -1":       2,
+		"topic create x --retention-records many":     2,
 		"topic create x --retention-bytes 1XiB":       2,
 		"topic create x --retention-bytes -1":         2,
 		"topic create x --retention-bytes 9999999TiB": 2,
@@ -145,6 +159,67 @@ hint: see: leat topic rm --help
 	}
 	if got := d.must("topic ls"); strings.Count(got, "\n") != 3 {
 		t.Errorf("an error has created something:\n%s", got)
+	}
+}
+
+// TestTopicRetention: every limit at creation and afterwards, and none for ever.
+func TestTopicRetention(t *testing.T) {
+	d := newDesk(t)
+	d.golden(`
+$ leat topic create a --retention none
+created a: partitions 1, ack disk
+$ leat topic create b --retention 36h --retention-bytes 1MiB --retention-records 5000
+created b: partitions 1, ack disk
+$ leat topic ls
+TOPIC  PARTITIONS  ACK   MESSAGES  SIZE                        KEEPS
+a               1  disk         0   0 B                          all
+b               1  disk         0   0 B  36h, 1.0 MiB, 5,000 records
+$ leat topic alter b --retention 0 --retention-records 0 --retention-bytes 0
+altered b
+retention: 36h → none
+retention-bytes: 1.0 MiB → all
+retention-records: 5,000 → all
+$ leat topic alter b --retention 90s --retention-records 7 -o json
+{
+  "name": "b",
+  "partitions": 1,
+  "ack": "disk",
+  "retention_ms": 90000,
+  "retention_bytes": 0,
+  "retention_records": 7,
+  "max_record_bytes": 1048576,
+  "segment_bytes": 67108864,
+  "messages": 0,
+  "bytes": 0
+}
+$ leat topic alter a --retention 30d
+altered a
+retention: none → 30d
+$ leat topic describe b
+b: ack disk, keeps 1m30s, 7 records per partition, records up to 1MiB, segments of 64MiB
+
+PARTITION  NODE  START  HIGH WATER  DURABLE  SIZE  STATE
+        0     0      0           0        0   0 B  ok
+$ leat topic alter a
+error: nothing to change: want --retention, --retention-bytes, --retention-records or --max-record-bytes
+hint: see: leat topic alter --help
+`)
+}
+
+func TestLifespan(t *testing.T) {
+	for text, want := range map[string]string{
+		"7d": "7d", "168h": "7d", "36h": "36h", "1h30m": "1h30m", "90s": "1m30s", "1s": "1s", "1.5s": "1.5s",
+		"0": "none", "none": "none", "65535d": "65535d",
+	} {
+		var l lifespan
+		if err := l.Set(text); err != nil || l.String() != want {
+			t.Errorf("lifespan %q = %q, %v; want %q", text, l.String(), err, want)
+		}
+	}
+	for _, text := range []string{"", "d", "-1d", "65536d", "1.5d", "7", "1ms", "none2", "-1ns"} {
+		if l := lifespan(5); l.Set(text) == nil || l != 5 {
+			t.Errorf("lifespan %q was taken as %d", text, l)
+		}
 	}
 }
 

@@ -380,7 +380,9 @@ var _ = register("a topic is altered", func(t *testing.T, c *carrier) {
 	topic := c.topic(t, leat.TopicConfig{MaxRecordBytes: 1000})
 	p := c.producer(t, topic)
 	larger, bytes := 100_000, int64(1<<30)
-	change := leat.TopicChange{MaxRecordBytes: &larger, RetentionBytes: &bytes}
+	age, count := 36*time.Hour, int64(1e6)
+	change := leat.TopicChange{MaxRecordBytes: &larger, Retention: &age, RetentionBytes: &bytes,
+		RetentionRecords: &count}
 	if err := c.bus.AlterTopic(soon(t), topic, change); err != nil {
 		t.Fatal(err)
 	}
@@ -389,7 +391,9 @@ var _ = register("a topic is altered", func(t *testing.T, c *carrier) {
 		t.Fatal(err)
 	}
 	for _, info := range infos {
-		if info.Name == topic && (info.Config.MaxRecordBytes != larger || info.Config.RetentionBytes != bytes) {
+		got := info.Config
+		if info.Name == topic && (got.MaxRecordBytes != larger || got.Retention != age ||
+			got.RetentionBytes != bytes || got.RetentionRecords != count) {
 			t.Errorf("Topics tells %+v", info.Config)
 		}
 	}

@@ -27,13 +27,17 @@ type NameBody struct {
 
 // TopicBody describes a topic.
 type TopicBody struct {
-	Name           string `json:"name"`
-	ID             uint64 `json:"id,omitempty"`
-	Partitions     int    `json:"partitions"`
-	Ack            uint8  `json:"ack"` // a core.Ack
-	RetentionBytes int64  `json:"retentionBytes,omitempty"`
-	SegmentBytes   int64  `json:"segmentBytes,omitempty"`
-	MaxRecordBytes int    `json:"maxRecordBytes,omitempty"`
+	Name       string `json:"name"`
+	ID         uint64 `json:"id,omitempty"`
+	Partitions int    `json:"partitions"`
+	Ack        uint8  `json:"ack"` // a core.Ack
+	// Retention is in nanoseconds, -1 for ever. 0 is the default where a topic is created; in an answer it
+	// is that of a node which knows no ages, and keeps for ever.
+	Retention        int64 `json:"retention,omitempty"`
+	RetentionBytes   int64 `json:"retentionBytes,omitempty"`
+	RetentionRecords int64 `json:"retentionRecords,omitempty"`
+	SegmentBytes     int64 `json:"segmentBytes,omitempty"`
+	MaxRecordBytes   int   `json:"maxRecordBytes,omitempty"`
 	// Placement has the node of each partition; empty: all are on the answering node.
 	Placement []uint16 `json:"placement,omitempty"`
 	// Local has the partitions of the answering node, if asked for.
@@ -66,9 +70,11 @@ type TopicsAnswer struct {
 
 // AlterBody changes what of a topic can change; a nil field stays.
 type AlterBody struct {
-	Name           string `json:"name"`
-	RetentionBytes *int64 `json:"retentionBytes,omitempty"`
-	MaxRecordBytes *int   `json:"maxRecordBytes,omitempty"`
+	Name             string `json:"name"`
+	Retention        *int64 `json:"retention,omitempty"`
+	RetentionBytes   *int64 `json:"retentionBytes,omitempty"`
+	RetentionRecords *int64 `json:"retentionRecords,omitempty"`
+	MaxRecordBytes   *int   `json:"maxRecordBytes,omitempty"`
 }
 
 // GroupBody names a group on a topic.

@@ -91,7 +91,8 @@ func ackedPayload() (out []byte) {
 // cataloguePayload is two records: a topic was created, and deleted.
 func cataloguePayload() []byte {
 	created := core.CatalogueRecord{Kind: core.CatalogueCreated, ID: 5, Time: exampleTime, Version: 11,
-		Name: "trades", Config: core.TopicConfig{Partitions: 2}, Placement: core.Place([]uint16{1, 2}, 2, 0)}
+		Name: "trades", Config: core.TopicConfig{Partitions: 2, Retention: core.KeepForever},
+		Placement: core.Place([]uint16{1, 2}, 2, 0)}
 	deleted := core.CatalogueRecord{Kind: core.CatalogueDeleted, ID: 5, Version: 12}
 	return AppendCatalogue(AppendCatalogue(nil, &created), &deleted)
 }
@@ -167,12 +168,13 @@ var examples = []example{
 var requests = map[Op][2]any{
 	OpTopics: {TopicsRequest{Name: "trades", Detail: true}, TopicsAnswer{Topics: []TopicBody{{
 		Name: "trades", ID: 5,
-		Partitions: 1, Ack: 2, RetentionBytes: 1 << 30, SegmentBytes: 1 << 26,
+		Partitions: 1, Ack: 2, Retention: -1, RetentionBytes: 1 << 30, RetentionRecords: 1e9, SegmentBytes: 1 << 26,
 		MaxRecordBytes: 1 << 20, Placement: []uint16{1}, Local: []PartitionBody{{Start: 1, End: 9, HighWater: 8,
 			DurableEnd: 7, Bytes: 640, Code: uint16(core.CodeLogFenced), Error: &exampleError}}}}}},
 	OpCreateTopic: {TopicBody{Name: "trades", Partitions: 4, Ack: 2}, Empty{}},
 	OpDeleteTopic: {NameBody{Name: "trades"}, Empty{}},
-	OpAlterTopic:  {AlterBody{Name: "trades", RetentionBytes: new(int64), MaxRecordBytes: new(int)}, Empty{}},
+	OpAlterTopic: {AlterBody{Name: "trades", Retention: new(int64(6e11)), RetentionBytes: new(int64),
+		RetentionRecords: new(int64), MaxRecordBytes: new(int)}, Empty{}},
 	OpGroups: {Empty{}, GroupsAnswer{Groups: []GroupInfoBody{{Group: "billing", Topic: "trades", Generation: 2,
 		Members: []string{"m1"}, Partitions: []GroupPartitionBody{{Partition: 3, Member: "m1", Committed: -1}}}}}},
 	OpResetGroup:  {ResetBody{Group: "billing", Topic: "trades", Offsets: []ResetPartition{{3, 1000}}}, Empty{}},

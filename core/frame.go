@@ -3,7 +3,8 @@ package core
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
+
+	"github.com/leatbus/leat/internal/crc32c"
 )
 
 // FrameHeaderSize is the fixed header of a frame: one cache line.
@@ -62,45 +63,47 @@ func (h *FrameHeader) Size() int64 { return int64(Align8(int(h.Length))) }
 // Align8 rounds n up to a multiple of 8.
 func Align8(n int) int { return (n + 7) &^ 7 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // Checksum is CRC32C (Castagnoli), the checksum of every format of Leat.
-func Checksum(p []byte) uint32 { return crc32.Checksum(p, castagnoli) }
+func Checksum(p []byte) uint32 { return crc32c.Checksum(p) }
 
 // HeaderSeed is the state header checksums of a segment start from. It is derived from the segment
 // id, so that a stale frame of a recycled segment never passes.
 func HeaderSeed(segmentID uint64) uint32 {
 	var id [8]byte
 	binary.LittleEndian.PutUint64(id[:], segmentID)
-	return crc32.Checksum(id[:], castagnoli)
+	return crc32c.Checksum(id[:])
+}
+
+// Words are the fields of the header as they are stored, without its checksum.
+func (h *FrameHeader) Words() crc32c.Words {
+	return crc32c.Words{
+		uint64(h.Length),
+		h.Index,
+		uint64(h.BaseOffset),
+		uint64(h.Time),
+		uint64(h.ProducerID),
+		uint64(h.Term) | uint64(h.PrevCRC)<<32,
+		uint64(h.PayloadCRC) | uint64(uint32(h.BaseSeq))<<32,
+		uint64(uint16(h.ProducerEpoch)) | uint64(h.Records)<<16 | uint64(h.DurableLag)<<32 |
+			uint64(h.Attrs)<<48 | uint64(h.Version)<<56,
+	}
 }
 
 // Encode writes the header into dst, at least 64 bytes, and sets h.HeaderCRC. The header of a
 // frame that is being appended is encoded beside the log and published by its length word.
-//
-// It is on the path of every append: fields are stored as whole words, because the checksum loads
-// words, and a load from several smaller stores waits until they have left the store buffer.
 func (h *FrameHeader) Encode(dst []byte, seed uint32) {
-	_ = dst[FrameHeaderSize-1]
-	le := binary.LittleEndian
-	// The length goes where the checksum will be, in front of the rest, so that one run covers both.
-	le.PutUint32(dst[4:], h.Length)
-	le.PutUint64(dst[8:], h.Index)
-	le.PutUint64(dst[16:], uint64(h.BaseOffset))
-	le.PutUint64(dst[24:], uint64(h.Time))
-	le.PutUint64(dst[32:], uint64(h.ProducerID))
-	le.PutUint64(dst[40:], uint64(h.Term)|uint64(h.PrevCRC)<<32)
-	le.PutUint64(dst[48:], uint64(h.PayloadCRC)|uint64(uint32(h.BaseSeq))<<32)
-	le.PutUint64(dst[56:], uint64(uint16(h.ProducerEpoch))|uint64(h.Records)<<16|uint64(h.DurableLag)<<32|
-		uint64(h.Attrs)<<48|uint64(h.Version)<<56)
-	h.HeaderCRC = crc32.Update(seed, castagnoli, dst[4:FrameHeaderSize])
-	le.PutUint64(dst[0:], uint64(h.Length)|uint64(h.HeaderCRC)<<32)
+	dst = dst[:FrameHeaderSize]
+	w := h.Words()
+	w.Seal(seed)
+	h.HeaderCRC = uint32(w[0] >> 32)
+	for i, word := range w {
+		binary.LittleEndian.PutUint64(dst[8*i:], word)
+	}
 }
 
 // headerChecksum covers the length word and everything after the checksum itself.
 func headerChecksum(header []byte, seed uint32) uint32 {
-	crc := crc32.Update(seed, castagnoli, header[0:4])
-	return crc32.Update(crc, castagnoli, header[8:FrameHeaderSize])
+	return crc32c.Header(seed, (*[FrameHeaderSize]byte)(header))
 }
 
 // ParseFrameHeader reads a header without judging it: fields of damaged bytes are garbage. Use

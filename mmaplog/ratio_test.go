@@ -51,6 +51,25 @@ func BenchmarkAppendRatio(b *testing.B) {
 	b.ReportMetric(raw[len(raw)/2]/logged[len(logged)/2], "ratio")
 }
 
+// BenchmarkAppendCached appends 256-byte records one by one to the same 32 KiB again and again, and nothing
+// is synced: what is left is the processor's work.
+func BenchmarkAppendCached(b *testing.B) {
+	s := openTest(b, OS(), b.TempDir(), Options{FlushEvery: 1 << 50, FlushBytes: 1 << 60})
+	l, err := s.OpenLog(16, 0, LogOptions{Level: core.AckPage})
+	if err != nil {
+		b.Fatal(err)
+	}
+	record := encodeRecord(string(make([]byte, 256-core.RecordHeaderSize-1-7)))
+	appendOne(b, l, record)
+	start := l.w.pos
+	for b.Loop() {
+		if l.w.pos > start+32<<10 {
+			l.w.pos = start
+		}
+		appendOne(b, l, record)
+	}
+}
+
 func appendOne(b *testing.B, l *Log, record []byte) {
 	if _, err := l.Append(1, record, 1); err != nil {
 		b.Fatal(err)

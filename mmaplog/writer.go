@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/crc32c"
 )
 
 // writer is the state of a log's one writer. Frames are built in buf, which is the mapped segment or
@@ -38,10 +39,9 @@ type writer struct {
 	keep     int   // spares to have ready
 	rolledAt int64 // append time of the batch that started the segment
 
-	produced bool // there may be frames of producers in the log
-	stateDue bool // and a segment was started since their state was saved last
-	header   [core.FrameHeaderSize]byte
-	head     core.FrameHeader // of the frame being sealed; attrs and producer are 0 but within AddFrame
+	produced bool             // there may be frames of producers in the log
+	stateDue bool             // and a segment was started since their state was saved last
+	head     core.FrameHeader // of the frame being sealed: attrs and producer, which are 0 but within AddFrame
 }
 
 // frameDraft is the frame records are being added to.
@@ -149,12 +149,10 @@ func (l *Log) Append(now int64, records []byte, n int) (end int64, err error) {
 	defer l.endFault(debug.SetPanicOnFault(true), &err)
 	l.Begin(now)
 	w := &l.w
-	alone := w.open.records == 0
-	if _, err := l.add(records, n); err != nil {
+	if w.mapped && w.open.records == 0 && w.pos+int64(core.FrameHeaderSize+len(records)) <= w.dataEnd {
+		l.place(records, n)
+	} else if _, err := l.add(records, n); err != nil {
 		return l.End(), err
-	}
-	if alone {
-		w.open.summed, w.open.crc = true, core.Checksum(records)
 	}
 	return l.publish()
 }
@@ -200,42 +198,77 @@ func (l *Log) add(records []byte, n int) (base int64, err error) {
 	return base, nil
 }
 
-// seal completes the open frame. Its header is encoded beside the log; the length word goes last, so
-// that whoever sees it sees a whole frame. The word after the frame reads 0 by then, whatever the file was
-// before it became this segment.
+// seal completes the open frame. Its header is made beside the log; the length word goes last, so that
+// whoever sees it sees a whole frame. The word after the frame reads 0 by then, whatever the file was before
+// it became this segment.
 func (l *Log) seal() {
 	w := &l.w
-	frame := w.buf[w.pos-w.bufAt:]
 	length := core.FrameHeaderSize + w.open.fill
+	frame := w.buf[w.pos-w.bufAt:]
+	var words crc32c.Words
+	l.headerWords(&words, length, w.open.offset, w.open.records)
 	crc := w.open.crc
-	if !w.open.summed {
-		crc = core.Checksum(frame[core.FrameHeaderSize:length])
+	if w.open.summed {
+		words[6] |= uint64(crc)
+		words.Seal(w.seg.seed)
+	} else {
+		crc = words.SumAndSeal(w.seg.seed, frame[core.FrameHeaderSize:length])
 	}
-	h := &w.head // kept, because building a header anew takes as long as its checksum
-	h.Length = uint32(length)
-	h.Index = w.next.index
-	h.BaseOffset = w.open.offset
-	h.Time = w.now
-	h.Term = w.seg.header.base.term
-	h.PrevCRC = w.next.prevCRC
-	h.PayloadCRC = crc
-	h.Records = uint16(w.open.records)
-	h.DurableLag = lag(w.next.index, l.marks.durableIndex.Load())
-	h.Version = core.FrameVersion
-	header := w.header[:] // on the heap, because checksums go through a function variable
-	h.Encode(header, w.seg.seed)
-	for at := 8; at < core.FrameHeaderSize; at += 8 { // as they were stored, see Encode
-		binary.NativeEndian.PutUint64(frame[at:], binary.NativeEndian.Uint64(header[at:]))
+	l.sealed(frame, &words, crc, core.Align8(length))
+	w.open = frameDraft{}
+}
+
+// place is add and seal of records that are a frame by themselves and fit the map. The checksum is made of
+// the records themselves, which are in the processor's cache.
+func (l *Log) place(records []byte, n int) {
+	w := &l.w
+	frame := w.buf[w.pos:]
+	size := core.FrameHeaderSize + copy(frame[core.FrameHeaderSize:], records)
+	var words crc32c.Words
+	l.headerWords(&words, size, w.next.offset, n)
+	crc := words.SumAndSeal(w.seg.seed, records)
+	w.next.offset += int64(n)
+	l.sealed(frame, &words, crc, size)
+}
+
+// headerWords makes the header of the next frame, without checksums, as FrameHeader.Words does, which it
+// would take as long to fill as the checksums take.
+func (l *Log) headerWords(words *crc32c.Words, length int, offset int64, records int) {
+	w := &l.w
+	words[0] = uint64(length)
+	words[1] = w.next.index
+	words[2] = uint64(offset)
+	words[3] = uint64(w.now)
+	words[4] = uint64(w.head.ProducerID)
+	words[5] = uint64(w.seg.header.base.term) | uint64(w.next.prevCRC)<<32
+	words[6] = uint64(uint32(w.head.BaseSeq)) << 32
+	words[7] = uint64(uint16(w.head.ProducerEpoch)) | uint64(records)<<16 |
+		uint64(lag(w.next.index, l.marks.durableIndex.Load()))<<32 |
+		uint64(w.head.Attrs)<<48 | core.FrameVersion<<56
+}
+
+// sealed puts a header in front of its payload, the length word last, and moves the writer behind the frame.
+func (l *Log) sealed(frame []byte, words *crc32c.Words, crc uint32, size int) {
+	w := &l.w
+	frame = frame[:core.FrameHeaderSize]
+	for i := 1; i < len(words); i++ {
+		binary.LittleEndian.PutUint64(frame[8*i:], words[i])
 	}
-	w.pos += int64(core.Align8(length))
+	w.pos += int64(size)
 	if w.mapped {
 		w.endAt(w.pos)
 	}
-	storeRelease(word(frame), binary.NativeEndian.Uint64(header[:8]))
+	storeRelease(word(frame), littleEndian(words[0]))
 	w.next.index++
 	w.next.prevCRC = crc
 	w.next.time = w.now
-	w.open = frameDraft{}
+}
+
+// littleEndian is v as it is stored.
+func littleEndian(v uint64) uint64 {
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], v)
+	return binary.NativeEndian.Uint64(b[:])
 }
 
 // endAt makes position pos of the mapped segment read as the end: no length word, or where there is no room

@@ -20,6 +20,7 @@ var units = []unit{
 	{folder: "ringbuf", layer: 0, also: []string{"internal/clock"}}, // it calibrates its pauses
 	{folder: "routing", layer: 0},
 	{folder: "internal/clock", layer: 0},
+	{folder: "internal/crc32c", layer: 0},
 	{folder: "internal/histogram", layer: 0},
 	{folder: "internal/seed", layer: 0},
 	{folder: "internal/refscan", layer: 0},

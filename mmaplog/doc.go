@@ -14,8 +14,8 @@
 //
 // A Store is one data folder: its lock and the goroutines that serve all its logs. The syncer makes
 // durable what is published, at once if somebody waits (RequestSync), else every FlushEvery or
-// FlushBytes. The preparer makes segments and prefaults pages ahead of the writers. The janitor unmaps,
-// closes and deletes.
+// FlushBytes; who waits may be the one that syncs (Log.Sync). The preparer makes segments and prefaults
+// pages ahead of the writers. The janitor unmaps, closes and deletes.
 //
 // # Invariants
 //

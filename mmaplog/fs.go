@@ -56,6 +56,16 @@ type File interface {
 	Allocate(size int64) error
 	// Sync makes content and length durable. After an error nothing is known about what is.
 	Sync() error
+	// Device names the device whose cache of writes every Sync of a file of it empties, if writing again
+	// into blocks that were synced changes nothing on the disk but their bytes; else, and where that is
+	// not known, it is 0.
+	Device() uint64
+	// BeginWriteOut has the device begin to write the pages of [lo, hi). WriteOut tells how it went.
+	BeginWriteOut(lo, hi int64)
+	// WriteOut returns when the device has taken the pages of [lo, hi), maybe into a cache. They are
+	// durable when a later Sync of any file of the same Device, not 0, has returned, if their blocks
+	// were durable before. After an error nothing is known about them.
+	WriteOut(lo, hi int64) error
 	// Forget drops clean pages from memory, so that reads show what is on the disk: after a failed
 	// sync the two differ. It is best effort.
 	Forget()

@@ -16,6 +16,12 @@ func adviseRandom(*os.File) {}
 
 func (f *osFile) Sync() error { return f.f.Sync() }
 
+func (f *osFile) Device() uint64 { return 0 }
+
+func (f *osFile) BeginWriteOut(int64, int64) {}
+
+func (f *osFile) WriteOut(int64, int64) error { return errors.ErrUnsupported }
+
 func (f *osFile) Forget() {}
 
 // Allocate only extends: the zeros that are written next reserve the blocks, and a full disk shows

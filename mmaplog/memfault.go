@@ -12,12 +12,14 @@ type memFaults struct {
 	ignoreSync    atomic.Bool
 	ignoreDirSync atomic.Bool
 	ignoreMapSync atomic.Bool
+	ignoreFlush   atomic.Bool
 
 	mu sync.Mutex
 	// mu guards the following.
 	limited  bool  // whether space is limited
 	space    int64 // bytes left
 	syncErr  error // for the next sync of a file or map
+	outErr   error // for the next WriteOut
 	hang     chan struct{}
 	hung     chan struct{}
 	readErr  error
@@ -34,6 +36,10 @@ func (m *MemFS) IgnoreDirSync(on bool) { m.faults.ignoreDirSync.Store(on) }
 // IgnoreMapSync makes only Region.Sync a no-op, as an asynchronous msync is.
 func (m *MemFS) IgnoreMapSync(on bool) { m.faults.ignoreMapSync.Store(on) }
 
+// IgnoreFlush makes a sync of one file or map leave the cache of the disk as it is: what other files had
+// written out stays there.
+func (m *MemFS) IgnoreFlush(on bool) { m.faults.ignoreFlush.Store(on) }
+
 // LimitSpace makes the disk full after n more bytes were reserved; n < 0 takes the limit away.
 // Removing a file gives its bytes back.
 func (m *MemFS) LimitSpace(n int64) {
@@ -47,6 +53,13 @@ func (m *MemFS) FailNextSync(err error) {
 	m.faults.mu.Lock()
 	defer m.faults.mu.Unlock()
 	m.faults.syncErr = err
+}
+
+// FailNextWriteOut makes the next WriteOut fail with err and lose what it covered.
+func (m *MemFS) FailNextWriteOut(err error) {
+	m.faults.mu.Lock()
+	defer m.faults.mu.Unlock()
+	m.faults.outErr = err
 }
 
 // HangNextSync makes the next sync of a file or map wait until release is called; hung is closed

@@ -96,6 +96,7 @@ func (f *memFile) Allocate(size int64) error {
 // Sync makes durable what WriteAt wrote. What was stored through a map is left to Region.Sync: less
 // than a real sync does, so a test that passes here does not lean on more.
 func (f *memFile) Sync() error {
+	taken := f.fs.cache.take()
 	if err := f.fs.faults.sync("sync", f.name); err != nil {
 		return err
 	}
@@ -103,9 +104,11 @@ func (f *memFile) Sync() error {
 		return nil
 	}
 	f.node.mu.Lock()
-	defer f.node.mu.Unlock()
 	f.node.persistLocked(f.node.dirtyLo, f.node.dirtyHi)
+	f.node.persisted = f.fs.cache.newest()
 	f.node.dirtyLo, f.node.dirtyHi = 0, 0
+	f.node.mu.Unlock()
+	f.fs.flush(taken)
 	return nil
 }
 
@@ -145,6 +148,7 @@ func (r *memRegion) Populate(lo, hi int64) error {
 
 func (r *memRegion) Sync(lo, hi int64) error {
 	f := &r.file.fs.faults
+	taken := r.file.fs.cache.take()
 	if err := f.sync("msync", r.file.name); err != nil {
 		return err
 	}
@@ -152,8 +156,9 @@ func (r *memRegion) Sync(lo, hi int64) error {
 		return nil
 	}
 	r.file.node.mu.Lock()
-	defer r.file.node.mu.Unlock()
 	r.file.node.persistLocked(lo, hi)
+	r.file.node.mu.Unlock()
+	r.file.fs.flush(taken)
 	return nil
 }
 

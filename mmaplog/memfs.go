@@ -14,6 +14,7 @@ import (
 // injected. A map of it is plain memory, which the race detector watches.
 type MemFS struct {
 	faults memFaults
+	cache  memCache
 
 	mu sync.Mutex
 	// mu guards the following.
@@ -34,6 +35,8 @@ type memNode struct {
 	dirtyLo int64   // [dirtyLo, dirtyHi) was written by WriteAt since the last Sync
 	dirtyHi int64
 	mapped  int
+	// persisted is the number of the newest WriteOut, of any file, when the file was synced last.
+	persisted int64
 }
 
 type memOpKind uint8

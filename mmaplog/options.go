@@ -13,7 +13,7 @@ type Options struct {
 	Clock       clock.Clock   // default clock.System
 	FlushEvery  time.Duration // a sync starts at most this long after the first unsynced byte; 50 ms
 	FlushBytes  int64         // or when a log has this many unsynced bytes; 8 MiB
-	UnsyncedMax int64         // where Log.Saturated turns true; 256 MiB per log
+	UnsyncedMax int64         // where Log.Saturated turns true, of each log; its producers wait then; 256 MiB
 	HotBytes    int64         // mapped window behind the end of each log; 64 MiB
 	IndexBytes  int64         // memory for the indexes of segments that were left, of all logs; 16 MiB
 	NoMap       bool          // write and read by system calls only
@@ -76,8 +76,8 @@ type LogOptions struct {
 	// should call Roll, so that the last segment can go. It must not block. If it is nil, the last
 	// segment of an idle log stays.
 	RollDue func()
-	// Durable is called by a Syncer goroutine after DurableEnd moved, and once with the error that
-	// fenced the log. Calls of one log do not overlap. It must not block.
+	// Durable is called after DurableEnd moved, and once with the error that fenced the log, by a goroutine
+	// of the syncer or by one that is inside Sync. Calls of one log do not overlap. It must not block.
 	Durable func(end int64, err error)
 	// Ready is called once after Log.Await, by a goroutine of the store. It must not block.
 	Ready func()

@@ -13,6 +13,7 @@ type prepared struct {
 	size      int64
 	populated int64
 	recycled  bool // the bytes of an earlier segment are in it
+	filled    bool // see segment.filled
 	res       *resource
 }
 
@@ -86,6 +87,7 @@ func (l *Log) fill(p *prepared, pace func()) error {
 			}
 		}
 	}
+	p.filled = true
 	if !synced {
 		return f.Sync()
 	}

@@ -38,6 +38,8 @@ type pooled struct {
 	id   uint64
 	path string
 	size int64
+
+	filled bool // see segment.filled
 }
 
 // room reports whether a file of size bytes may be put.
@@ -106,7 +108,7 @@ func (s *Store) recycle(seg *segment) error {
 		return s.unlink(seg.path)
 	}
 	id := mixIDs(seg.header.id, s.ids.Add(1), uint64(s.opts.Clock.Now()))
-	f := pooled{id: id, path: filepath.Join(dir, spareName(id)), size: size}
+	f := pooled{id: id, path: filepath.Join(dir, spareName(id)), size: size, filled: seg.filled}
 	s.point("recycle.before-rename")
 	if err := s.fs.Rename(seg.path, f.path); err != nil {
 		if errors.Is(err, errNotExist) {
@@ -185,7 +187,7 @@ func (l *Log) reuse(size int64) *prepared {
 			s.removeFile(path)
 			continue
 		}
-		return &prepared{id: f.id, path: path, size: size, recycled: true,
+		return &prepared{id: f.id, path: path, size: size, recycled: true, filled: f.filled,
 			res: newResource(file, nil, s.janitor.close)}
 	}
 }

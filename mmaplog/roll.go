@@ -206,6 +206,7 @@ func (l *Log) adopt(p *prepared) (*segment, error) {
 	}
 	s := newSegment(h, path)
 	s.cum = written - headerSize
+	s.filled = p.filled
 	s.nudges.populated.Store(p.populated)
 	s.warm(p.res)
 	return s, nil

@@ -17,6 +17,7 @@ type segment struct {
 	// cum + position is the number of bytes written to the log, counted from when it was opened.
 	cum     int64
 	hotFrom int64 // from this position on the bytes were written by this process
+	filled  bool  // this process wrote every block of the file: once synced, none is new to the disk
 
 	_           [64]byte
 	published   atomic.Int64 // position behind the last frame readers may see; alone on its cache line
@@ -43,13 +44,14 @@ type segment struct {
 type resource struct {
 	file   File
 	region Region // nil for the pwrite sink
+	device uint64 // file's
 	pins   atomic.Int64
 	last   func(*resource) // hands the resource to the janitor; must not block
 	users  *atomic.Int32   // counts it while it is open; nil before it belongs to a segment
 }
 
 func newResource(f File, r Region, last func(*resource)) *resource {
-	res := &resource{file: f, region: r, last: last}
+	res := &resource{file: f, region: r, device: f.Device(), last: last}
 	res.pins.Store(1)
 	return res
 }

@@ -82,10 +82,7 @@ func (s *Store) start() {
 	s.preparer = newPreparer(s)
 	s.janitor = &janitor{store: s, wake: make(chan struct{}, 1), quit: make(chan struct{})}
 	s.keeper = newKeeper(s)
-	s.early.Go(s.syncer.flush)
-	for range syncWorkers {
-		s.early.Go(s.syncer.runWorker)
-	}
+	s.syncer.start()
 	s.early.Go(s.preparer.run)
 	for range prepareWorkers {
 		s.early.Go(s.preparer.runWorker)
@@ -110,6 +107,7 @@ func (s *Store) Close() error {
 	}
 	s.mu.Unlock()
 
+	s.syncer.ended.Store(true)
 	s.syncer.drain(logs)
 	s.syncer.close()
 	s.preparer.close()

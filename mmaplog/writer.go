@@ -380,6 +380,9 @@ func (l *Log) afterPublish() {
 func (l *Log) RequestSync() {
 	// A round clears requested and then reads the end; the end must be out before requested is read.
 	l.round.barrier.Add(1)
+	if !l.round.waited.Load() {
+		l.round.waited.Store(true)
+	}
 	if !l.round.requested.Load() {
 		l.store.syncer.request(l)
 	}

@@ -57,12 +57,7 @@ func TestCostOfADurableAppend(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := l.Sync(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	l.prep.mu.Lock()
-	l.prep.awaitLocked()
-	l.prep.mu.Unlock()
+	settle(s, l)
 	const n = 400
 	before := costs(t)
 	allocs := testing.AllocsPerRun(n-1, func() {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/mmaplog"
 )
 
 // journal is the single writer of a shard's partitions. A step takes what is committed in the slab,
@@ -14,10 +15,11 @@ type journal struct {
 	node    *Node
 	shard   *shard
 	touched []*partition
-	done    []outcome   // of this step, in publish order
-	runs    []ticketRun // of this batch
-	open    bool        // a batch is under way
-	time    int64       // append time of the batch
+	syncs   []*mmaplog.Log // of the partitions of this batch in which somebody waits for the disk
+	done    []outcome      // of this step, in publish order
+	runs    []ticketRun    // of this batch
+	open    bool           // a batch is under way
+	time    int64          // append time of the batch
 	runner  runner
 	barrier atomic.Int64 // added to where a full barrier is needed; its value means nothing
 	input   core.PartitionInput
@@ -95,6 +97,7 @@ func (j *journal) finish() bool {
 	for _, p := range j.touched {
 		j.publish(p, j.time)
 	}
+	j.requestSyncs()
 	j.wake(j.touched)
 	clear(j.touched)
 	j.touched = j.touched[:0]
@@ -102,6 +105,20 @@ func (j *journal) finish() bool {
 	j.answerRuns()
 	j.open = false
 	return true
+}
+
+// requestSyncs asks for the syncs of the batch at once, so that many partitions share one.
+func (j *journal) requestSyncs() {
+	switch len(j.syncs) {
+	case 0:
+		return
+	case 1:
+		j.syncs[0].RequestSync()
+	default:
+		j.node.store.RequestSyncs(j.syncs)
+	}
+	clear(j.syncs)
+	j.syncs = j.syncs[:0]
 }
 
 // wake wakes the subscriptions of partitions whose marks have moved.
@@ -244,7 +261,7 @@ func (j *journal) publish(p *partition, now int64) {
 	}
 	if p.wantsSync {
 		p.wantsSync = false
-		p.log.RequestSync()
+		j.syncs = append(j.syncs, p.log)
 	}
 	if end == before {
 		return // every record of the batch was refused, or is a duplicate

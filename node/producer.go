@@ -95,6 +95,9 @@ func (p *producer) Publish(ctx context.Context, m leat.Message) (leat.Receipt, e
 	if e.level == core.AckPage && size <= inlineBytes {
 		return p.publishOwn(ctx, &e, &m, size)
 	}
+	if e.level == core.AckDisk && size <= inlineBytes && ctx.Done() == nil {
+		return p.publishSynced(ctx, &e, &m, size)
+	}
 	w := p.node.waiters.take()
 	e.producer, e.ticket = waiterProducer, w.index
 	if err := p.node.commit(ctx, &e, &m, size, true); err != nil {

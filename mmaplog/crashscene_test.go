@@ -136,7 +136,8 @@ func (c *crashScene) hook(op, name string) {
 		return // a file that is filled with zeros, page by page
 	}
 	// The race detector would see a crash that reads what the writer is storing. A real disk does not mind.
-	if raceEnabled && !c.noMap && op != "rename" {
+	// The writer holds the lock where it gives a spare its name; others rename segments and states.
+	if raceEnabled && !c.noMap && (op != "rename" || !isSpareName(filepath.Base(name))) {
 		if !c.inMap.TryLock() {
 			return
 		}

@@ -16,7 +16,9 @@ func (l *Log) AddFrame(h *core.FrameHeader, payload []byte) (base int64, err err
 	}
 	defer l.endFault(debug.SetPanicOnFault(true), &err)
 	w := &l.w
-	w.produced = w.produced || h.ProducerID != 0 // before a segment may be started, which says so
+	if h.ProducerID != 0 && !w.produced { // before a segment may be started, which says so
+		l.setProduced()
+	}
 	if w.open.records > 0 {
 		l.seal()
 	}

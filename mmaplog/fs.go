@@ -32,6 +32,8 @@ type FS interface {
 	// Mappable reports whether files under dir may be written through a map: false where the file
 	// system copies on write or the system has no map support here.
 	Mappable(dir string) bool
+	// BootID tells this start of the machine from others, or is zero if it cannot.
+	BootID() BootID
 }
 
 // OpenMode says how FS.Open opens a file.

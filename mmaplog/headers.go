@@ -15,7 +15,7 @@ const headerChunk = 16 << 10
 // start is the state of the log where the segment begins.
 func (s *segment) start() logState {
 	b := &s.header.base
-	return logState{offset: b.offset, index: b.index, prevCRC: b.prevCRC, time: s.header.created}
+	return logState{offset: b.offset, index: b.index, prevCRC: b.prevCRC, time: s.header.created, term: b.term}
 }
 
 // behind is the offset where the segment after s begins. Behind its last frame s may hold anything.
@@ -39,7 +39,8 @@ func (l *Log) walkFrom(offset int64, frame func(*core.FrameHeader)) error {
 			return core.Errorf(core.CodeCorrupt, "read "+l.name(), "segment %s begins at offset %d, frame %d; "+
 				"the frames before end at %d, %d", s.path, from.offset, from.index, at.offset, at.index)
 		}
-		err := l.walkHeaders(s, &at, func(h *core.FrameHeader) bool {
+		place := checkpoint{pos: headerSize, at: at}
+		err := l.walkHeaders(s, &place, func(h *core.FrameHeader) bool {
 			if h.BaseOffset >= offset {
 				frame(h)
 			}
@@ -48,6 +49,7 @@ func (l *Log) walkFrom(offset int64, frame func(*core.FrameHeader)) error {
 		if err != nil {
 			return err
 		}
+		at = place.at
 	}
 	if at.offset != l.End() {
 		return core.Errorf(core.CodeCorrupt, "read "+l.name(), "frames end at offset %d, the log at %d",
@@ -56,49 +58,40 @@ func (l *Log) walkFrom(offset int64, frame func(*core.FrameHeader)) error {
 	return nil
 }
 
-// walkHeaders hands the headers of the segment's frames to more until that says stop, and moves at behind
-// each frame it said yes to. Payloads are not read. The frames are checked as recovery checks them, but
-// for their payloads. Errors: CodeCorrupt with segment and position, CodeIO.
-func (l *Log) walkHeaders(s *segment, at *logState, more func(*core.FrameHeader) bool) error {
-	_, err := l.eachHeader(s, at, func(_ int64, h *core.FrameHeader) bool { return more(h) })
-	return err
-}
-
-// eachHeader is walkHeaders with the position of each frame, and gives the one behind the last frame that
-// more said yes to.
-func (l *Log) eachHeader(s *segment, at *logState, more func(int64, *core.FrameHeader) bool) (int64, error) {
-	pos := int64(headerSize)
+// walkHeaders hands the headers of the segment's frames from at on to more until that says stop, and moves
+// at behind each frame it said yes to. Payloads are not read. The frames are checked as recovery checks them,
+// but for their payloads. Errors: CodeCorrupt with segment and position, CodeIO.
+func (l *Log) walkHeaders(s *segment, at *checkpoint, more func(*core.FrameHeader) bool) error {
 	f, err := l.store.fs.Open(s.path, ReadOnly)
 	if err != nil {
-		return pos, ioError("read "+l.name(), err)
+		return ioError("read "+l.name(), err)
 	}
 	defer f.Close()
 	buf := &scanBuf{}
 	buf.reset(f, s.published.Load())
 	buf.chunk = headerChunk
 	behind := l.behind(s)
-	for pos+core.FrameHeaderSize <= buf.end && at.offset < behind {
-		head, err := buf.view(pos, core.FrameHeaderSize)
+	for at.pos+core.FrameHeaderSize <= buf.end && at.at.offset < behind {
+		head, err := buf.view(at.pos, core.FrameHeaderSize)
 		if err != nil {
-			return pos, ioError("read "+l.name(), err)
+			return ioError("read "+l.name(), err)
 		}
 		if binary.LittleEndian.Uint32(head) == 0 {
-			return pos, nil
+			return nil
 		}
 		h, err := core.DecodeFrameHeader(head, s.seed)
-		next := *at
+		next := at.at
 		if err == nil {
 			err = next.accept(&h)
 		}
 		if err != nil {
-			return pos, core.NewError(core.CodeCorrupt, "read "+l.name(),
-				fmt.Errorf("segment %s, position %d: %w", s.path, pos, err))
+			return core.NewError(core.CodeCorrupt, "read "+l.name(),
+				fmt.Errorf("segment %s, position %d: %w", s.path, at.pos, err))
 		}
-		if h.Type() != core.FrameFiller && !more(pos, &h) {
-			return pos, nil
+		if h.Type() != core.FrameFiller && !more(&h) {
+			return nil
 		}
-		*at = next
-		pos += h.Size()
+		at.at, at.pos = next, at.pos+h.Size()
 	}
-	return pos, nil
+	return nil
 }

@@ -29,8 +29,10 @@ const indexEntryMemory = 24
 type indexBlock struct {
 	n       atomic.Int64 // entries[:n] are readable
 	entries []indexEntry
-	from    int64 // frames before this position were not looked at
-	maxTime int64 // of the segment's last frame; only where known is set
+	from    int64                      // frames before this position were not looked at
+	before  atomic.Pointer[indexBlock] // made of them later (indexearly.go)
+	asked   atomic.Bool                // somebody is making it
+	maxTime int64                      // of the segment's last frame; only where known is set
 	known   bool
 }
 
@@ -74,6 +76,7 @@ func (x *sparseIndex) note(base *segmentBase, position int64, next *logState) {
 		grown := newIndexBlock(2 * n)
 		copy(grown.entries, b.entries)
 		grown.from = b.from
+		grown.before.Store(b.before.Load())
 		grown.n.Store(int64(n))
 		x.block.Store(grown)
 		b = grown
@@ -105,6 +108,7 @@ func (x *sparseIndex) cutTo(position int64) {
 	b := newIndexBlock(max(n, firstEntries))
 	copy(b.entries, list[:n])
 	b.from = min(old.from, position)
+	b.before.Store(old.before.Load())
 	b.n.Store(int64(n))
 	x.block.Store(b)
 }
@@ -114,10 +118,13 @@ func (x *sparseIndex) cutTo(position int64) {
 func (b *indexBlock) positionOf(offset int64, base *segmentBase) int64 {
 	list, delta := b.list(), offset-base.offset
 	i := sort.Search(len(list), func(i int) bool { return int64(list[i].offset) > delta })
-	if i == 0 {
-		return headerSize
+	if i > 0 {
+		return int64(list[i-1].position)
 	}
-	return int64(list[i-1].position)
+	if early := b.early(); early != nil {
+		return early.positionOf(offset, base)
+	}
+	return headerSize
 }
 
 // placeBefore is the last place all frames before which are older than time t; ok is false if that is the
@@ -125,10 +132,13 @@ func (b *indexBlock) positionOf(offset int64, base *segmentBase) int64 {
 func (b *indexBlock) placeBefore(t int64) (e indexEntry, ok bool) {
 	list := b.list()
 	i := sort.Search(len(list), func(i int) bool { return list[i].time >= t })
-	if i == 0 {
-		return indexEntry{}, false
+	if i > 0 {
+		return list[i-1], true
 	}
-	return list[i-1], true
+	if early := b.early(); early != nil {
+		return early.placeBefore(t)
+	}
+	return indexEntry{}, false
 }
 
 // noteIndex adds the end of the batch just published to the index of the current segment.

@@ -62,6 +62,7 @@ func (l *Log) indexOf(s *segment, f func() (File, error)) *indexBlock {
 		if !s.indexUsed.Load() {
 			s.indexUsed.Store(true)
 		}
+		l.askEarly(s, b)
 		return b
 	}
 	if !s.sealed.Load() || s.noFooter.Load() {

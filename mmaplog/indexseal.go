@@ -80,10 +80,10 @@ type madeIndex struct {
 func (l *Log) readIndex(s *segment) (madeIndex, error) {
 	var index sparseIndex
 	index.beginAt(headerSize)
-	at, base := s.start(), &s.header.base
-	end, err := l.eachHeader(s, &at, func(position int64, _ *core.FrameHeader) bool {
-		index.note(base, position, &at)
+	at, base := checkpoint{pos: headerSize, at: s.start()}, &s.header.base
+	err := l.walkHeaders(s, &at, func(*core.FrameHeader) bool {
+		index.note(base, at.pos, &at.at)
 		return true
 	})
-	return madeIndex{index.block.Load(), end, at}, err
+	return madeIndex{index.block.Load(), at.pos, at.at}, err
 }

@@ -11,8 +11,9 @@ type janitor struct {
 
 	mu sync.Mutex
 	// mu guards the following.
-	jobs  []func() // bounded by the number of segments and logs
-	ended bool
+	jobs   []func() // bounded by the number of segments and logs
+	urgent []func() // before them: somebody waits; one per writer at most
+	ended  bool
 }
 
 // do queues a job. It does not block; jobs run in order. When the store is closed it does the job at once:
@@ -26,6 +27,20 @@ func (j *janitor) do(job func()) {
 	}
 	j.jobs = append(j.jobs, job)
 	j.mu.Unlock()
+	j.nudge()
+}
+
+// wait runs job before the queued ones and gives its error. The janitor must not call it itself.
+func (j *janitor) wait(job func() error) error {
+	done := make(chan error, 1)
+	j.mu.Lock()
+	j.urgent = append(j.urgent, func() { done <- job() })
+	j.mu.Unlock()
+	j.nudge()
+	return <-done
+}
+
+func (j *janitor) nudge() {
 	select {
 	case j.wake <- struct{}{}:
 	default:
@@ -73,16 +88,26 @@ func (j *janitor) end() {
 }
 
 func (j *janitor) drain() {
-	for {
-		j.mu.Lock()
-		jobs := j.jobs
-		j.jobs = nil
-		j.mu.Unlock()
-		if len(jobs) == 0 {
-			return
-		}
-		for _, job := range jobs {
-			job()
-		}
+	for job := j.next(); job != nil; job = j.next() {
+		job()
 	}
+}
+
+// next takes the job to do now; nil if there is none.
+func (j *janitor) next() func() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	from := &j.urgent
+	if len(*from) == 0 {
+		from = &j.jobs
+	}
+	if len(*from) == 0 {
+		return nil
+	}
+	job := (*from)[0]
+	(*from)[0] = nil
+	if *from = (*from)[1:]; len(*from) == 0 {
+		*from = nil
+	}
+	return job
 }

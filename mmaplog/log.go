@@ -36,7 +36,12 @@ type Log struct {
 	prep  prepState // shared by writer and preparer
 	round syncState // owned by the syncer
 
-	state atomic.Pointer[savedState] // to be written when it is durable; nil mostly
+	state     atomic.Pointer[savedState] // to be written when it is durable; nil mostly
+	keep      stateKeeper
+	keptAt    atomic.Int64 // 1 + the Mono at which the state file was written last; 0 if it was not
+	keepAsked atomic.Bool  // the janitor is asked to write a checkpoint
+	produced  atomic.Bool  // writer.produced for others
+	quiet     quietState
 
 	cooling   cooling
 	trimStuck bool // a trimmed file could not be removed; owned by the janitor

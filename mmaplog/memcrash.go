@@ -52,6 +52,7 @@ func (m *MemFS) crash(c cut) *MemFS {
 		}
 	}
 	after := Heap()
+	after.boot = m.boot.next()
 	// Sorted, so that the changes come in the same order in every run.
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		if reachable(entries, name) {
@@ -60,6 +61,16 @@ func (m *MemFS) crash(c cut) *MemFS {
 		}
 	}
 	return after
+}
+
+// next is the id of the start after this one.
+func (a BootID) next() BootID {
+	for i := range a {
+		if a[i]++; a[i] != 0 {
+			break
+		}
+	}
+	return a
 }
 
 func reachable(entries map[string]*memNode, name string) bool {

@@ -2,6 +2,8 @@ package mmaplog
 
 import (
 	"io/fs"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -48,7 +50,8 @@ func (m *MemFS) LimitSpace(n int64) {
 	m.faults.limited, m.faults.space = n >= 0, n
 }
 
-// FailNextSync makes the next sync of a file or map fail with err and lose what it covered.
+// FailNextSync makes the next sync of a file or map fail with err and lose what it covered. (Not of a state
+// file, which is written at a time of its own.)
 func (m *MemFS) FailNextSync(err error) {
 	m.faults.mu.Lock()
 	defer m.faults.mu.Unlock()
@@ -62,8 +65,8 @@ func (m *MemFS) FailNextWriteOut(err error) {
 	m.faults.outErr = err
 }
 
-// HangNextSync makes the next sync of a file or map wait until release is called; hung is closed
-// when it waits.
+// HangNextSync makes the next sync of a file or map, but a state file, wait until release is called; hung is
+// closed when it waits.
 func (m *MemFS) HangNextSync() (hung <-chan struct{}, release func()) {
 	wait, reached := make(chan struct{}), make(chan struct{})
 	m.faults.mu.Lock()
@@ -144,11 +147,12 @@ func (f *memFaults) sync(op, name string) error {
 	_ = f.step(op, name)
 	f.mu.Lock()
 	hang, hung, err := f.hang, f.hung, f.syncErr
-	if op != "syncdir" {
+	data := op != "syncdir" && !strings.HasPrefix(filepath.Base(name), stateName)
+	if data {
 		f.hang, f.hung, f.syncErr = nil, nil, nil
 	}
 	f.mu.Unlock()
-	if op == "syncdir" {
+	if !data {
 		return nil
 	}
 	if hang != nil {

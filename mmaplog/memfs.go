@@ -15,6 +15,7 @@ import (
 type MemFS struct {
 	faults memFaults
 	cache  memCache
+	boot   BootID // another one after each Crash
 
 	mu sync.Mutex
 	// mu guards the following.
@@ -76,8 +77,12 @@ func Heap() *MemFS {
 		entries: map[string]*memNode{},
 		durable: map[string]*memNode{},
 		locked:  map[string]bool{},
+		boot:    BootID{1},
 	}
 }
+
+// BootID changes with Crash.
+func (m *MemFS) BootID() BootID { return m.boot }
 
 // Mappable is true: its maps are the files' own memory.
 func (m *MemFS) Mappable(string) bool { return true }

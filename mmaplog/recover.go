@@ -19,20 +19,23 @@ type recovery struct {
 	found   []*segmentFile // with valid headers, ascending by ordinal
 	broken  []brokenFile   // named like segments, but without a valid header
 	spares  []string       // paths of files that were prepared and never used
-	durable mark           // the highest any header tells
+	durable mark           // the highest any header or the checkpoint tells
+	file    stateFile      // the zero value if there is none that is usable
 
 	chain []*segmentFile // the accepted segments, ascending
 	state logState       // behind the last accepted frame
+	clean bool           // the log was closed in order, and nothing was read
 	stop  stopReason
 }
 
 // segmentFile is one file found.
 type segmentFile struct {
-	header segmentHeader
-	path   string
-	end    int64 // position behind the last accepted frame; dataEnd if it was not scanned
-	zeroTo int64 // cut: [end, zeroTo) is to be zeroed
-	index  sparseIndex
+	header  segmentHeader
+	path    string
+	end     int64 // position behind the last accepted frame; dataEnd if it was not scanned
+	zeroTo  int64 // cut: [end, zeroTo) is to be zeroed
+	scanned bool
+	index   sparseIndex
 
 	markLost bool // of a recycled file: what is at end does not read as the end
 }
@@ -57,7 +60,7 @@ func (l *Log) recover() error {
 	defer scanBufs.Put(buf)
 	r := &recovery{log: l, buf: buf}
 	defer func() { l.recovery.Took = time.Duration(l.store.opts.Clock.Mono() - started) }()
-	for _, step := range []func() error{r.list, r.scan, r.judge, r.cut, r.sync} {
+	for _, step := range []func() error{r.list, r.load, r.scan, r.judge, r.cut, r.sync} {
 		if err := step(); err != nil {
 			return ioError("open "+l.name(), err)
 		}
@@ -130,35 +133,114 @@ func (r *recovery) inspect(path string, base int64, id uint64) error {
 	return nil
 }
 
-// scan accepts segments from the oldest one on. Frames are read from the last segment that starts at
-// or before the known durable end on: what lies before was synced before a header said so.
-func (r *recovery) scan() error {
-	if len(r.found) == 0 {
-		r.state.index = 1
+// load reads the state file. One that is not usable is no obstacle: everything is read then.
+func (r *recovery) load() error {
+	f, found, err := r.log.readState()
+	if err != nil {
+		r.log.store.opts.Logger.Warn("the state of a log is not usable", "topic", r.log.topic,
+			"partition", r.log.partition, "err", err)
 		return nil
 	}
-	first := 0
-	for i, s := range r.found {
-		if s.header.base.offset <= r.durable.end {
-			first = i
-		}
-	}
-	if err := r.walkBack(r.found[first]); err != nil {
-		return err
-	}
-	next := r.found[first]
-	for next != nil {
-		r.chain = append(r.chain, next)
-		r.state = logState{
-			offset: next.header.base.offset, index: next.header.base.index,
-			prevCRC: next.header.base.prevCRC, time: max(r.state.time, next.header.created),
-		}
-		if err := r.scanSegment(next); err != nil {
-			return err
-		}
-		next = r.successor(next)
+	r.file = f
+	r.log.keep.parents = found
+	if f.produced {
+		r.log.setProduced()
 	}
 	return nil
+}
+
+// scan accepts segments from the oldest one on. Frames are read from the checkpoint, or from the last
+// segment that starts at or before the durable end that headers tell of, whichever is later: what lies
+// before was synced before somebody said so. After an orderly close none are read.
+func (r *recovery) scan() error {
+	from, next, err := r.begin()
+	if next == nil {
+		r.state.index = 1
+		return err
+	}
+	if err := r.walkBack(next); err != nil {
+		return err
+	}
+	if r.clean, err = r.closedAt(from, next); r.clean || err != nil {
+		next.end, next.zeroTo = from.pos, from.pos
+		next.index.beginAt(from.pos)
+		r.chain, r.state = append(r.chain, next), from.at
+		return err
+	}
+	for next != nil {
+		r.chain, r.state = append(r.chain, next), from.at
+		if err := r.scanSegment(next, from.pos); err != nil {
+			return err
+		}
+		if next = r.successor(next); next != nil {
+			from = next.begin(r.state.time)
+		}
+	}
+	return nil
+}
+
+// begin gives the place where reading starts and its segment, nil if there is none.
+func (r *recovery) begin() (checkpoint, *segmentFile, error) {
+	c := &r.file.check
+	first, at := -1, -1
+	for i, s := range r.found {
+		if s.header.base.offset <= r.durable.end || i == 0 {
+			first = i
+		}
+		if s.header.id == c.segment {
+			at = i
+		}
+	}
+	if c.segment != 0 {
+		r.durable.end = max(r.durable.end, c.at.offset)
+		r.durable.index = max(r.durable.index, c.at.index-1)
+	}
+	if first < 0 {
+		return checkpoint{}, nil, nil
+	}
+	if at >= first {
+		if ok, err := r.holds(r.found[at], c); ok || err != nil {
+			return *c, r.found[at], err
+		}
+	}
+	return r.found[first].begin(0), r.found[first], nil
+}
+
+// begin is the place of the segment's first frame, which is not before time.
+func (s *segmentFile) begin(time int64) checkpoint {
+	b := &s.header.base
+	return checkpoint{segment: s.header.id, pos: headerSize, at: logState{offset: b.offset, index: b.index,
+		prevCRC: b.prevCRC, term: b.term, time: max(time, s.header.created)}}
+}
+
+// holds reports whether c may be a place in the segment. A file that ends before it was cut short by
+// somebody, and is read from its start on to find out where.
+func (r *recovery) holds(s *segmentFile, c *checkpoint) (bool, error) {
+	if c.pos > s.header.dataEnd || c.at.offset < s.header.base.offset || c.at.index < s.header.base.index {
+		return false, nil
+	}
+	f, err := r.log.store.fs.Open(s.path, ReadOnly)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	return size >= c.pos, err
+}
+
+// closedAt reports whether the log was closed in order at c, in s, and is still as it was then.
+func (r *recovery) closedAt(c checkpoint, s *segmentFile) (bool, error) {
+	if !r.file.clean || c != r.file.check || s != r.found[len(r.found)-1] {
+		return false, nil
+	}
+	f, err := r.log.store.fs.Open(s.path, ReadOnly)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	r.buf.reset(f, s.header.dataEnd)
+	behind, err := r.buf.view(c.pos, min(8, s.header.dataEnd-c.pos))
+	return allZero(behind), err
 }
 
 // walkBack accepts the segments before s, which are durable as a whole, by their links.
@@ -187,8 +269,9 @@ func (r *recovery) walkBack(s *segmentFile) error {
 	return nil
 }
 
-// scanSegment accepts frames as long as each continues the one before.
-func (r *recovery) scanSegment(s *segmentFile) error {
+// scanSegment accepts frames from pos on as long as each continues the one before.
+func (r *recovery) scanSegment(s *segmentFile, pos int64) error {
+	s.scanned = true
 	f, err := r.log.store.fs.Open(s.path, ReadOnly)
 	if err != nil {
 		return err
@@ -197,7 +280,9 @@ func (r *recovery) scanSegment(s *segmentFile) error {
 	f.Forget()
 	seed := core.HeaderSeed(s.header.id)
 	r.buf.reset(f, s.header.dataEnd)
-	pos := int64(headerSize)
+	if pos > headerSize {
+		s.index.beginAt(pos)
+	}
 	for {
 		h, err := r.buf.frameAt(pos, seed)
 		if unreadable(err) || errors.Is(err, core.ErrVersionTooNew) {
@@ -213,7 +298,9 @@ func (r *recovery) scanSegment(s *segmentFile) error {
 		pos += h.Size()
 		if h.Type() != core.FrameFiller {
 			r.log.recovery.Frames++
-			r.log.w.produced = r.log.w.produced || h.ProducerID != 0
+			if h.ProducerID != 0 {
+				r.log.setProduced()
+			}
 		}
 		r.log.recovery.Bytes += h.Size()
 		s.index.note(&s.header.base, pos, &r.state)
@@ -234,8 +321,10 @@ func (s *logState) accept(h *core.FrameHeader) error {
 		return fmt.Errorf("frame follows checksum %08x, want %08x", h.PrevCRC, s.prevCRC)
 	case h.Time < s.time:
 		return fmt.Errorf("frame time %d before %d", h.Time, s.time)
+	case h.Term < s.term:
+		return fmt.Errorf("frame term %d after %d", h.Term, s.term)
 	}
-	*s = logState{offset: h.NextOffset(), index: h.Index + 1, prevCRC: h.PayloadCRC, time: h.Time}
+	*s = logState{offset: h.NextOffset(), index: h.Index + 1, prevCRC: h.PayloadCRC, term: h.Term, time: h.Time}
 	return nil
 }
 

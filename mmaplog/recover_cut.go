@@ -72,12 +72,12 @@ func (r *recovery) zero(s *segmentFile) error {
 // sync makes durable what was accepted before anybody may read it: the page cache may hold frames
 // the disk does not.
 func (r *recovery) sync() error {
-	if len(r.chain) == 0 {
+	if len(r.chain) == 0 || r.clean {
 		return nil
 	}
 	for _, s := range r.chain {
-		if s.header.base.offset < r.durable.end && s.end == s.header.dataEnd && s != r.chain[len(r.chain)-1] {
-			continue // it was not scanned because it is durable
+		if !s.scanned {
+			continue // it is durable as a whole
 		}
 		f, err := r.log.store.fs.Open(s.path, ReadWrite)
 		if err != nil {
@@ -111,7 +111,9 @@ func (r *recovery) install() {
 		}
 		list = append(list, s)
 		l.w.ordinal = f.header.ordinal
-		l.w.produced = l.w.produced || f.header.produced
+		if f.header.produced {
+			l.setProduced()
+		}
 	}
 	if len(list) > 0 {
 		l.marks.start.Store(list[0].header.base.offset)
@@ -124,4 +126,9 @@ func (r *recovery) install() {
 	l.marks.durableEnd.Store(r.state.offset)
 	l.marks.endIndex.Store(r.state.index - 1)
 	l.marks.durableIndex.Store(r.state.index - 1)
+	l.keep.file = r.file
+	if saved := r.file.saved; saved != nil {
+		l.keep.file.saved = &savedState{at: saved.at}
+	}
+	l.w.marked = r.file.clean
 }

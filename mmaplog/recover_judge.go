@@ -9,8 +9,15 @@ import (
 // judge decides whether what was not accepted is a torn tail or damage of durable data, which is
 // never cut. Durable is what a header or a younger frame says was durable when it was written.
 func (r *recovery) judge() error {
-	if err := r.judgeBroken(); err != nil || len(r.chain) == 0 {
+	if err := r.judgeBroken(); err != nil {
 		return err
+	}
+	if len(r.chain) == 0 {
+		if r.durable.end > 0 {
+			return core.Errorf(core.CodeCorrupt, "open "+r.log.name(),
+				"%s is empty, but offset %d was durable", r.log.dir, r.durable.end-1)
+		}
+		return nil
 	}
 	last := r.chain[len(r.chain)-1]
 	durable := r.durable.index

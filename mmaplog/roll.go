@@ -27,6 +27,11 @@ func (l *Log) resume() error {
 	if l.w.seg != nil || len(list) == 0 {
 		return nil
 	}
+	if l.w.marked {
+		if err := l.unmark(); err != nil {
+			return err
+		}
+	}
 	last := list[len(list)-1]
 	if err := l.attach(last); err != nil {
 		return err
@@ -180,7 +185,9 @@ func (l *Log) adopt(p *prepared) (*segment, error) {
 	w := &l.w
 	h := segmentHeader{
 		topic: l.topic, partition: l.partition, id: p.id, ordinal: w.ordinal + 1,
-		base:     segmentBase{offset: w.next.offset, index: w.next.index, prevCRC: w.next.prevCRC},
+		base: segmentBase{
+			offset: w.next.offset, index: w.next.index, term: w.next.term, prevCRC: w.next.prevCRC,
+		},
 		size:     p.size,
 		dataEnd:  classDataEnd(p.size),
 		created:  w.now,

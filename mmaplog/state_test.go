@@ -1,11 +1,14 @@
 package mmaplog
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/leatbus/leat/core"
@@ -126,10 +129,6 @@ func TestLogWithoutProducersReadsNothing(t *testing.T) {
 	if b.walk != 0 || b.load != nil || b.read != nil {
 		t.Errorf("%d frames read, state %v, error %v", b.walk, b.load, b.read)
 	}
-	names, err := b.fs.ReadDir(b.log.dir)
-	if err != nil || slices.Contains(names, stateName) {
-		t.Errorf("files %v, error %v; want no state", names, err)
-	}
 }
 
 // TestStateWaitsForTheDisk: a state that covers what a power cut may take must not be on the disk.
@@ -145,14 +144,14 @@ func TestStateWaitsForTheDisk(t *testing.T) {
 	b.log.RequestSync()
 	<-hung
 	drainJanitor(b.store)
-	if _, err := fs.Open(b.stateFile(), ReadOnly); !errors.Is(err, errNotExist) {
-		t.Errorf("the state was written before what it covers: %v", err)
+	if f, _, err := b.log.readState(); err != nil || f.saved != nil || f.check.at.offset > b.log.DurableEnd() {
+		t.Errorf("the state was written before what it covers: %+v, %v", f, err)
 	}
 	release()
 	syncNow(b.log)
 	drainJanitor(b.store)
-	if _, err := fs.Open(b.stateFile(), ReadOnly); err != nil {
-		t.Errorf("the state was not written after what it covers: %v", err)
+	if f, _, err := b.log.readState(); err != nil || f.saved == nil {
+		t.Errorf("the state was not written after what it covers: %+v, %v", f, err)
 	}
 }
 
@@ -170,16 +169,19 @@ func TestUnusableStateIsReadAgain(t *testing.T) {
 		"magic":           patch(0, 1),
 		"checksum":        patch(12, 1),
 		"content":         patch(stateHead+3, 1),
-		"newer version":   repaired(patch(8, 3)),
+		"newer version":   repaired(patch(8, 1)),
+		"older version":   repaired(patch(8, 3)),
 		"another log":     repaired(patch(16, 1)),
 		"another one":     repaired(patch(24, 1)),
-		"other checksum":  repaired(patch(28, 1)),
-		"inside a frame?": repaired(patch(32, 1)),
-		"beyond the end":  repaired(patch(37, 1)),
-		"negative offset": repaired(patch(39, 0x80)),
-		"other index":     repaired(patch(40, 1)),
-		"length":          repaired(patch(48, 1)),
-		"reserved":        repaired(patch(60, 1)),
+		"without it":      repaired(patch(28, stateHasProducers)),
+		"unknown flag":    repaired(patch(29, 1)),
+		"other checksum":  repaired(patch(120, 1)),
+		"inside a frame?": repaired(patch(104, 1)),
+		"beyond the end":  repaired(patch(109, 1)),
+		"negative offset": repaired(patch(111, 0x80)),
+		"other index":     repaired(patch(112, 1)),
+		"length":          repaired(patch(128, 1)),
+		"reserved":        repaired(patch(200, 1)),
 		"its owner's":     repaired(func(b []byte) []byte { b[stateHead] = 0xff; return b }),
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -281,31 +283,84 @@ func TestDamagedHeaderIsCorrupt(t *testing.T) {
 	wantCode(t, "RestoreProducers", b.read, core.CodeCorrupt)
 }
 
+// goldenState has something in every field.
+func goldenState() stateFile {
+	return stateFile{
+		clean: true, produced: true, boot: BootID{1, 2, 3, 15: 16}, ceiling: 1 << 26,
+		check: checkpoint{segment: 0x0123456789abcdef, pos: 8192,
+			at: logState{offset: 2000, index: 400, prevCRC: 0xcafe, term: 4, time: 1234567890}},
+		cut: suffixCut{active: true, from: 3000, term: 5},
+		saved: &savedState{at: logState{offset: 1000, index: 200, prevCRC: 0xdeadbeef},
+			bytes: []byte("state of producers")},
+	}
+}
+
 func TestStateGolden(t *testing.T) {
 	l := &Log{topic: 16, partition: 3}
-	got := l.encodeState(&savedState{at: logState{offset: 1000, index: 200, prevCRC: 0xdeadbeef},
-		bytes: []byte("state of producers")})
-	path := filepath.Join("testdata", "state-v1.hex")
+	want := goldenState()
+	got := want.encode(16, 3)
+	path := filepath.Join("testdata", "state-v2.hex")
 	if *update {
 		if err := os.WriteFile(path, []byte(hex.Dump(got)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(path)
-	if err != nil || string(want) != hex.Dump(got) {
-		t.Fatalf("%s (%v): got\n%swant\n%s", path, err, hex.Dump(got), want)
+	text, err := os.ReadFile(path)
+	if err != nil || string(text) != hex.Dump(got) {
+		t.Fatalf("%s (%v): got\n%swant\n%s", path, err, hex.Dump(got), text)
 	}
-	s, err := l.decodeState(got)
-	if err != nil || s.at != (logState{offset: 1000, index: 200, prevCRC: 0xdeadbeef}) ||
-		string(s.bytes) != "state of producers" {
+	if s, err := l.decodeState(got); err != nil || !reflect.DeepEqual(s, want) {
 		t.Errorf("decodes to %+v, %v", s, err)
+	}
+	clear(got[cleanAt:stateHead])
+	want.clean = false
+	if s, err := l.decodeState(got); err != nil || !reflect.DeepEqual(s, want) {
+		t.Errorf("without its clean mark: decodes to %+v, %v", s, err)
 	}
 }
 
-// FuzzState: no input panics; what decodes encodes to the same bytes.
+// TestStateV1IsRead: the producers of a file of before.
+func TestStateV1IsRead(t *testing.T) {
+	l := &Log{topic: 16, partition: 3}
+	got, err := l.decodeState(goldenBytes(t, "state-v1.hex"))
+	want := stateFile{saved: &savedState{at: logState{offset: 1000, index: 200, prevCRC: 0xdeadbeef},
+		bytes: []byte("state of producers")}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("decodes to %+v, %v; want %+v", got, err, want)
+	}
+}
+
+// goldenBytes reads a dump of testdata.
+func goldenBytes(t testing.TB, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b []byte
+	for line := range strings.Lines(string(text)) {
+		digits, _, _ := strings.Cut(line, "|")
+		for _, digit := range strings.Fields(digits)[1:] {
+			one, err := hex.DecodeString(digit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b = append(b, one...)
+		}
+		if strings.TrimSpace(line) == "" {
+			break
+		}
+	}
+	return b
+}
+
+// FuzzState: no input panics; what decodes encodes to the same bytes, but for a clean mark that is none.
 func FuzzState(f *testing.F) {
 	l := &Log{topic: 16, partition: 3}
-	f.Add(l.encodeState(&savedState{at: logState{offset: 1, index: 2, prevCRC: 3}, bytes: []byte("x")}))
+	golden := goldenState()
+	f.Add(golden.encode(16, 3))
+	f.Add((&stateFile{}).encode(16, 3))
+	f.Add(goldenBytes(f, "state-v1.hex"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		if len(src) >= stateHead {
 			putStateCRC(src) // so that the fuzzer gets beyond it
@@ -314,7 +369,18 @@ func FuzzState(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if got := l.encodeState(s); string(got) != string(src) {
+		got := s.encode(16, 3)
+		if src[8] == 1 {
+			if again, err := l.decodeState(got); err != nil || !reflect.DeepEqual(again.saved, s.saved) {
+				t.Fatalf("version 1, encoded anew: %+v, %v; was %+v", again, err, s)
+			}
+			return
+		}
+		if !s.clean {
+			clear(src[cleanAt:stateHead])
+		}
+		if !bytes.Equal(got, append(src[:cleanAt+cleanBytes:cleanAt+cleanBytes],
+			append(make([]byte, stateHead-cleanAt-cleanBytes), src[stateHead:]...)...)) {
 			t.Fatalf("encodes to\n%x, was\n%x", got, src)
 		}
 	})

@@ -26,11 +26,13 @@ type Store struct {
 	preparer *preparer
 	janitor  *janitor
 	keeper   *keeper
-	early    sync.WaitGroup // flusher, workers, preparer, keeper: they may hand jobs to the janitor
+	watcher  *watcher
+	early    sync.WaitGroup // flusher, workers, preparer, keeper, watcher: they may hand jobs to the janitor
 	late     sync.WaitGroup // janitor
 
 	pool     pool
 	mappable bool
+	boot     BootID
 	maps     atomic.Int64 // maps of all logs
 	ids      atomic.Uint64
 	arenas   sync.Pool
@@ -70,7 +72,7 @@ func Open(fs FS, dir string, o Options) (*Store, error) {
 		return nil, errors.Join(ioError(op, err), lock.Close())
 	}
 	s := &Store{fs: fs, dir: dir, opts: o, lock: lock, logs: map[logKey]*Log{}}
-	s.mappable = fs.Mappable(dir)
+	s.mappable, s.boot = fs.Mappable(dir), fs.BootID()
 	s.indexes.budget = o.IndexBytes
 	s.arenas.New = func() any { return &arena{} }
 	s.start()
@@ -82,12 +84,14 @@ func (s *Store) start() {
 	s.preparer = newPreparer(s)
 	s.janitor = &janitor{store: s, wake: make(chan struct{}, 1), quit: make(chan struct{})}
 	s.keeper = newKeeper(s)
+	s.watcher = &watcher{store: s, wake: make(chan struct{}, 1), quit: make(chan struct{})}
 	s.syncer.start()
 	s.early.Go(s.preparer.run)
 	for range prepareWorkers {
 		s.early.Go(s.preparer.runWorker)
 	}
 	s.early.Go(s.keeper.run)
+	s.early.Go(s.watcher.run)
 	s.late.Go(s.janitor.run)
 }
 
@@ -112,7 +116,9 @@ func (s *Store) Close() error {
 	s.syncer.close()
 	s.preparer.close()
 	close(s.keeper.quit)
+	close(s.watcher.quit)
 	s.early.Wait()
+	s.closeStates(logs)
 	var err error
 	for _, l := range logs {
 		if f := l.close(); err == nil {

@@ -100,7 +100,9 @@ func (l *Log) moveDurable(end int64, index uint64, bytes int64) (news bool) {
 	if l.round.plan.started {
 		l.round.plan.started = false
 		l.askRetention() // after the mark moved: what is older than the new segment may go only then
+		l.askCheckpoint()
 	}
+	l.store.watcher.note(l)
 	l.askState(end)
 	l.opts.Durable(end, nil)
 	return true

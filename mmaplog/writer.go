@@ -41,6 +41,7 @@ type writer struct {
 
 	produced bool             // there may be frames of producers in the log
 	stateDue bool             // and a segment was started since their state was saved last
+	marked   bool             // the state file has a clean mark, which goes before anything is appended
 	head     core.FrameHeader // of the frame being sealed: attrs and producer, which are 0 but within AddFrame
 }
 
@@ -58,7 +59,8 @@ type logState struct {
 	offset  int64  // of the next record
 	index   uint64 // of the next frame
 	prevCRC uint32
-	time    int64 // of the frame before
+	term    uint32 // of the frame before, and of the next one unless SetTerm raises it
+	time    int64  // of the frame before
 }
 
 // batchStart is where a batch began, to return to when its write fails. The map sink, which does not
@@ -240,7 +242,7 @@ func (l *Log) headerWords(words *crc32c.Words, length int, offset int64, records
 	words[2] = uint64(offset)
 	words[3] = uint64(w.now)
 	words[4] = uint64(w.head.ProducerID)
-	words[5] = uint64(w.seg.header.base.term) | uint64(w.next.prevCRC)<<32
+	words[5] = uint64(w.next.term) | uint64(w.next.prevCRC)<<32
 	words[6] = uint64(uint32(w.head.BaseSeq)) << 32
 	words[7] = uint64(uint16(w.head.ProducerEpoch)) | uint64(records)<<16 |
 		uint64(lag(w.next.index, l.marks.durableIndex.Load()))<<32 |

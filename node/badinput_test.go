@@ -177,6 +177,10 @@ func TestDamagedPartition(t *testing.T) {
 			file := b.segments(0)[0]
 			b.close()
 			flip(t, b.fs, file, position(t, b.fs, file, "value-2-of-0"))
+			// With the clean mark in it nothing is read before somebody asks for it.
+			if err := b.fs.Remove(filepath.Join(filepath.Dir(file), "state")); err != nil {
+				t.Fatal(err)
+			}
 			b = openBed(t, b.fs)
 			_, err := b.producer("t", leat.WithPartitioner(leat.Manual)).Publish(soon(t), leat.Message{Partition: 0})
 			wantError(t, "publish to the damaged partition", err, leat.ErrCorrupt)

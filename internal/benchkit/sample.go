@@ -84,6 +84,8 @@ func (s *Sample) value(m Measure) float64 {
 		return 0
 	case m == ByP50:
 		return s.Latency.P50
+	case m == ByP999:
+		return s.Latency.P999
 	default:
 		return s.Latency.P99
 	}

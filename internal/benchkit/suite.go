@@ -54,6 +54,7 @@ const (
 	ByP99
 	ByCost   // Sample.Cost: less is better, and nothing is fine
 	ByAllocs // allocations per operation
+	ByP999   // for goals; a scenario is measured by p50 or p99
 )
 
 // Suite is a list of scenarios that are run together. It may be run once.
@@ -104,6 +105,9 @@ type Goal struct {
 	Against string  // the case that it is held against; empty: the value itself, latency in µs
 	Measure Measure // what is held; a rate must reach Bound, a latency must not exceed it
 	Bound   float64 // ratio to Against, or the value
+	// Figure names a further figure of the case, which is held instead of Measure, by its value and in the
+	// direction that its Better says; empty means none.
+	Figure string
 }
 
 // SkipError says why a case cannot run here, such as a peer that is not installed.

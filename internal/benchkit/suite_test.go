@@ -119,6 +119,31 @@ func TestSuiteOnThisMachine(t *testing.T) {
 	}
 }
 
+// TestGoalsOfFiguresAndTails: a goal may hold a further figure, in the direction that this one has, or p99.9.
+func TestGoalsOfFiguresAndTails(t *testing.T) {
+	run := func(context.Context, int) (Sample, error) {
+		return Sample{Rate: 1, Latency: &Latency{Count: 1, P999: 7}, More: []Figure{
+			{Name: "stall", Value: 9, Unit: "ms", Better: "lower"}, {Name: "kept", Value: 9, Better: "higher"},
+		}}, nil
+	}
+	report := runFake(t, &fakeMachine{}, Scenario{
+		Cases: []Case{{Name: "a", Role: Ours, Run: run}},
+		Goals: []Goal{
+			{Case: "a", Figure: "stall", Bound: 10}, {Case: "a", Figure: "stall", Bound: 8},
+			{Case: "a", Figure: "kept", Bound: 10}, {Case: "a", Figure: "kept", Bound: 8},
+			{Case: "a", Measure: ByP999, Bound: 7}, {Case: "a", Measure: ByP999, Bound: 6},
+			{Case: "a", Figure: "not measured", Bound: 1},
+		},
+	})
+	var met []bool
+	for _, goal := range report.Goals {
+		met = append(met, goal.Met)
+	}
+	if want := []bool{true, false, false, true, true, false}; !slices.Equal(met, want) {
+		t.Errorf("goals %+v; want met %v", report.Goals, want)
+	}
+}
+
 func TestSuiteMistakes(t *testing.T) {
 	run := constant(1)
 	good := Case{Name: "a", Role: Ours, Run: run}

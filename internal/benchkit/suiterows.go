@@ -197,6 +197,10 @@ func (r *scenarioRun) writeMore(index int, c *caseRun) {
 // writeGoal says what became of a goal. One whose cases did not run here is left out: the report lists
 // them as skipped.
 func (r *scenarioRun) writeGoal(goal *Goal) {
+	if goal.Figure != "" {
+		r.writeFigureGoal(goal)
+		return
+	}
 	got, name := 0.0, goal.Case
 	if goal.Against == "" {
 		values := r.values(r.index(goal.Case), goal.Measure)
@@ -229,6 +233,32 @@ func (r *scenarioRun) writeGoal(goal *Goal) {
 	r.report.Goals = append(r.report.Goals, GoalResult{r.scenario.Name, text, got, met})
 }
 
+// writeFigureGoal says what became of a goal of a further figure.
+func (r *scenarioRun) writeFigureGoal(goal *Goal) {
+	var values []float64
+	unit, sign := "", "≥"
+	r.each(r.index(goal.Case), func(s *Sample) {
+		for _, f := range s.More {
+			if f.Name == goal.Figure {
+				values = append(values, f.Value)
+				if unit = f.Unit; f.Better == "lower" {
+					sign = "≤"
+				}
+			}
+		}
+	})
+	if len(values) == 0 {
+		return
+	}
+	got := median(values)
+	met := got >= goal.Bound
+	if sign == "≤" {
+		met = got <= goal.Bound
+	}
+	text := fmt.Sprintf("%s, %s %s %s %s", goal.Case, goal.Figure, sign, figure(goal.Bound), unit)
+	r.report.Goals = append(r.report.Goals, GoalResult{r.scenario.Name, text, got, met})
+}
+
 // String names the measure in a sentence.
 func (m Measure) String() string {
 	switch m {
@@ -240,6 +270,8 @@ func (m Measure) String() string {
 		return "cost"
 	case ByAllocs:
 		return "allocations"
+	case ByP999:
+		return "p99.9"
 	default:
 		return "p99"
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/leatbus/leat/bench/log"
 	"github.com/leatbus/leat/bench/ring"
 	"github.com/leatbus/leat/internal/benchkit"
 )
@@ -19,6 +20,7 @@ type entry struct {
 // suites are all of them, in the order in which they run. The name is that of the suite.
 var suites = []entry{
 	{"ring", ring.Suite},
+	{"log", log.Suite},
 	{"bus", benchkit.BusSuite},
 }
 

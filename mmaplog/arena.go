@@ -2,6 +2,7 @@ package mmaplog
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/leatbus/leat/core"
 )
@@ -104,18 +105,13 @@ func (l *Log) dropBatch() {
 // removes their files.
 func (l *Log) dropSegmentsAfter(last *segment) {
 	l.mu.Lock()
-	list := *l.segs.Load()
-	keep := 0
-	for i, s := range list {
-		if s == last {
-			keep = i + 1
-		}
-	}
-	kept := list[:keep:keep]
-	l.segs.Store(&kept)
+	list := l.segs.recent()
+	keep := slices.Index(list, last) + 1
+	l.segs.change(func(list []*segment) []*segment { return list[:keep:keep] })
 	l.mu.Unlock()
 	for _, s := range list[keep:] {
 		s.cool()
+		l.store.manifest.removed(s)
 		l.store.janitor.do(func() { l.store.removeFile(s.path) })
 	}
 }

@@ -31,7 +31,7 @@ func (l *Log) endFault(before bool, err *error) {
 
 // ownsAddress reports whether addr lies in a map of the log.
 func (l *Log) ownsAddress(addr uintptr) bool {
-	for _, s := range *l.segs.Load() {
+	for _, s := range l.segs.recent() {
 		res := s.live.Load()
 		if res == nil || res.region == nil {
 			continue

@@ -20,7 +20,7 @@ func (s *segment) start() logState {
 
 // behind is the offset where the segment after s begins. Behind its last frame s may hold anything.
 func (l *Log) behind(s *segment) int64 {
-	list := *l.segs.Load()
+	list := l.segs.recent()
 	for i := len(list) - 1; i > 0; i-- {
 		if list[i-1] == s {
 			return list[i].header.base.offset
@@ -31,7 +31,7 @@ func (l *Log) behind(s *segment) int64 {
 
 // walkFrom hands the headers of all frames from offset on to frame, in order.
 func (l *Log) walkFrom(offset int64, frame func(*core.FrameHeader)) error {
-	list := *l.segs.Load()
+	list := l.segs.from(offset)
 	list = list[findSegment(list, offset):]
 	at := list[0].start()
 	for _, s := range list {

@@ -13,7 +13,11 @@ func (l *Log) complete(s *segment, res *resource) {
 		return
 	}
 	s.completed = true
-	if err := l.writeTail(s, res.file); err != nil {
+	err := l.writeTail(s, res.file)
+	if s.last.index > 0 {
+		l.store.manifest.sealed(s, s.published.Load(), &s.last)
+	}
+	if err != nil {
 		l.store.opts.Logger.Warn("cannot write the index of a segment", "segment", s.path, "err", err)
 	}
 }

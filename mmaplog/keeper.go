@@ -129,7 +129,7 @@ func (p *keptLog) idle(l *Log, now int64, age time.Duration) bool {
 	if end := l.End(); end != p.end {
 		p.end, p.since = end, now
 	}
-	list := *l.segs.Load()
+	list := l.segs.recent()
 	return len(list) > 0 && list[len(list)-1].published.Load() > headerSize && now-p.since > int64(age)
 }
 
@@ -140,7 +140,7 @@ func (l *Log) Roll() error {
 	if f := l.fence.Load(); f != nil {
 		return f
 	}
-	list := *l.segs.Load()
+	list := l.segs.recent()
 	if len(list) == 0 || list[len(list)-1].published.Load() == headerSize {
 		return nil
 	}

@@ -27,8 +27,8 @@ type Log struct {
 	fence  atomic.Pointer[core.Error]
 	closed atomic.Bool
 
-	segs atomic.Pointer[[]*segment] // ascending by offset; the slice is replaced, never changed
-	mu   sync.Mutex                 // held while segs is replaced; never across I/O
+	segs segmentList // ascending by offset
+	mu   sync.Mutex  // held while segs is replaced; never across I/O
 
 	_     [128]byte // readers poll what is above
 	w     writer    // owned by the writer
@@ -92,7 +92,7 @@ func (l *Log) AppendedBytes() int64 { return l.writtenBytes() }
 
 // writtenBytes counts the published bytes since the log was opened.
 func (l *Log) writtenBytes() int64 {
-	list := *l.segs.Load()
+	list := l.segs.recent()
 	if len(list) == 0 {
 		return 0
 	}
@@ -109,15 +109,15 @@ func (l *Log) Saturated() bool { return l.UnsyncedBytes() >= l.store.opts.Unsync
 
 // Bytes is what the log's segment files take on disk, reserved room included.
 func (l *Log) Bytes() int64 {
-	total := int64(0)
-	for _, s := range *l.segs.Load() {
-		total += s.header.size
-	}
-	return total
+	_, bytes := l.segs.size()
+	return bytes
 }
 
 // Segments is the number of the log's segments.
-func (l *Log) Segments() int { return len(*l.segs.Load()) }
+func (l *Log) Segments() int {
+	n, _ := l.segs.size()
+	return n
+}
 
 // Fenced is the error that fenced the log, or nil. A fenced log takes no more appends; what is
 // published can still be read. Only opening the store again, which reads the disk, clears it.
@@ -146,9 +146,12 @@ func (l *Log) name() string { return fmt.Sprintf("log %d/%d", l.topic, l.partiti
 func (l *Log) appendSegment(s *segment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	old := *l.segs.Load()
-	list := append(old[:len(old):len(old)], s)
-	l.segs.Store(&list)
+	l.segs.change(func(old []*segment) []*segment { return append(old[:len(old):len(old)], s) })
+}
+
+// segmentPath is the path of the log's segment with this header.
+func (l *Log) segmentPath(h *segmentHeader) string {
+	return filepath.Join(l.dir, segmentName(h.base.offset, h.id))
 }
 
 func logDir(root string, topic uint64, partition int32) string {

@@ -125,7 +125,7 @@ func (r *Reader) outOfRange() error {
 
 // locate finds the segment that holds the cursor's offset: the last one that starts at or before it.
 func (r *Reader) locate() bool {
-	list := *r.log.segs.Load()
+	list := r.log.segs.from(r.offset)
 	i := findSegment(list, r.offset)
 	if i < 0 {
 		return false
@@ -265,7 +265,7 @@ func (r *Reader) take(w *frameWalk, hi int64) (run []byte, more bool, err error)
 // file may be another segment by now, or the offset is where the next one begins. What is in the file
 // behind the last frame of a segment with a successor means nothing.
 func (r *Reader) left() bool {
-	list := *r.log.segs.Load()
+	list := r.log.segs.from(r.offset)
 	i := findSegment(list, r.offset)
 	return i < 0 || list[i] != r.seg
 }
@@ -313,14 +313,25 @@ func (r *Reader) open() (File, error) {
 	return r.file, nil
 }
 
+// openFailed is the error for a segment whose file cannot be opened.
+func (r *Reader) openFailed(err error) error {
+	op := "read " + r.log.name()
+	switch {
+	case !errors.Is(err, errNotExist):
+		return ioError(op, err)
+	case r.log.closed.Load():
+		return core.NewError(core.CodeClosed, op, nil)
+	case r.offset < r.log.Start():
+		return r.outOfRange()
+	}
+	return core.NewError(core.CodeCorrupt, op, fmt.Errorf("offset %d: a segment is missing: %w", r.offset, err))
+}
+
 // load reads from the cursor on by system call into the reader's buffer: a usual run, or as much as
 // one large frame needs.
 func (r *Reader) load(hi int64) ([]byte, error) {
 	if _, err := r.open(); err != nil {
-		if errors.Is(err, errNotExist) && r.offset < r.log.Start() {
-			return nil, r.outOfRange()
-		}
-		return nil, ioError("read "+r.log.name(), err)
+		return nil, r.openFailed(err)
 	}
 	size := min(max(runBytes, r.wanted), hi-r.pos)
 	r.buf = grow(r.buf, int(size))

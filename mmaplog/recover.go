@@ -15,6 +15,7 @@ import (
 // changed on disk, and only if no durable data is damaged.
 type recovery struct {
 	log     *Log
+	known   *knownSegments
 	buf     *scanBuf
 	found   []*segmentFile // with valid headers, ascending by ordinal
 	broken  []brokenFile   // named like segments, but without a valid header
@@ -60,12 +61,13 @@ func (l *Log) recover() error {
 	defer scanBufs.Put(buf)
 	r := &recovery{log: l, buf: buf}
 	defer func() { l.recovery.Took = time.Duration(l.store.opts.Clock.Mono() - started) }()
-	for _, step := range []func() error{r.list, r.load, r.scan, r.judge, r.cut, r.sync} {
+	for _, step := range []func() error{r.list, r.load, r.scan, r.join, r.judge, r.cut, r.sync} {
 		if err := step(); err != nil {
 			return ioError("open "+l.name(), err)
 		}
 	}
 	r.install()
+	l.store.manifest.recovered(r)
 	if l.recovery.CutBytes > 0 {
 		l.store.opts.Logger.Warn("cut a torn tail", "topic", l.topic, "partition", l.partition,
 			"bytes", l.recovery.CutBytes, "reason", l.recovery.CutReason)
@@ -75,12 +77,14 @@ func (l *Log) recover() error {
 
 // list finds the log's files. What it does not know it leaves alone.
 func (r *recovery) list() error {
-	names, err := r.log.store.fs.ReadDir(r.log.dir)
-	if errors.Is(err, errNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
+	r.known = r.log.store.manifest.of(logKey{r.log.topic, r.log.partition})
+	var names []string
+	if !r.known.trusted {
+		var err error
+		names, err = r.log.store.fs.ReadDir(r.log.dir)
+		if err != nil && !errors.Is(err, errNotExist) {
+			return err
+		}
 	}
 	for _, name := range names {
 		path := filepath.Join(r.log.dir, name)
@@ -88,10 +92,16 @@ func (r *recovery) list() error {
 			r.spares = append(r.spares, path)
 		} else if base, id, ok := parseSegmentName(name); ok {
 			r.log.idSeed = mixIDs(r.log.idSeed, id)
+			if r.known.log != nil && r.covers(id, path) {
+				continue
+			}
 			if err := r.inspect(path, base, id); err != nil {
 				return err
 			}
 		}
+	}
+	if err := r.listKnown(); err != nil {
+		return err
 	}
 	slices.SortFunc(r.found, func(a, b *segmentFile) int {
 		if a.header.ordinal < b.header.ordinal {

@@ -118,7 +118,10 @@ func (r *recovery) install() {
 	if len(list) > 0 {
 		l.marks.start.Store(list[0].header.base.offset)
 	}
-	l.segs.Store(&list)
+	l.segs.state.Store(&segmentState{older: r.known.older, list: list})
+	if older := r.known.older; older != nil {
+		l.marks.start.Store(older.start())
+	}
 	l.w.next = r.state
 	l.w.start = batchStart{known: true, next: r.state}
 	l.w.now = r.state.time

@@ -21,6 +21,9 @@ func (l *Log) TrimTo(offset int64) error {
 		l.marks.start.Store(kept[0].header.base.offset)
 	}
 	l.mu.Unlock()
+	if n > 0 {
+		l.store.janitor.do(func() { l.drop(list[:n]) })
+	}
 	for _, s := range list[:n] {
 		s.cool()
 		l.store.janitor.do(func() { l.removeSegment(s) })
@@ -44,7 +47,9 @@ func (l *Log) removeSegment(s *segment) {
 		l.trimStuck = true
 		l.store.opts.Logger.Warn("cannot remove segment; no more are removed until the log is opened again",
 			"segment", s.path, "err", err)
+		return
 	}
+	l.store.manifest.left()
 }
 
 // Retention is what a log keeps. A limit that is 0 keeps everything; a segment goes as soon as one limit
@@ -126,7 +131,7 @@ func (l *Log) askCooling() {
 func (l *Log) coolSegments() {
 	l.cooling.asked.Store(false)
 	written := l.writtenBytes()
-	for _, s := range *l.segs.Load() {
+	for _, s := range l.segs.recent() {
 		res := s.live.Load()
 		if res == nil || !s.sealed.Load() || !s.entrySynced.Load() || s.synced.Load() < s.published.Load() {
 			continue

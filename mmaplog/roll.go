@@ -23,7 +23,7 @@ func (l *Log) room(need int64) error {
 
 // resume opens the last segment of a log that was just opened, if there is one.
 func (l *Log) resume() error {
-	list := *l.segs.Load()
+	list := l.segs.recent()
 	if l.w.seg != nil || len(list) == 0 {
 		return nil
 	}
@@ -154,6 +154,7 @@ func (l *Log) roll(need int64) error {
 	}
 	l.appendSegment(s)
 	w.planSpares()
+	l.store.manifest.created(s)
 	l.enter(s, headerSize)
 	return nil
 }
@@ -222,7 +223,7 @@ func (l *Log) adopt(p *prepared) (*segment, error) {
 // nextSize is the class of the segment after the current one.
 func (l *Log) nextSize() int64 {
 	seg := l.w.seg
-	if list := *l.segs.Load(); seg == nil && len(list) > 0 {
+	if list := l.segs.recent(); seg == nil && len(list) > 0 {
 		seg = list[len(list)-1]
 	}
 	if seg == nil || l.w.idle {

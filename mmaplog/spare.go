@@ -136,7 +136,7 @@ func (l *Log) prepare() {
 // nextJobLocked is the size of the file to make next, or the segment to open; neither if all is there.
 func (l *Log) nextJobLocked() (size int64, tail *segment) {
 	s := &l.prep
-	list := *l.segs.Load()
+	list := l.segs.recent()
 	switch n := len(s.spares); {
 	case s.closed:
 		return 0, nil

@@ -75,7 +75,7 @@ func (l *Log) RestoreProducers(load func(state []byte) error, frame func(*core.F
 		l.store.opts.Logger.Warn("the state of producers is not usable; the log is read instead",
 			"topic", l.topic, "partition", l.partition, "err", err)
 	}
-	list := *l.segs.Load()
+	list := l.segs.recent()
 	l.w.stateDue = from < list[len(list)-1].header.base.offset
 	return l.walkFrom(from, frame)
 }
@@ -85,7 +85,7 @@ func (l *Log) agrees(s *savedState) error {
 	if s.at.offset < l.Start() || s.at.offset > l.End() {
 		return fmt.Errorf("it covers frames up to offset %d, the log is [%d, %d)", s.at.offset, l.Start(), l.End())
 	}
-	list := *l.segs.Load()
+	list := l.segs.from(s.at.offset)
 	seg := list[findSegment(list, s.at.offset)]
 	at := checkpoint{pos: headerSize, at: seg.start()}
 	err := l.walkHeaders(seg, &at, func(h *core.FrameHeader) bool { return h.BaseOffset < s.at.offset })

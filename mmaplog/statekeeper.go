@@ -86,7 +86,7 @@ func (l *Log) replaceState(change func(*stateFile)) error {
 // checkpointAtRoll is the start of the newest segment that begins in what is durable.
 func (l *Log) checkpointAtRoll() (checkpoint, error) {
 	durable := l.DurableEnd()
-	list := *l.segs.Load()
+	list := l.segs.recent()
 	for i := len(list) - 1; i >= 0; i-- {
 		if s := list[i]; s.entrySynced.Load() && s.header.base.offset <= durable {
 			return checkpoint{segment: s.header.id, pos: headerSize, at: s.start()}, nil
@@ -105,7 +105,7 @@ func (l *Log) checkpointAtEnd() (checkpoint, error) {
 		at = known
 	}
 	durable := l.DurableEnd()
-	for _, s := range *l.segs.Load() {
+	for _, s := range l.segs.recent() {
 		if s.header.id == at.segment {
 			err = l.walkHeaders(s, &at, func(h *core.FrameHeader) bool { return h.NextOffset() <= durable })
 		}
@@ -136,7 +136,7 @@ func (l *Log) recentlyKept() bool {
 
 // closeState leaves a clean mark, if everything is durable. The writer has stopped. It runs on the janitor.
 func (l *Log) closeState() {
-	w, list := &l.w, *l.segs.Load()
+	w, list := &l.w, l.segs.recent()
 	if l.Fenced() != nil || len(list) == 0 || w.open.records > 0 || len(w.rolled) > 0 ||
 		w.next.offset != l.End() || l.DurableEnd() != l.End() || l.keep.file.clean {
 		return

@@ -1,6 +1,7 @@
 package mmaplog
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -37,6 +38,7 @@ type Store struct {
 	ids      atomic.Uint64
 	arenas   sync.Pool
 	indexes  indexCache
+	manifest *manifest
 
 	mu sync.Mutex
 	// mu guards the following.
@@ -47,6 +49,10 @@ type Store struct {
 type logKey struct {
 	topic     uint64
 	partition int32
+}
+
+func (k logKey) compare(other logKey) int {
+	return cmp.Or(cmp.Compare(k.topic, other.topic), cmp.Compare(k.partition, other.partition))
 }
 
 // Open opens the data folder dir, creating it with mode 0700 if it is absent, and takes its lock. It
@@ -75,6 +81,9 @@ func Open(fs FS, dir string, o Options) (*Store, error) {
 	s.mappable, s.boot = fs.Mappable(dir), fs.BootID()
 	s.indexes.budget = o.IndexBytes
 	s.arenas.New = func() any { return &arena{} }
+	if s.manifest, err = openManifest(s); err != nil {
+		return nil, errors.Join(ioError(op, err), lock.Close())
+	}
 	s.start()
 	return s, nil
 }
@@ -118,6 +127,7 @@ func (s *Store) Close() error {
 	close(s.keeper.quit)
 	close(s.watcher.quit)
 	s.early.Wait()
+	s.janitor.await() // segments that were left get their end
 	s.closeStates(logs)
 	var err error
 	for _, l := range logs {
@@ -130,7 +140,8 @@ func (s *Store) Close() error {
 	for _, f := range s.pool.empty() {
 		s.removeFile(f.path)
 	}
-	return errors.Join(err, s.lock.Close())
+	unwritten := ioError("close data folder", s.manifest.close(err == nil))
+	return errors.Join(err, unwritten, s.lock.Close())
 }
 
 // close gives up the log's files and answers the error that fenced it.
@@ -139,7 +150,7 @@ func (l *Log) close() error {
 	l.fence.CompareAndSwap(nil, core.NewError(core.CodeClosed, l.name(), nil))
 	l.closed.Store(true)
 	l.closeSpares()
-	for _, seg := range *l.segs.Load() {
+	for _, seg := range l.segs.recent() {
 		seg.cool()
 	}
 	return fenced
@@ -174,6 +185,7 @@ func (s *Store) OpenLog(topic uint64, partition int32, o LogOptions) (*Log, erro
 	s.logs[key] = l // keeps others out while it recovers
 	s.mu.Unlock()
 	if err := l.recover(); err != nil {
+		s.manifest.failed()
 		s.mu.Lock()
 		delete(s.logs, key)
 		s.mu.Unlock()
@@ -219,7 +231,13 @@ func (s *Store) RemoveTopic(topic uint64) error {
 	}
 	done := make(chan error, 1)
 	// Behind the janitor's jobs for these logs, which remove files of the same folders.
-	s.janitor.do(func() { done <- s.removeTree(topicDir(s.dir, topic)) })
+	s.janitor.do(func() {
+		err := s.manifest.topicRemoved(topic)
+		if err == nil {
+			err = s.removeTree(topicDir(s.dir, topic))
+		}
+		done <- err
+	})
 	if err := <-done; err != nil {
 		return ioError("remove topic "+strconv.FormatUint(topic, 10), err)
 	}

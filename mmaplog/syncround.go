@@ -124,7 +124,7 @@ func (l *Log) tellFence() bool {
 // unfinished gives the segments at the log's end that may need a sync or the janitor. Segments are synced
 // in order, so what lies before one that is durable and closed is that too.
 func (l *Log) unfinished() []*segment {
-	list := *l.segs.Load()
+	list := l.segs.recent()
 	i := len(list)
 	for i > 0 && (list[i-1].needsSync() || list[i-1].live.Load() != nil) {
 		i--

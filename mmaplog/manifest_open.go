@@ -48,8 +48,11 @@ type knownSegments struct {
 	edits   map[uint64]rawEdit // of the other segments that were not dropped
 }
 
-// of gives what is known of a log when it is opened. Anyone may call it.
+// of gives what is known of a log when it is opened: nothing, where there is no manifest. Anyone may call it.
 func (m *manifest) of(key logKey) *knownSegments {
+	if m == nil {
+		return &knownSegments{}
+	}
 	m.mu.Lock()
 	log, image, trusted := m.known[key], m.image, m.trusted
 	m.mu.Unlock()

@@ -74,19 +74,28 @@ func classFor(want, need int64) int64 {
 	return size
 }
 
+// features gives the compatible features; setFeatures takes those it knows.
+func (h *segmentHeader) features() uint32 {
+	features := uint32(0)
+	if h.produced {
+		features |= featureProduced
+	}
+	if h.recycled {
+		features |= featureRecycled
+	}
+	return features
+}
+
+func (h *segmentHeader) setFeatures(features uint32) {
+	h.produced, h.recycled = features&featureProduced != 0, features&featureRecycled != 0
+}
+
 // encode writes the header into page, headerSize zero bytes.
 func (h *segmentHeader) encode(page []byte) {
 	le := binary.LittleEndian
 	copy(page, segmentMagic)
 	le.PutUint32(page[8:], segmentVersion)
-	compatible := uint32(0)
-	if h.produced {
-		compatible |= featureProduced
-	}
-	if h.recycled {
-		compatible |= featureRecycled
-	}
-	le.PutUint32(page[20:], compatible)
+	le.PutUint32(page[20:], h.features())
 	le.PutUint64(page[24:], h.topic)
 	le.PutUint32(page[32:], uint32(h.partition))
 	le.PutUint32(page[36:], h.base.term)
@@ -134,11 +143,10 @@ func decodeSegmentHeader(page []byte) (segmentHeader, error) {
 			term: le.Uint32(page[36:]), prevCRC: le.Uint32(page[80:]),
 		},
 		size: int64(le.Uint64(page[88:])), dataEnd: int64(le.Uint64(page[96:])),
-		created:  int64(le.Uint64(page[104:])),
-		produced: le.Uint32(page[20:])&featureProduced != 0,
-		recycled: le.Uint32(page[20:])&featureRecycled != 0,
-		durable:  mark{end: int64(le.Uint64(page[112:])), index: le.Uint64(page[120:])},
+		created: int64(le.Uint64(page[104:])),
+		durable: mark{end: int64(le.Uint64(page[112:])), index: le.Uint64(page[120:])},
 	}
+	h.setFeatures(le.Uint32(page[20:]))
 	return h, h.check()
 }
 

@@ -55,9 +55,7 @@ func (e *manifestEdit) append(dst []byte) []byte {
 	le.PutUint32(b[64:], h.base.prevCRC)
 	le.PutUint32(b[68:], uint32(h.size/pageSize))
 	le.PutUint32(b[72:], uint32(h.dataEnd/8))
-	if h.produced {
-		le.PutUint32(b[76:], featureProduced)
-	}
+	le.PutUint32(b[76:], h.features())
 	le.PutUint64(b[80:], uint64(h.created))
 	if e.end > 0 {
 		le.PutUint32(b[88:], uint32(e.end/8))
@@ -125,7 +123,7 @@ func (b rawEdit) decode() (manifestEdit, error) {
 	h.base = segmentBase{offset: int64(le.Uint64(b[48:])), index: le.Uint64(b[56:]),
 		prevCRC: le.Uint32(b[64:]), term: le.Uint32(b[20:])}
 	h.size, h.dataEnd = int64(le.Uint32(b[68:]))*pageSize, int64(le.Uint32(b[72:]))*8
-	h.produced = le.Uint32(b[76:])&featureProduced != 0
+	h.setFeatures(le.Uint32(b[76:]))
 	h.created = int64(le.Uint64(b[80:]))
 	if e.end = int64(le.Uint32(b[88:])) * 8; e.end > 0 {
 		e.last = logState{

@@ -15,7 +15,7 @@ import (
 
 func testEdits() []manifestEdit {
 	h := testHeader()
-	h.durable, h.produced = mark{}, true
+	h.durable, h.produced, h.recycled = mark{}, true, true
 	last := logState{offset: 2345, index: 290, prevCRC: 0xfeedface, time: 2_000_000_000}
 	of := segmentHeader{topic: h.topic, partition: h.partition, id: h.id}
 	return []manifestEdit{
@@ -52,7 +52,7 @@ func TestManifestRoundTrip(t *testing.T) {
 		}
 	}
 	golden(t, "manifest-v1.hex", raw)
-	if n := reflect.TypeFor[segmentHeader]().NumField(); n != 11 {
+	if n := reflect.TypeFor[segmentHeader]().NumField(); n != 12 {
 		t.Errorf("a segment header has %d fields: the manifest has to keep the new one, and then this test "+
 			"has to know", n)
 	}

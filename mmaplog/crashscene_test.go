@@ -75,8 +75,8 @@ func (t *crashTally) add(o *crashTally) {
 }
 
 func newCrashScene(seed uint64, level core.Ack) *crashScene {
-	c := &crashScene{seed: seed, level: level, dice: dice(seed), fate: dice(^seed), fs: Heap(), noMap: seed%5 == 4,
-		tally: &crashTally{}}
+	c := &crashScene{seed: seed, level: level, dice: dice(seed), fate: dice(^seed), fs: Heap(),
+		noMap: seed%5 == 4, tally: &crashTally{}}
 	c.witness.Store(&crashWitness{})
 	return c
 }

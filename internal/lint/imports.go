@@ -46,6 +46,7 @@ type exception struct{ folder, path, reason string }
 var exceptions = []exception{
 	{".", "crypto/rand", "ids of producers must differ between all clients, so their seed is the system's"},
 	{"internal/netfault", "math/rand/v2", "it draws faults from the seed that it is given"},
+	{"internal/powercut", "math/rand/v2", "it draws power cuts from the seed that it is given"},
 	{"transport/certs", "crypto/rand", "keys must be unpredictable also to those who know the seed"},
 	{"node", "crypto/rand", "keys of the QUIC door and the name of a run must be unpredictable"},
 }

@@ -99,6 +99,7 @@ type syncFloor struct {
 	clock clock.Clock
 	file  *os.File
 	page  []byte
+	next  int64 // page of the file
 }
 
 const syncFloorName = "4 KiB pwrite + fdatasync"
@@ -125,12 +126,8 @@ func (f *syncFloor) run(nanos int64, h *Histogram) (float64, error) {
 	start := f.clock.Mono()
 	n, now := int64(0), start
 	for now-start < nanos {
-		f.page[0]++
-		if _, err := f.file.WriteAt(f.page, n%256*int64(len(f.page))); err != nil {
-			return 0, fmt.Errorf("benchkit: write the floor: %w", err)
-		}
-		if err := syncData(f.file); err != nil {
-			return 0, fmt.Errorf("benchkit: sync the floor: %w", err)
+		if err := f.once(); err != nil {
+			return 0, err
 		}
 		next := f.clock.Mono()
 		h.Record(next - now)
@@ -138,6 +135,19 @@ func (f *syncFloor) run(nanos int64, h *Histogram) (float64, error) {
 		n++
 	}
 	return perSecond(n, now-start), nil
+}
+
+// once writes a page and syncs it.
+func (f *syncFloor) once() error {
+	f.page[0]++
+	f.next = (f.next + 1) % 256
+	if _, err := f.file.WriteAt(f.page, f.next*int64(len(f.page))); err != nil {
+		return fmt.Errorf("benchkit: write the floor: %w", err)
+	}
+	if err := syncData(f.file); err != nil {
+		return fmt.Errorf("benchkit: sync the floor: %w", err)
+	}
+	return nil
 }
 
 func (f *syncFloor) close() error { return f.file.Close() }

@@ -25,7 +25,7 @@ const (
 )
 
 // Log measures package mmaplog alone: appends one by one at page against memcpy, reading back, and
-// durable appends, one and 64 at a time, against a bare sync. Size is the encoded record, 256 bytes;
+// durable appends, one and 64 at a time and to 256 logs, against bare syncs. Size is the encoded record, 256 bytes;
 // For is the time of each durable case and round, 1 s; Rounds is 5.
 func Log(ctx context.Context, o Options) (_ *Report, err error) {
 	if o.Size == 0 {
@@ -50,6 +50,9 @@ func Log(ctx context.Context, o Options) (_ *Report, err error) {
 		return nil, err
 	}
 	if err := b.diskLog(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.manyLogs(ctx); err != nil {
 		return nil, err
 	}
 	return b.report, nil

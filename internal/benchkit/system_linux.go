@@ -3,6 +3,7 @@ package benchkit
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,6 +40,40 @@ func kernelRelease() string {
 
 // syncData makes the data of a file durable, without the times of its inode.
 func syncData(file *os.File) error { return unix.Fdatasync(int(file.Fd())) }
+
+// beginWriteOut has the device begin to write a range of a file.
+func beginWriteOut(file *os.File, at, n int64) error {
+	return unix.SyncFileRange(int(file.Fd()), at, n, unix.SYNC_FILE_RANGE_WRITE)
+}
+
+// writeOut has the device take a range of a file.
+func writeOut(file *os.File, at, n int64) error {
+	return unix.SyncFileRange(int(file.Fd()), at, n,
+		unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
+}
+
+// syncFileSystem makes durable all that is on the file system of a file.
+func syncFileSystem(file *os.File) error { return unix.Syncfs(int(file.Fd())) }
+
+// readIOUse reads what this process did so far; false where the kernel does not tell.
+func readIOUse() (use ioUse, ok bool) {
+	text, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		return use, false
+	}
+	found := 0
+	for line := range strings.Lines(string(text)) {
+		n, _ := fmt.Sscanf(line, "write_bytes: %d", &use.written)
+		m, _ := fmt.Sscanf(line, "syscw: %d", &use.writeCalls)
+		found += n + m
+	}
+	var rusage unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &rusage); err != nil {
+		return use, false
+	}
+	use.faults = rusage.Minflt
+	return use, found == 2
+}
 
 // processUse reads what this process used so far: processor time in nanoseconds and resident bytes.
 func processUse() (cpuNanos, residentBytes int64, err error) {

@@ -109,6 +109,10 @@ func (c *remoteCursor) nextFrame() error {
 	if h.Type() != core.FrameData {
 		c.records = nil
 	}
+	if h.Type() == core.FrameEmpty {
+		c.next = max(c.next, h.NextOffset()) // a repair gave up the records that were there
+		return nil
+	}
 	c.time = time.Unix(0, h.Time)
 	for at := h.BaseOffset; at < c.next && len(c.records) > 0; at++ {
 		_, n, err := core.DecodeRecord(c.records)

@@ -14,7 +14,7 @@ import (
 )
 
 // Reading a data folder without opening it: for people who want to know what is in it, be it damaged, on
-// a read-only disk, or in use by a node. Nothing here takes the folder's lock or writes.
+// a read-only disk, or in use by a node. Only Repair takes the folder's lock, and writes.
 //
 //	FindOffline ──▶ OfflineLog ──▶ Scan ──▶ OfflineReport: segments, findings, and each frame
 //	                                │
@@ -108,7 +108,7 @@ func (f *OfflineFolder) addRoot(fs FS, names []string) error {
 		}
 	}
 	for _, name := range names {
-		if !slices.Contains(rootFiles, name) {
+		if !slices.Contains(rootFiles, name) && !strings.HasSuffix(name, damagedSuffix) {
 			f.Unknown = append(f.Unknown, filepath.Join(f.Root, name))
 		}
 	}

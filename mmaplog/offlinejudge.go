@@ -11,8 +11,9 @@ import (
 
 // What a person can do about a finding.
 const (
-	adviceDamaged = "restore the file from a copy"
-	adviceMissing = "put the file back"
+	adviceDamaged = "restore the file from a copy; " +
+		"without one, leat log repair --skip-damage gives the records up"
+	adviceMissing = "put the file back; without it, leat log repair --skip-damage gives its records up"
 	adviceOpenEnd = "nothing: a node that opens the log cuts it, and one that has it open may be writing there"
 )
 
@@ -44,12 +45,36 @@ func (s *offlineScan) headers() error {
 			finding.Reason += ", and there are no frames: a crash left the file"
 			finding.Advice = "nothing: opening ignores the file"
 		}
-		s.report.find(finding)
+		if finding.Class == OfflineDamaged {
+			s.damaged(finding, offlineDamage{broken: b, next: next})
+		} else {
+			s.report.find(finding)
+		}
 	}
 	return nil
 }
 
-const adviceHeader = "restore the file from a copy"
+// offlineDamage is what repairing a finding of damage needs to know.
+type offlineDamage struct {
+	finding OfflineFinding
+	// The segment that frames stop in, at pos in state, and the one behind it; both may be absent.
+	seg, next *segmentFile
+	pos       int64
+	state     logState
+	resume    *core.FrameHeader // where frames go on in the same segment, or nil
+	resumeAt  int64
+	until     mark        // without resume and next: what was durable
+	missing   bool        // the segment between seg and next is missing
+	broken    *brokenFile // or has no header
+}
+
+func (s *offlineScan) damaged(f OfflineFinding, d offlineDamage) {
+	s.report.find(f)
+	d.finding = f
+	s.damages = append(s.damages, d)
+}
+
+const adviceHeader = "leat log repair writes a header from the file's frames"
 
 const adviceTail = "nothing: readers do without"
 
@@ -73,10 +98,11 @@ func (s *offlineScan) checkTail(f File, seg *segmentFile) error {
 	}
 	switch last := footer.last; {
 	case last.offset > s.state.offset || last.index > s.state.index:
-		s.report.find(OfflineFinding{Class: OfflineDamaged, Path: seg.path, Position: footer.end,
+		damage := offlineDamage{seg: seg, pos: s.stopAt, state: s.state, until: mark{last.offset, last.index - 1}}
+		s.damaged(OfflineFinding{Class: OfflineDamaged, Path: seg.path, Position: footer.end,
 			From: s.state.offset, To: last.offset, Advice: adviceDamaged,
 			Reason: fmt.Sprintf("the footer tells of frames up to offset %d, the last one found ends at %d",
-				last.offset, s.state.offset)})
+				last.offset, s.state.offset)}, damage)
 	case last != s.state || !s.rightIndex(block, seg):
 		note.Reason = fmt.Sprintf("index or footer do not belong to the frames: %+v, found %+v", last, s.state)
 		s.report.find(note)
@@ -128,7 +154,7 @@ func (s *offlineScan) judge() {
 		last := s.rec.chain[n-1]
 		finding.Path, finding.Position = last.path, s.rec.stop.at
 	}
-	s.report.find(finding)
+	s.damaged(finding, offlineDamage{})
 }
 
 // cause is the text of an error without what is said around it.

@@ -85,11 +85,25 @@ func (r *OfflineReport) count(s *OfflineSegment, h *core.FrameHeader) {
 	}
 	r.LastTime = h.Time
 	r.Frames++
-	r.Records += int64(h.Records)
+	if h.Type() == core.FrameEmpty {
+		r.givenUp(s.Path, h)
+	} else {
+		r.Records += int64(h.Records)
+		s.Records += int64(h.Records)
+	}
 	r.Bytes += h.Size()
 	s.Frames++
-	s.Records += int64(h.Records)
 	s.Used += h.Size()
+}
+
+// givenUp notes the offsets of a frame that has records no more; neighbours become one finding.
+func (r *OfflineReport) givenUp(path string, h *core.FrameHeader) {
+	const reason = "a repair gave these records up"
+	if n := len(r.Findings); n > 0 && r.Findings[n-1].Reason == reason && r.Findings[n-1].To == h.BaseOffset {
+		r.Findings[n-1].To = h.NextOffset()
+	} else if h.Records > 0 {
+		r.find(OfflineFinding{Path: path, From: h.BaseOffset, To: h.NextOffset(), Reason: reason})
+	}
 }
 
 // OfflineFrame is one frame on the way. Its bytes are valid until the callback returns.

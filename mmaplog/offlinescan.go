@@ -62,11 +62,13 @@ type offlineScan struct {
 	seen        int64 // bytes since the last Progress
 	once        bool  // segments that go are left out
 	callbackErr error
+	damages     []offlineDamage
 
 	rec     *recovery
 	listed  bool     // rec knows all segments
 	opening error    // what opening would answer
 	state   logState // what the next frame continues
+	stopAt  int64    // behind the last frame of the segment
 	limit   int64    // frames of the segment have lower offsets, because the next one starts there
 }
 
@@ -101,6 +103,7 @@ func (s *offlineScan) list() error {
 		case ok && isLogFile(base):
 			s.report.find(OfflineFinding{Path: path, Reason: "opening set it aside: it did not continue the log",
 				Advice: "look at it with leat log dump; delete it when nobody misses its records"})
+		case strings.HasSuffix(name, damagedSuffix): // a repair kept it
 		case !isLogFile(name):
 			s.report.Unknown = append(s.report.Unknown, path)
 		}
@@ -211,6 +214,7 @@ func (s *offlineScan) walkSegment(seg, next *segmentFile, out *OfflineSegment) e
 		}
 		pos, err = s.skip(seg, next, out, pos, seed)
 	}
+	s.stopAt = pos
 	if err == nil && s.report.Class < OfflineDamaged {
 		err = s.checkTail(f, seg)
 	}
@@ -281,6 +285,8 @@ func (s *offlineScan) skip(seg, next *segmentFile, out *OfflineSegment, pos int6
 	}
 	finding := OfflineFinding{Class: OfflineDamaged, Path: seg.path, Position: pos, From: s.state.offset, To: -1,
 		Reason: reason, Advice: adviceDamaged}
+	damage := offlineDamage{seg: seg, next: next, pos: pos, state: s.state, resume: h, resumeAt: at,
+		until: s.rec.durable}
 	switch {
 	case h != nil:
 		finding.To = h.BaseOffset
@@ -290,7 +296,7 @@ func (s *offlineScan) skip(seg, next *segmentFile, out *OfflineSegment, pos int6
 	case s.rec.durable.end > s.state.offset:
 		finding.To = s.rec.durable.end
 	}
-	s.report.find(finding)
+	s.damaged(finding, damage)
 	if h == nil {
 		return seg.header.dataEnd, nil
 	}
@@ -330,10 +336,15 @@ func (s *offlineScan) followed(pos int64, seed uint32) bool {
 
 // missing notes that the segments between two are gone.
 func (s *offlineScan) missing(seg, next *segmentFile) {
-	s.report.find(OfflineFinding{Class: OfflineDamaged, Path: filepath.Dir(next.path), From: s.state.offset,
+	broken := func(b brokenFile) bool { return b.id == next.header.previousID }
+	if slices.ContainsFunc(s.rec.broken, broken) {
+		return // headers tells of it
+	}
+	damage := offlineDamage{seg: seg, next: next, missing: true, state: s.state}
+	s.damaged(OfflineFinding{Class: OfflineDamaged, Path: filepath.Dir(next.path), From: s.state.offset,
 		To: next.header.base.offset, Advice: adviceMissing,
 		Reason: fmt.Sprintf("the segment %016x, which comes before %s, is missing, while the older %s is there",
-			next.header.previousID, filepath.Base(next.path), filepath.Base(seg.path))})
+			next.header.previousID, filepath.Base(next.path), filepath.Base(seg.path))}, damage)
 }
 
 // why tells what is wrong at pos.

@@ -5,7 +5,7 @@
 //	leat pub         publish a message, or one per line of standard input
 //	leat sub         print messages
 //	leat cluster …   the nodes
-//	leat log …       look into a data folder: check, print, sum up
+//	leat log …       look into a data folder: check, print, sum up, repair
 //	leat completion  scripts for shells, which complete names of topics and groups too
 //	leat demo        an embedded node under load, checked message by message
 //	leat bench …     figures beside their floors

@@ -19,13 +19,13 @@ import (
 func newLog(a *app) *cobra.Command {
 	group := &cobra.Command{
 		Use:   "log",
-		Short: "Look into a data folder: check, print, sum up",
+		Short: "Look into a data folder: check, print, sum up, repair",
 		Long: "These verbs need no server: DIR is a data folder, the folder of a topic or partition inside one\n" +
-			"(t/16/0), or one segment file. They only read, take no lock, and may be used on the folder of a\n" +
-			"running node.",
+			"(t/16/0), or one segment file. All but repair only read, take no lock, and may be used on the\n" +
+			"folder of a running node.",
 		Example: examples("leat log verify data", "leat log dump data --topic trades --count 1"),
 	}
-	group.AddCommand(newLogVerify(a), newLogDump(a), newLogStats(a))
+	group.AddCommand(newLogVerify(a), newLogDump(a), newLogStats(a), newLogRepair(a))
 	asGroup(group)
 	return group
 }

@@ -52,8 +52,8 @@ func newLogVerify(a *app) *cobra.Command {
 		Short: "Check every frame of a data folder",
 		Long: "Reads every segment header, frame and payload, compares checksums, the chain, offsets and the\n" +
 			"links between segments, and tells where something is damaged, which offsets that concerns and what to\n" +
-			"do. The exit code is 1 if durable data is damaged. An open end is none: a crash leaves it, or a node is\n" +
-			"writing there.",
+			"do. The exit code is 1 if durable data is damaged. An open end is none: a crash leaves it, or a node\n" +
+			"is writing there.",
 		Example: examples("leat log verify data", "leat log verify data/t/16/0 -o json"),
 		Args:    oneArgument("DIR"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.verifyLogs(cmd.Context(), args[0]) },
@@ -88,7 +88,7 @@ func (a *app) verifyLogs(ctx context.Context, dir string) error {
 		return err
 	}
 	return &inputError{fmt.Errorf("%d of %d logs are damaged", damaged, len(doc.Logs)),
-		"restore the named files from a copy; other logs are not touched by it"}
+		"restore the named files from a copy; without one, see: leat log repair --help"}
 }
 
 func orEmpty(list []string) []string {
@@ -103,10 +103,14 @@ func (f *logFolder) describe(r *mmaplog.OfflineReport) logReportDoc {
 		State: r.Class.String(), Start: r.Start, End: r.End, Segments: len(r.Segments), Frames: r.Frames,
 		Records: r.Records, Bytes: r.Bytes, Findings: []findingDoc{}, Unknown: orEmpty(r.Unknown)}
 	for _, f := range r.Findings {
-		doc.Findings = append(doc.Findings, findingDoc{State: f.Class.String(), File: f.Path, Position: f.Position,
-			From: f.From, To: f.To, Reason: f.Reason, Advice: f.Advice})
+		doc.Findings = append(doc.Findings, describeFinding(f))
 	}
 	return doc
+}
+
+func describeFinding(f mmaplog.OfflineFinding) findingDoc {
+	return findingDoc{State: f.Class.String(), File: f.Path, Position: f.Position, From: f.From, To: f.To,
+		Reason: f.Reason, Advice: f.Advice}
 }
 
 func (a *app) writeVerify(doc *verifyDoc) error {
@@ -137,15 +141,19 @@ func writeFinding(a *app, l *logReportDoc, f *findingDoc) {
 	}
 	fmt.Fprintf(a.stdout, "\n%s in %s/%d\n  %s, position %d\n", state, printable(l.Topic), l.Partition,
 		printable(f.File), f.Position)
+	writeOffsets(a, f)
+	fmt.Fprintf(a.stdout, "  %s\n", printable(f.Reason))
+	if f.Advice != "" {
+		fmt.Fprintf(a.stdout, "  → %s\n", f.Advice)
+	}
+}
+
+func writeOffsets(a *app, f *findingDoc) {
 	switch {
 	case f.To > f.From:
 		fmt.Fprintf(a.stdout, "  offsets [%d, %d) cannot be read\n", f.From, f.To)
 	case f.To < 0:
 		fmt.Fprintf(a.stdout, "  from offset %d on\n", f.From)
-	}
-	fmt.Fprintf(a.stdout, "  %s\n", printable(f.Reason))
-	if f.Advice != "" {
-		fmt.Fprintf(a.stdout, "  → %s\n", f.Advice)
 	}
 }
 

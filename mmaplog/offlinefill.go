@@ -59,7 +59,8 @@ func bridge(state logState, term, seed uint32, span int64) ([]byte, logState, bo
 	}
 	body := make([]byte, span)
 	h := core.FrameHeader{Length: uint32(span), Term: term,
-		PayloadCRC: core.Checksum(body[core.FrameHeaderSize:]), Attrs: uint8(core.FrameFiller), Version: core.FrameVersion}
+		PayloadCRC: core.Checksum(body[core.FrameHeaderSize:]),
+		Attrs:      uint8(core.FrameFiller), Version: core.FrameVersion}
 	h.Encode(body, seed)
 	return body, state, true
 }

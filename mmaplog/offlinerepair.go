@@ -12,8 +12,8 @@ import (
 	"github.com/leatbus/leat/core"
 )
 
-// Repairing makes the logs of a folder openable again where no copy is at hand. Nothing is deleted: a file that
-// is in the way gets another name, and bytes that are overwritten are kept beside the segment first.
+// Repairing makes the logs of a folder openable again where no copy is at hand. Nothing is deleted: a file
+// that is in the way gets another name, and bytes that are overwritten are kept beside the segment first.
 //
 //	a header page is damaged       one is made from the frames behind it
 //	records are damaged, missing   frames without records take their offsets, if the caller gives them up

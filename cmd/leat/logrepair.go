@@ -36,8 +36,8 @@ func newLogRepair(a *app) *cobra.Command {
 		Use:   "repair DIR",
 		Short: "Make a damaged data folder openable again",
 		Long: "Tells what can be done for damaged logs, and with --yes does it: writes header pages from the\n" +
-			"frames behind them, cuts torn ends, and with --skip-damage gives records up that cannot be read: their\n" +
-			"offsets stay, without records. Nothing is deleted: what is overwritten or in the way is kept in\n" +
+			"frames behind them, cuts torn ends, and with --skip-damage gives records up that cannot be read:\n" +
+			"their offsets stay, without records. Nothing is deleted: what is overwritten or in the way is kept in\n" +
 			"files whose names end in .damaged. No node may have the folder open. A copy of the file is better.",
 		Example: examples("leat log repair folder", "leat log repair folder --skip-damage --yes"),
 		Args:    oneArgument("DIR"),

@@ -12,13 +12,13 @@ import (
 // gapFrames encodes frames of type empty that take the place of records given up: as many frames as were
 // lost, because the index goes on, and as many offsets. The last one is made longer so that all take span
 // bytes, if span is not 0. ok is false where that is not possible. It gives the state behind them.
-func gapFrames(state, to logState, term, seed uint32, span int64) (frames []byte, _ logState, ok bool) {
+func gapFrames(state, to logState, seed uint32, span int64) (frames []byte, _ logState, ok bool) {
 	offsets, count := to.offset-state.offset, int64(to.index-state.index)
 	if offsets < 0 || to.index < state.index || count > gapFramesMax || offsets > count*core.MaxBatchRecords {
 		return nil, state, false
 	}
 	if count == 0 {
-		return bridge(state, term, seed, span)
+		return bridge(state, seed, span)
 	}
 	if span != 0 && span < count*core.FrameHeaderSize {
 		return nil, state, false
@@ -31,8 +31,8 @@ func gapFrames(state, to logState, term, seed uint32, span int64) (frames []byte
 		}
 		body := make([]byte, core.FrameHeaderSize+payload)
 		h := core.FrameHeader{
-			Length: uint32(len(body)), Index: state.index, BaseOffset: state.offset, Time: state.time, Term: term,
-			PrevCRC: state.prevCRC, PayloadCRC: core.Checksum(body[core.FrameHeaderSize:]), Records: uint16(records),
+			Length: uint32(len(body)), Index: state.index, BaseOffset: state.offset, Time: state.time,
+			Term: state.term, PrevCRC: state.prevCRC, PayloadCRC: core.Checksum(body[core.FrameHeaderSize:]), Records: uint16(records),
 			DurableLag: 1<<16 - 1, Attrs: uint8(core.FrameEmpty), Version: core.FrameVersion,
 		}
 		if payload > core.MaxBatchBytes {
@@ -40,7 +40,8 @@ func gapFrames(state, to logState, term, seed uint32, span int64) (frames []byte
 		}
 		h.Encode(body, seed)
 		frames = append(frames, body...)
-		state = logState{offset: h.NextOffset(), index: h.Index + 1, prevCRC: h.PayloadCRC, time: h.Time}
+		state = logState{offset: h.NextOffset(), index: h.Index + 1, prevCRC: h.PayloadCRC, time: h.Time,
+			term: h.Term}
 		offsets -= records
 	}
 	return frames, state, true
@@ -50,7 +51,7 @@ func gapFrames(state, to logState, term, seed uint32, span int64) (frames []byte
 const gapFramesMax = core.MaxSegmentBytes / core.FrameHeaderSize
 
 // bridge covers bytes between two frames that follow each other.
-func bridge(state logState, term, seed uint32, span int64) ([]byte, logState, bool) {
+func bridge(state logState, seed uint32, span int64) ([]byte, logState, bool) {
 	if span == 0 {
 		return nil, state, true
 	}
@@ -58,7 +59,7 @@ func bridge(state logState, term, seed uint32, span int64) ([]byte, logState, bo
 		return nil, state, false
 	}
 	body := make([]byte, span)
-	h := core.FrameHeader{Length: uint32(span), Term: term,
+	h := core.FrameHeader{Length: uint32(span), Term: state.term,
 		PayloadCRC: core.Checksum(body[core.FrameHeaderSize:]),
 		Attrs:      uint8(core.FrameFiller), Version: core.FrameVersion}
 	h.Encode(body, seed)
@@ -90,7 +91,7 @@ func (r *repairer) giveUp(s *offlineScan, d *offlineDamage) (bool, error) {
 	if d.resume != nil {
 		span = d.resumeAt - d.pos
 	}
-	frames, behind, ok := gapFrames(d.state, to, d.seg.header.base.term, seed, span)
+	frames, behind, ok := gapFrames(d.state, to, seed, span)
 	if !ok || int64(len(frames)) > room || span == 0 && d.resume != nil && len(frames) > 0 {
 		return false, nil
 	}
@@ -136,9 +137,9 @@ func (r *repairer) replaceSegment(s *offlineScan, d *offlineDamage) (bool, error
 	to, _ := d.target()
 	h := before.header
 	h.id, h.previousID, h.ordinal = d.next.header.previousID, before.header.id, before.header.ordinal+1
-	h.base = segmentBase{offset: state.offset, index: state.index, term: h.base.term, prevCRC: state.prevCRC}
+	h.base = segmentBase{offset: state.offset, index: state.index, term: state.term, prevCRC: state.prevCRC}
 	h.created, h.produced, h.recycled, h.durable = state.time, true, false, mark{state.offset, state.index - 1}
-	frames, behind, ok := gapFrames(state, to, h.base.term, core.HeaderSeed(h.id), 0)
+	frames, behind, ok := gapFrames(state, to, core.HeaderSeed(h.id), 0)
 	if !ok {
 		return false, nil
 	}

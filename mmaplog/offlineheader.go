@@ -31,7 +31,7 @@ func (s *offlineScan) headerFor(d *offlineDamage) ([]byte, error) {
 	}
 	if before != nil {
 		h.previousID, h.ordinal, h.created = before.header.id, before.header.ordinal+1, state.time
-		h.base.index, h.base.prevCRC, h.base.term = state.index, state.prevCRC, before.header.base.term
+		h.base.index, h.base.prevCRC, h.base.term = state.index, state.prevCRC, state.term
 	} else if d.next != nil {
 		h.ordinal = max(d.next.header.ordinal, 1) - 1
 	}
@@ -79,8 +79,7 @@ func (s *offlineScan) beforeGap(d *offlineDamage) (*segmentFile, logState, error
 		return nil, logState{}, err
 	}
 	defer f.Close()
-	base := &before.header.base
-	state := logState{offset: base.offset, index: base.index, prevCRC: base.prevCRC, time: before.header.created}
+	state := before.begin(0).at
 	s.buf.reset(f, before.header.dataEnd)
 	seed := core.HeaderSeed(before.header.id)
 	for pos := int64(headerSize); ; {

@@ -96,7 +96,9 @@ func (s *offlineScan) checkTail(f File, seg *segmentFile) error {
 		s.report.find(note)
 		return nil
 	}
-	switch last := footer.last; {
+	last := footer.last
+	last.term = s.state.term // a footer does not tell
+	switch {
 	case last.offset > s.state.offset || last.index > s.state.index:
 		damage := offlineDamage{seg: seg, pos: s.stopAt, state: s.state, until: mark{last.offset, last.index - 1}}
 		s.damaged(OfflineFinding{Class: OfflineDamaged, Path: seg.path, Position: footer.end,

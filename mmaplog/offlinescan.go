@@ -128,6 +128,11 @@ func (s *offlineScan) tryOpening() error {
 		return err
 	}
 	s.listed = true
+	if log.Segment == "" {
+		if err := s.rec.load(); err != nil {
+			return err
+		}
+	}
 	if err := s.rec.scan(); err != nil {
 		return err
 	}
@@ -193,8 +198,7 @@ func (s *offlineScan) walkSegment(seg, next *segmentFile, out *OfflineSegment) e
 	}
 	defer f.Close()
 	out.Scanned = true
-	base := &seg.header.base
-	s.state = logState{offset: base.offset, index: base.index, prevCRC: base.prevCRC, time: seg.header.created}
+	s.state = seg.begin(0).at
 	seed := core.HeaderSeed(seg.header.id)
 	s.limit = math.MaxInt64
 	if next != nil {
@@ -290,7 +294,7 @@ func (s *offlineScan) skip(seg, next *segmentFile, out *OfflineSegment, pos int6
 	switch {
 	case h != nil:
 		finding.To = h.BaseOffset
-		s.state = logState{offset: h.BaseOffset, index: h.Index, prevCRC: h.PrevCRC, time: h.Time}
+		s.state = logState{offset: h.BaseOffset, index: h.Index, prevCRC: h.PrevCRC, time: h.Time, term: h.Term}
 	case next != nil:
 		finding.To = next.header.base.offset
 	case s.rec.durable.end > s.state.offset:
@@ -379,7 +383,7 @@ func (s *offlineScan) nextFrame(pos int64, seed uint32) (int64, *core.FrameHeade
 			return 0, nil, err
 		}
 		if err == nil && h.Type() != core.FrameFiller && h.BaseOffset >= s.state.offset &&
-			h.BaseOffset < s.limit && h.Time >= s.state.time {
+			h.BaseOffset < s.limit && h.Time >= s.state.time && h.Term >= s.state.term {
 			return pos, &h, nil
 		}
 	}

@@ -60,6 +60,8 @@ func masked(text string) string {
 	text = regexp.MustCompile(`-[0-9a-f]{16}\.seg`).ReplaceAllString(times(text), "-<id>.seg")
 	text = regexp.MustCompile(`checksum [0-9a-f]{8}, computed [0-9a-f]{8}`).ReplaceAllString(text,
 		"checksum <crc>, computed <crc>")
+	text = regexp.MustCompile(`(__meta .*  )\d+ B`).ReplaceAllString(text, "$1<n>") // as the catalogue has it
+	text = regexp.MustCompile(`"bytes": \d+`).ReplaceAllString(text, `"bytes": <n>`)
 	return regexp.MustCompile(`20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ`).ReplaceAllString(text, "<time>")
 }
 

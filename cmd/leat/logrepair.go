@@ -107,8 +107,11 @@ func (a *app) writeRepair(doc *repairDoc) error {
 		if s.Topic != "" {
 			where = fmt.Sprintf("%s/%d", s.Topic, s.Partition)
 		}
-		fmt.Fprintf(a.stdout, "%s in %s\n  %s, position %d\n", s.Action, printable(where), printable(s.File),
-			s.Position)
+		fmt.Fprintf(a.stdout, "%s in %s\n  %s", s.Action, printable(where), printable(s.File))
+		if s.Position > 0 {
+			fmt.Fprintf(a.stdout, ", position %d", s.Position)
+		}
+		fmt.Fprintln(a.stdout)
 		if s.To > s.From {
 			fmt.Fprintf(a.stdout, "  the records at offsets [%d, %d) are given up\n", s.From, s.To)
 		}

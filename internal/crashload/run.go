@@ -23,6 +23,7 @@ type Spec struct {
 	Disk    bool   // level disk instead of page
 	Seed    uint64
 	Steps   int  // 0 goes on until the process is killed
+	TrimAt  int  // how many segments there are before it trims; 0 is 3
 	NoMap   bool // system calls only
 }
 
@@ -139,7 +140,7 @@ func (l *load) step() error {
 	case 1:
 		return l.sync()
 	case 2:
-		if l.log.Segments() > 3 {
+		if l.log.Segments() > max(3, l.spec.TrimAt) {
 			return l.trim()
 		}
 	}

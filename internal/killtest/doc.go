@@ -17,6 +17,10 @@
 // was never published. A kill counts only if at least 1,000 acknowledgements came since the one before
 // and publishes were in flight; with too few kills that count, or too few during a roll, the run fails.
 //
+// TestKillAtPoints does without the bus: its children are under the load of internal/crashload, on one log,
+// and most of them end themselves at a failpoint, each of which must have been hit. go test -kills 1000
+// ./internal/killtest does more of them.
+//
 // Ownership: the parent owns the child and its folders. A child whose parent is gone ends by itself.
 // Failure behaviour: a finding names seed, kill and folder; LEAT_SEED=… repeats the choices of the
 // parent, though not the timing of the machine.

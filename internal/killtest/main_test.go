@@ -11,14 +11,18 @@ import (
 const childVariable = "LEAT_KILLTEST_CHILD"
 
 func TestMain(m *testing.M) {
-	text := os.Getenv(childVariable)
-	if text == "" {
+	var err error
+	if text := os.Getenv(pointVariable); text != "" {
+		if err = runPointChild(text); err == nil {
+			os.Exit(0)
+		}
+	} else if text := os.Getenv(childVariable); text != "" {
+		var spec childSpec
+		if err = json.Unmarshal([]byte(text), &spec); err == nil {
+			err = runChild(spec)
+		}
+	} else {
 		os.Exit(m.Run())
-	}
-	var spec childSpec
-	err := json.Unmarshal([]byte(text), &spec)
-	if err == nil {
-		err = runChild(spec)
 	}
 	fmt.Fprintln(os.Stderr, "child:", err)
 	os.Exit(3)

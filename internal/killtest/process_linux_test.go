@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -28,6 +29,16 @@ type process struct {
 	ended  chan error // gets what Wait answered, once
 }
 
+// forking is held while a process is started. Until it runs its program it has the files of this one, the
+// locks of data folders among them: who opens a folder several times keeps others from being started.
+var forking sync.RWMutex
+
+func start(cmd *exec.Cmd) error {
+	forking.Lock()
+	defer forking.Unlock()
+	return cmd.Start()
+}
+
 func startChild(spec childSpec) (*process, error) {
 	text, err := json.Marshal(spec)
 	if err != nil {
@@ -40,7 +51,7 @@ func startChild(spec childSpec) (*process, error) {
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err := start(p.cmd); err != nil {
 		return nil, err
 	}
 	go func() { p.ended <- p.cmd.Wait() }()

@@ -29,8 +29,8 @@ func TestGatherWaitsForTheGroup(t *testing.T) {
 	if wait(70); looks != 1 {
 		t.Errorf("%d looks although all were there", looks)
 	}
-	if got := wait(0); got < int64(gatherMax) || got > int64(gatherMax)+5000 {
-		t.Errorf("waited %d ns for nobody, want %v", got, gatherMax)
+	if got := wait(0); got < int64(gatherIdle) || got > int64(gatherIdle)+5000 {
+		t.Errorf("waited %d ns for nobody, want %v", got, gatherIdle)
 	}
 	if wait(0) != 0 {
 		t.Error("it waits again right after nobody came")
@@ -42,6 +42,11 @@ func TestGatherWaitsForTheGroup(t *testing.T) {
 		if wait(0) != 0 {
 			t.Error("the second pause is not longer")
 		}
+	}
+	g = gather{}
+	g.note(1000, 0, int64(200*time.Microsecond))
+	if got := wait(1); joined > 110 || got < int64(100*time.Microsecond) || got > int64(103*time.Microsecond) {
+		t.Errorf("waited until %d joined, one in a microsecond, %d ns; want half a sync", joined, got)
 	}
 	g = gather{}
 	g.note(32, 32, int64(20*time.Microsecond))
@@ -61,7 +66,7 @@ func TestGatherEndsWhereTheClockStands(t *testing.T) {
 	g.note(2, 0, int64(time.Second))
 	looks := 0
 	g.wait(func() int64 { return 1 }, func() int64 { looks++; return 0 })
-	if looks < gatherYields || looks > gatherYields+2 {
+	if looks < gatherYields || looks > gatherYields+2 || g.pause == 0 {
 		t.Errorf("%d looks", looks)
 	}
 }

@@ -22,6 +22,9 @@ func (l *Log) AddFrame(h *core.FrameHeader, payload []byte) (base int64, err err
 	if w.open.records > 0 {
 		l.seal()
 	}
+	if err := l.reserve(w.next.offset+int64(h.Records), int64(h.Length)); err != nil {
+		return 0, err
+	}
 	need := int64(core.FrameHeaderSize + core.Align8(len(payload)))
 	if w.pos+need > w.dataEnd {
 		if err := l.room(need); err != nil {

@@ -14,7 +14,10 @@ const (
 	segmentMagic   = "LEATSEGM"
 	segmentVersion = 1
 	// knownFeatures are the incompatible features this build reads; a segment with others is refused.
-	knownFeatures = uint32(0)
+	knownFeatures = featureGap
+
+	// featureGap: the segment begins behind a gap.
+	featureGap = uint32(1)
 
 	// featureProduced is a compatible feature, which a build that does not know it may ignore.
 	featureProduced = uint32(1)
@@ -41,6 +44,8 @@ type segmentHeader struct {
 	produced   bool  // segments before it, or gone, may hold frames of producers
 	recycled   bool  // the file was an earlier segment: what is behind the last frame means nothing
 	durable    mark  // what was known durable when the segment was started
+	gap        bool  // no record has the offsets [gapFrom, base.offset)
+	gapFrom    int64
 }
 
 // segmentBase is the state of the log where a segment starts.
@@ -110,7 +115,24 @@ func (h *segmentHeader) encode(page []byte) {
 	le.PutUint64(page[104:], uint64(h.created))
 	le.PutUint64(page[112:], uint64(h.durable.end))
 	le.PutUint64(page[120:], h.durable.index)
+	if h.gap {
+		le.PutUint32(page[16:], featureGap)
+		le.PutUint64(page[128:], uint64(h.gapFrom))
+	}
 	le.PutUint32(page[12:], headerPageCRC(page))
+}
+
+// follows reports whether a segment with this header continues the log at s.
+func (h *segmentHeader) follows(s *logState) bool {
+	return h.from() == s.offset && h.base.index == s.index && h.base.prevCRC == s.prevCRC
+}
+
+// from is where the frames before the segment end.
+func (h *segmentHeader) from() int64 {
+	if h.gap {
+		return h.gapFrom
+	}
+	return h.base.offset
 }
 
 func headerPageCRC(page []byte) uint32 {
@@ -147,6 +169,9 @@ func decodeSegmentHeader(page []byte) (segmentHeader, error) {
 		durable: mark{end: int64(le.Uint64(page[112:])), index: le.Uint64(page[120:])},
 	}
 	h.setFeatures(le.Uint32(page[20:]))
+	if h.gap = le.Uint32(page[16:])&featureGap != 0; h.gap {
+		h.gapFrom = int64(le.Uint64(page[128:]))
+	}
 	return h, h.check()
 }
 
@@ -161,6 +186,8 @@ func (h *segmentHeader) check() error {
 		return corruptHeader("data end %d of %d bytes", h.dataEnd, h.size)
 	case h.base.offset < 0 || h.durable.end < 0 || h.durable.end > h.base.offset:
 		return corruptHeader("base offset %d, durable end %d", h.base.offset, h.durable.end)
+	case h.gapFrom < 0 || h.gapFrom > h.base.offset:
+		return corruptHeader("gap from %d to %d", h.gapFrom, h.base.offset)
 	case h.base.index == 0 || h.durable.index >= h.base.index:
 		return corruptHeader("base index %d, durable index %d", h.base.index, h.durable.index)
 	}

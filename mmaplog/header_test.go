@@ -50,8 +50,9 @@ func TestSegmentHeaderRefuses(t *testing.T) {
 		"durable":       {func(h *segmentHeader, _ []byte) { h.durable.end = 1001 }, core.CodeCorrupt},
 		"index 0":       {func(h *segmentHeader, _ []byte) { h.base.index = 0 }, core.CodeCorrupt},
 		"durable index": {func(h *segmentHeader, _ []byte) { h.durable.index = 200 }, core.CodeCorrupt},
+		"gap":           {func(h *segmentHeader, _ []byte) { h.gap, h.gapFrom = true, 1001 }, core.CodeCorrupt},
 		"version":       {func(_ *segmentHeader, p []byte) { p[8] = 2 }, core.CodeVersionTooNew},
-		"feature":       {func(_ *segmentHeader, p []byte) { p[16] = 1 }, core.CodeVersionTooNew},
+		"feature":       {func(_ *segmentHeader, p []byte) { p[16] = 2 }, core.CodeVersionTooNew},
 	} {
 		h, page := testHeader(), make([]byte, headerSize)
 		tt.change(&h, page)

@@ -23,7 +23,7 @@ func (l *Log) behind(s *segment) int64 {
 	list := l.segs.recent()
 	for i := len(list) - 1; i > 0; i-- {
 		if list[i-1] == s {
-			return list[i].header.base.offset
+			return list[i].header.from()
 		}
 	}
 	return math.MaxInt64
@@ -34,11 +34,12 @@ func (l *Log) walkFrom(offset int64, frame func(*core.FrameHeader)) error {
 	list := l.segs.from(offset)
 	list = list[findSegment(list, offset):]
 	at := list[0].start()
-	for _, s := range list {
-		if from := s.start(); from.offset != at.offset || from.index != at.index || from.prevCRC != at.prevCRC {
+	for i, s := range list {
+		if from := s.start(); i > 0 && !s.header.follows(&at) {
 			return core.Errorf(core.CodeCorrupt, "read "+l.name(), "segment %s begins at offset %d, frame %d; "+
 				"the frames before end at %d, %d", s.path, from.offset, from.index, at.offset, at.index)
 		}
+		at.offset = s.header.base.offset // behind a gap
 		place := checkpoint{pos: headerSize, at: at}
 		err := l.walkHeaders(s, &place, func(h *core.FrameHeader) bool {
 			if h.BaseOffset >= offset {

@@ -34,6 +34,10 @@ func (j *janitor) do(job func()) {
 func (j *janitor) wait(job func() error) error {
 	done := make(chan error, 1)
 	j.mu.Lock()
+	if j.ended {
+		j.mu.Unlock()
+		return job()
+	}
 	j.urgent = append(j.urgent, func() { done <- job() })
 	j.mu.Unlock()
 	j.nudge()

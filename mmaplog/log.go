@@ -42,6 +42,8 @@ type Log struct {
 	keepAsked atomic.Bool  // the janitor is asked to write a checkpoint
 	produced  atomic.Bool  // writer.produced for others
 	quiet     quietState
+	ceiling   atomic.Int64 // offsets below it may be given; moved by the janitor
+	raising   atomic.Bool  // the janitor is asked to raise it
 
 	cooling   cooling
 	trimStuck bool // a trimmed file could not be removed; owned by the janitor
@@ -68,6 +70,7 @@ type Recovery struct {
 	Bytes     int64  // and their bytes
 	CutBytes  int64  // bytes after the last accepted frame that were zeroed or removed
 	CutReason string // why, empty if nothing was cut
+	Gap       Gap    // the log goes on behind it, because its offsets may have been given to lost records
 	Took      time.Duration
 }
 

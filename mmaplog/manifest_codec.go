@@ -57,6 +57,10 @@ func (e *manifestEdit) append(dst []byte) []byte {
 	le.PutUint32(b[72:], uint32(h.dataEnd/8))
 	le.PutUint32(b[76:], h.features())
 	le.PutUint64(b[80:], uint64(h.created))
+	if h.gap {
+		b[6] = byte(featureGap)
+		le.PutUint64(b[112:], uint64(h.gapFrom))
+	}
 	if e.end > 0 {
 		le.PutUint32(b[88:], uint32(e.end/8))
 		le.PutUint32(b[92:], e.last.prevCRC)
@@ -125,6 +129,9 @@ func (b rawEdit) decode() (manifestEdit, error) {
 	h.size, h.dataEnd = int64(le.Uint32(b[68:]))*pageSize, int64(le.Uint32(b[72:]))*8
 	h.setFeatures(le.Uint32(b[76:]))
 	h.created = int64(le.Uint64(b[80:]))
+	if h.gap = b[6]&byte(featureGap) != 0; h.gap {
+		h.gapFrom = int64(le.Uint64(b[112:]))
+	}
 	if e.end = int64(le.Uint32(b[88:])) * 8; e.end > 0 {
 		e.last = logState{
 			offset: h.base.offset + int64(le.Uint32(b[96:])), index: h.base.index + uint64(le.Uint32(b[100:])),

@@ -76,6 +76,11 @@ type LogOptions struct {
 	// should call Roll, so that the last segment can go. It must not block. If it is nil, the last
 	// segment of an idle log stays.
 	RollDue func()
+	// Reserve is for a log that alone has its records, at a level up to page, where a power cut may take
+	// records that others have read: how many offsets are reserved durably in advance, so that none is given
+	// twice. When the machine was started anew without an orderly close before, the log goes on behind all that
+	// was reserved (Recovery.Gap). 0 reserves nothing; at other levels it means nothing.
+	Reserve int64
 	// Durable is called after DurableEnd moved, and once with the error that fenced the log, by a goroutine
 	// of the syncer or by one that is inside Sync. Calls of one log do not overlap. It must not block.
 	Durable func(end int64, err error)
@@ -107,6 +112,7 @@ func (o LogOptions) withDefaults() (LogOptions, error) {
 		{"RetentionBytes", o.RetentionBytes},
 		{"RetentionAge", int64(o.RetentionAge)},
 		{"RetentionRecords", o.RetentionRecords},
+		{"Reserve", o.Reserve},
 	} {
 		if f.value < 0 {
 			return o, core.Errorf(core.CodeInvalidConfig, op, "%s %d: want 0 or more", f.name, f.value)

@@ -276,11 +276,25 @@ func (r *Reader) nextSegment() (run []byte, more bool, err error) {
 	if r.offset < r.log.Start() || !r.locate() {
 		return nil, false, r.outOfRange()
 	}
+	if r.seg == before && r.overGap() {
+		return nil, true, nil
+	}
 	if r.seg == before {
 		return nil, false, core.Errorf(core.CodeCorrupt, "read "+r.log.name(),
 			"segment %s ends at position %d before offset %d", before.path, at, r.offset)
 	}
 	return nil, true, nil
+}
+
+// overGap moves a cursor that is in a gap to its end.
+func (r *Reader) overGap() bool {
+	list := r.log.segs.from(r.offset)
+	i := findSegment(list, r.offset) + 1
+	if i == len(list) || !list[i].header.gap || r.offset < list[i].header.gapFrom {
+		return false
+	}
+	r.offset = list[i].header.base.offset
+	return r.locate()
 }
 
 // hot gives the pinned map if the bytes at the cursor were written by this process, are recent, and no

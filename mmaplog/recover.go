@@ -26,7 +26,9 @@ type recovery struct {
 	chain []*segmentFile // the accepted segments, ascending
 	state logState       // behind the last accepted frame
 	clean bool           // the log was closed in order, and nothing was read
-	stop  stopReason
+
+	unusable bool // there is a state file, which cannot be used
+	stop     stopReason
 }
 
 // segmentFile is one file found.
@@ -61,13 +63,16 @@ func (l *Log) recover() error {
 	defer scanBufs.Put(buf)
 	r := &recovery{log: l, buf: buf}
 	defer func() { l.recovery.Took = time.Duration(l.store.opts.Clock.Mono() - started) }()
-	for _, step := range []func() error{r.list, r.load, r.scan, r.join, r.judge, r.cut, r.sync} {
+	for _, step := range []func() error{r.list, r.load, r.scan, r.join, r.judge, r.cut, r.sync, r.skip} {
 		if err := step(); err != nil {
 			return ioError("open "+l.name(), err)
 		}
 	}
 	r.install()
 	l.store.manifest.recovered(r)
+	if err := r.remember(); err != nil {
+		return ioError("open "+l.name(), err)
+	}
 	if l.recovery.CutBytes > 0 {
 		l.store.opts.Logger.Warn("cut a torn tail", "topic", l.topic, "partition", l.partition,
 			"bytes", l.recovery.CutBytes, "reason", l.recovery.CutReason)
@@ -149,6 +154,7 @@ func (r *recovery) load() error {
 	if err != nil {
 		r.log.store.opts.Logger.Warn("the state of a log is not usable", "topic", r.log.topic,
 			"partition", r.log.partition, "err", err)
+		r.unusable = true
 		return nil
 	}
 	r.file = f
@@ -361,8 +367,7 @@ func (r *recovery) explain(pos int64, err error) error {
 func (r *recovery) successor(s *segmentFile) *segmentFile {
 	for i := len(r.found) - 1; i >= 0; i-- {
 		h := &r.found[i].header
-		if h.previousID == s.header.id && h.ordinal > s.header.ordinal && h.base.offset == r.state.offset &&
-			h.base.index == r.state.index && h.base.prevCRC == r.state.prevCRC {
+		if h.previousID == s.header.id && h.ordinal > s.header.ordinal && h.follows(&r.state) {
 			return r.found[i]
 		}
 	}

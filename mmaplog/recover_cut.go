@@ -134,4 +134,5 @@ func (r *recovery) install() {
 		l.keep.file.saved = &savedState{at: saved.at}
 	}
 	l.w.marked = r.file.clean
+	l.ceiling.Store(r.file.ceiling)
 }

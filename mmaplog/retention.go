@@ -84,13 +84,19 @@ func (l *Log) overdue(list []*segment, keep *Retention) int {
 	}
 	// The wall clock may stand anywhere. One that went back makes frames younger, so nothing goes by it.
 	oldest := l.store.opts.Clock.Now() - int64(keep.Age)
-	first := l.End() - keep.Records
+	skipped := int64(0) // offsets behind next that no record has
+	for i, s := range list {
+		if i > 0 {
+			skipped += s.header.base.offset - s.header.from()
+		}
+	}
 	n := 0
 	for ; n+1 < len(list); n++ {
 		rest -= list[n].header.size
 		next := &list[n+1].header
+		skipped -= next.base.offset - next.from()
 		if (keep.Bytes == 0 || rest < keep.Bytes) && (keep.Age == 0 || list[n].newestFrame(next) >= oldest) &&
-			(keep.Records == 0 || next.base.offset > first) {
+			(keep.Records == 0 || l.End()-next.base.offset-skipped < keep.Records) {
 			break
 		}
 	}

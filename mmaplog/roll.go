@@ -32,6 +32,9 @@ func (l *Log) resume() error {
 			return err
 		}
 	}
+	if err := l.reserve(l.w.next.offset, 0); err != nil {
+		return err
+	}
 	last := list[len(list)-1]
 	if err := l.attach(last); err != nil {
 		return err
@@ -131,6 +134,9 @@ func (l *Log) enter(s *segment, pos int64) {
 // closed in the background. It blocks if no prepared segment is at hand. On an error the log is as it
 // was.
 func (l *Log) roll(need int64) error {
+	if err := l.reserve(l.w.next.offset, need); err != nil {
+		return err
+	}
 	l.store.point("roll.before")
 	w := &l.w
 	if w.arena != nil {

@@ -179,6 +179,9 @@ func (l *Log) unmark() error {
 		if !l.keep.file.clean {
 			return nil
 		}
+		if l.reserves() && !l.keep.file.boot.same(l.store.boot) {
+			return l.replaceState(func(*stateFile) {}) // it has to tell of this start of the machine
+		}
 		err := l.removeCleanMark()
 		l.keep.file.clean = err != nil
 		return err

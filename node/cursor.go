@@ -95,6 +95,7 @@ func (c *cursor) fetch(limit int64, pinning bool) (bool, error) {
 				return false, nil
 			}
 			if err := c.read(limit, pinning); err != nil || len(c.run) == 0 {
+				c.seen = max(c.seen, c.reader.Offset()) // it may have come to the end of a gap
 				return false, err
 			}
 		}

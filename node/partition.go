@@ -59,6 +59,7 @@ func (p *partition) Open() error {
 		RetentionAge:     keep.Age,
 		RetentionRecords: keep.Records,
 		RollDue:          p.onRollDue,
+		Reserve:          p.reserve(),
 		Durable:          p.onDurable,
 	})
 	if err != nil {
@@ -73,6 +74,19 @@ func (p *partition) Open() error {
 		return err
 	}
 	return nil
+}
+
+// reserveStep is how many offsets a topic at page reserves in advance: at ten million messages a second its
+// state is written every few seconds.
+const reserveStep = 1 << 26
+
+// reserve is the step of the partition's offset ceiling. Nobody but this node sees the offsets of an internal
+// topic.
+func (p *partition) reserve() int64 {
+	if p.topic.id < core.FirstTopicID {
+		return 0
+	}
+	return reserveStep
 }
 
 // Close implements actors.PartitionShell: publishes are refused from now on.

@@ -66,6 +66,9 @@ func (j *journal) step() bool {
 	if len(news) > 0 {
 		j.wake(news)
 	}
+	for _, p := range news { // after all are settled, because it begins a batch
+		j.unpark(p)
+	}
 	taken := 0
 	for taken < stepBytes {
 		entry, ok := j.shard.slab.Next()
@@ -139,7 +142,7 @@ func (j *journal) appendPlain(raw []byte) bool {
 	who, what := le.Uint64(raw[0:]), le.Uint64(raw[8:])
 	p := j.node.partitionAt(uint32(who))
 	const one = uint64(core.AckPage)<<16 | 1 // record, at page, in the entry
-	if what>>32 != one || !p.waiting.empty() {
+	if what>>32 != one || !p.waiting.empty() || !p.parked.empty() {
 		return false
 	}
 	producer := uint32(who >> 32)
@@ -153,6 +156,9 @@ func (j *journal) appendPlain(raw []byte) bool {
 	err := p.failed
 	if err == nil {
 		err = p.full
+	}
+	if err == nil && !j.fits(p, len(raw)-entryHead) {
+		return false
 	}
 	if err == nil {
 		p.queue = append(p.queue, raw[entryHead:])
@@ -191,6 +197,11 @@ func (j *journal) append(raw []byte, now int64) int {
 	}
 	o := outcome{part: p, producer: e.producer, ticket: e.ticket, records: int32(e.records), time: now,
 		disk: e.level == core.AckDisk, err: p.failed}
+	if o.err == nil && (!p.parked.empty() || !j.fits(p, len(records))) {
+		if o.err = j.park(p, raw, len(records)); o.err == nil {
+			return len(raw)
+		}
+	}
 	if o.err == nil {
 		j.addQueue(p)
 		if e.frame {
@@ -240,6 +251,7 @@ func (j *journal) touch(p *partition, now int64) {
 		return
 	}
 	p.next, p.full = p.state.LogEnd(), nil
+	p.granted = p.log.Room()
 	p.log.Begin(now)
 }
 
@@ -269,7 +281,7 @@ func (j *journal) publish(p *partition, now int64) {
 	if p.log.StateDue() {
 		p.saveProducers(now)
 	}
-	p.gate.set(p.log.UnsyncedBytes() > j.node.gateBytes)
+	j.setGate(p)
 	p.moved = true
 }
 
@@ -317,7 +329,7 @@ func (j *journal) settle(p *partition) {
 	} else {
 		j.input = core.PartitionInput{Kind: core.InputSynced, Offset: p.log.DurableEnd()}
 		j.apply(p, 0)
-		p.gate.set(p.log.UnsyncedBytes() > j.node.gateBytes)
+		j.setGate(p)
 		p.moved = true
 	}
 	j.answerWaiting(p)

@@ -41,16 +41,17 @@ func (p *producer) publishOwn(ctx context.Context, e *entry, m *leat.Message,
 }
 
 // journalOwn journals an entry that its publisher has claimed and filled but not committed, and what lies
-// before it. It reports false if the entry has to be committed: somebody else has the lock, or the entry
-// follows one that is not committed yet.
+// before it. It reports false if the entry has to be committed: somebody else has the lock, the entry
+// follows one that is not committed yet, or the log has no room for it right now.
 func (s *shard) journalOwn(p *partition, own ringbuf.Entry) (offset, at int64, err error, ok bool) {
 	if !s.tryLock() {
 		return 0, 0, nil, false
 	}
 	j := &s.journal
-	if !s.slab.TakeOwn(own) {
+	size := len(own.Bytes) - entryHead
+	if !p.ownFits(size) || !s.slab.TakeOwn(own) {
 		j.step()
-		if !s.slab.TakeOwn(own) {
+		if !p.ownFits(size) || !s.slab.TakeOwn(own) {
 			s.release()
 			return 0, 0, nil, false
 		}
@@ -83,7 +84,7 @@ func (j *journal) storeOwn(p *partition, record []byte) (offset, at int64, err e
 	if p.log.StateDue() {
 		p.saveProducers(at)
 	}
-	p.gate.set(p.log.UnsyncedBytes() > j.node.gateBytes)
+	j.setGate(p)
 	return end - 1, at, nil
 }
 

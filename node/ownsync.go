@@ -40,13 +40,13 @@ func (p *producer) publishSynced(ctx context.Context, e *entry, m *leat.Message,
 }
 
 // journalAlone journals an entry at disk that its publisher has claimed and filled but not committed, without
-// asking for a sync. It reports false, and nothing has changed, unless the entry is all there is to do, and
-// nobody waits for the disk of its partition: who waits for a sync shares it.
+// asking for a sync. It reports false, and nothing has changed, unless the entry is all there is to do, the
+// log has room for it, and nobody waits for the disk of its partition: who waits for a sync shares it.
 func (s *shard) journalAlone(p *partition, own ringbuf.Entry) bool {
 	if p.log.Syncing() || !s.tryLock() {
 		return false
 	}
-	if !p.waiting.empty() || s.synced.any() || !s.slab.TakeOwn(own) {
+	if !p.waiting.empty() || s.synced.any() || !p.ownFits(len(own.Bytes)-entryHead) || !s.slab.TakeOwn(own) {
 		s.release()
 		return false
 	}

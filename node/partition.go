@@ -36,6 +36,8 @@ type partition struct {
 	next      int64       // offset that the next record of the batch gets
 	full      error       // why the log took no more of the batch
 	failed    error       // why the records of the batch under way were refused
+	granted   int64       // bytes the log takes in this batch without waiting for a file
+	parked    parking     // entries that wait for one
 	waiting   outcomeFIFO // published records that wait for the disk
 	stateAt   int64       // when the state of producers was saved last
 
@@ -61,6 +63,7 @@ func (p *partition) Open() error {
 		RollDue:          p.onRollDue,
 		Reserve:          p.reserve(),
 		Durable:          p.onDurable,
+		Ready:            p.onReady,
 	})
 	if err != nil {
 		p.fault.Store(core.NewError(core.CodeOf(err), p.op("use"), err))

@@ -39,6 +39,7 @@ type shard struct {
 	awake  atomic.Bool   // the executor looks for work by itself
 	wake   chan struct{} // capacity 1
 	closed atomic.Bool
+	parked atomic.Int32 // partitions with entries that wait for a file; changed with the lock held
 	done   sync.WaitGroup
 
 	_       [128]byte
@@ -93,7 +94,7 @@ func (s *shard) run() {
 			runtime.Gosched()
 			continue
 		}
-		if s.closed.Load() && s.slab.Empty() && !s.tasks.any() {
+		if s.closed.Load() && s.slab.Empty() && !s.tasks.any() && s.parked.Load() == 0 {
 			return
 		}
 		s.sleep()
@@ -169,7 +170,8 @@ func (s *shard) idle() bool {
 	}
 	more := s.slab.More()
 	s.unlock()
-	return !more && !s.synced.any() && !s.tasks.any() && !s.closed.Load()
+	ends := s.closed.Load() && s.parked.Load() == 0 // who parked something is woken when there is room
+	return !more && !s.synced.any() && !s.tasks.any() && !ends
 }
 
 // shardLock counts: it is odd while it is held.

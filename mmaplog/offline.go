@@ -32,6 +32,7 @@ type OfflineLog struct {
 	Topic     uint64
 	Partition int32
 	Dir       string
+	Root      string // the data folder, whose manifest is looked at; empty for none
 	Segment   string // the name of the only segment to look at; empty for all
 }
 
@@ -69,6 +70,9 @@ func FindOffline(fs FS, path string) (*OfflineFolder, error) {
 	if f.Root == "" && len(f.Logs) == 0 {
 		return nil, core.Errorf(core.CodeInvalidConfig, op,
 			"it is no data folder, none of a topic or partition inside one, and no segment file")
+	}
+	for i := range f.Logs {
+		f.Logs[i].Root = f.Root
 	}
 	slices.SortFunc(f.Logs, func(a, b OfflineLog) int {
 		if a.Topic != b.Topic {

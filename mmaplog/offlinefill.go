@@ -33,7 +33,7 @@ func gapFrames(state, to logState, seed uint32, span int64) (frames []byte, _ lo
 		h := core.FrameHeader{
 			Length: uint32(len(body)), Index: state.index, BaseOffset: state.offset, Time: state.time,
 			Term: state.term, PrevCRC: state.prevCRC, PayloadCRC: core.Checksum(body[core.FrameHeaderSize:]),
-			Records: uint16(records),
+			Records:    uint16(records),
 			DurableLag: 1<<16 - 1, Attrs: uint8(core.FrameEmpty), Version: core.FrameVersion,
 		}
 		if payload > core.MaxBatchBytes {

@@ -65,6 +65,7 @@ type offlineDamage struct {
 	resumeAt  int64
 	until     mark        // without resume and next: what was durable
 	missing   bool        // the segment between seg and next is missing
+	forget    bool        // the oldest one is
 	broken    *brokenFile // or has no header
 }
 

@@ -72,7 +72,7 @@ func Repair(ctx context.Context, fs FS, folder *OfflineFolder, o RepairOptions) 
 		}
 	}
 	if err == nil && r.changed {
-		err = r.setAside("", filepath.Join(folder.Root, "MANIFEST"))
+		err = r.setAside("", filepath.Join(folder.Root, manifestName))
 	}
 	if err = errors.Join(err, lock.Close()); err == nil && o.Apply && len(open) > 0 {
 		err = r.open(open)
@@ -172,6 +172,8 @@ func (r *repairer) fix(s *offlineScan, d *offlineDamage) (ok bool, err error) {
 		return false, nil
 	}
 	switch {
+	case d.forget:
+		return r.forget(s.report.Log, d)
 	case d.broken != nil || d.missing:
 		return r.replaceSegment(s, d)
 	case d.seg != nil:

@@ -226,3 +226,47 @@ func TestRepairKeepsAndRefuses(t *testing.T) {
 		t.Errorf("files that repair keeps are unknown: %v, %v", scan.Unknown, err)
 	}
 }
+
+// TestManifestTellsWhatIsMissing: a log's oldest segment leaves no trace in the others when it goes.
+func TestManifestTellsWhatIsMissing(t *testing.T) {
+	for _, gone := range []int{0, 1, 2} {
+		fs := Heap()
+		s := openTest(t, fs, "data", Options{Clock: clock.NewManual(5)})
+		l := openLog(t, s, core.AckDisk)
+		values := numbered(40, 20<<10)
+		for _, v := range values {
+			appendValues(t, l, v)
+			syncNow(l)
+		}
+		list := *l.segs.Load()
+		drainJanitor(s)
+		if err := s.Close(); err != nil || len(list) < 4 {
+			t.Fatalf("%d segments, %v; want 4", len(list), err)
+		}
+		list = list[:len(list)-1]
+		victim := list[gone]
+		if err := fs.Remove(victim.path); err != nil {
+			t.Fatal(err)
+		}
+		place := OfflineLog{Topic: 16, Dir: l.dir, Root: "data"}
+		report, err := Scan(t.Context(), fs, place, ScanOptions{})
+		if err != nil || report.Class != OfflineDamaged || report.Findings[0].From != victim.header.base.offset {
+			t.Fatalf("segment %d is gone: %+v, %v; want damage from offset %d on", gone, report, err,
+				victim.header.base.offset)
+		}
+		repairTiny(t, "missing", fs, RepairOptions{SkipDamage: true, Apply: true})
+		report, err = Scan(t.Context(), fs, place, ScanOptions{})
+		if err != nil || report.Class != OfflineClean {
+			t.Fatalf("segment %d was given up: %+v, %v; want a clean log", gone, report, err)
+		}
+		s = openTest(t, fs, "data", Options{Clock: clock.NewManual(1 << 40)})
+		l = openLog(t, s, core.AckDisk)
+		if l.End() != int64(len(values)) {
+			t.Fatalf("segment %d was given up: the log ends at %d, want %d", gone, l.End(), len(values))
+		}
+		appendValues(t, l, "more")
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -63,6 +63,7 @@ type offlineScan struct {
 	once        bool  // segments that go are left out
 	callbackErr error
 	damages     []offlineDamage
+	sealed      []manifestEdit // of segments that the manifest says were durable as a whole
 
 	rec     *recovery
 	listed  bool     // rec knows all segments
@@ -84,6 +85,7 @@ func (s *offlineScan) run() error {
 		if err := errors.Join(s.walk(), s.headers()); err != nil {
 			return err
 		}
+		s.checkSealed()
 	}
 	s.judge()
 	s.progress(0)
@@ -128,6 +130,9 @@ func (s *offlineScan) tryOpening() error {
 		return err
 	}
 	s.listed = true
+	if err := s.useManifest(); err != nil {
+		return err
+	}
 	if log.Segment == "" {
 		if err := s.rec.load(); err != nil {
 			return err

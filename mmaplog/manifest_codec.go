@@ -89,10 +89,13 @@ func editCRC(b []byte) uint32 { return core.Checksum(b[4:editSize]) }
 // rawEdit is an edit whose checksum was compared.
 type rawEdit []byte
 
-func (b rawEdit) kind() editKind  { return editKind(b[4]) }
-func (b rawEdit) first() bool     { return b.kind() == editCreated || b[5]&editFirst != 0 }
-func (b rawEdit) topic() uint64   { return binary.LittleEndian.Uint64(b[8:]) }
-func (b rawEdit) id() uint64      { return binary.LittleEndian.Uint64(b[24:]) }
+func (b rawEdit) kind() editKind { return editKind(b[4]) }
+func (b rawEdit) first() bool    { return b.kind() == editCreated || b[5]&editFirst != 0 }
+func (b rawEdit) topic() uint64  { return binary.LittleEndian.Uint64(b[8:]) }
+func (b rawEdit) id() uint64     { return binary.LittleEndian.Uint64(b[24:]) }
+func (b rawEdit) previousID() uint64 {
+	return binary.LittleEndian.Uint64(b[32:])
+}
 func (b rawEdit) ordinal() uint64 { return binary.LittleEndian.Uint64(b[40:]) }
 func (b rawEdit) size() int64     { return int64(binary.LittleEndian.Uint32(b[68:])) * pageSize }
 func (b rawEdit) base() int64     { return int64(binary.LittleEndian.Uint64(b[48:])) }
@@ -176,8 +179,15 @@ type manifestImage struct {
 	live   int // segments, about
 }
 
-// knownLog is what a manifest tells of a log: the numbers of its edits, in order.
-type knownLog struct{ edits []int32 }
+// knownLog is what a manifest tells of a log: the numbers of its edits, in order. As long as each is the only
+// one of its segment, which continues the one before, as in a manifest that was written anew, plain is set:
+// then the edits are what they come to, and the first ones, sealed in number, are of sealed segments.
+type knownLog struct {
+	edits  []int32
+	plain  bool
+	sealed int
+	bytes  int64 // of the files of those
+}
 
 func (m *manifestImage) edit(n int32) rawEdit {
 	at := (int(n) + 1) * editSize
@@ -224,6 +234,20 @@ func decodeManifest(raw []byte) (*manifestImage, error) {
 	return m, nil
 }
 
+// look keeps plain and what goes with it when e is about to be added.
+func (l *knownLog) look(m *manifestImage, e rawEdit) {
+	n := len(l.edits)
+	l.plain = e.first() && e.kind() != editTruncated
+	if n > 0 && l.plain {
+		last := m.edit(l.edits[n-1])
+		l.plain = e.previousID() == last.id() && e.ordinal() > last.ordinal()
+	}
+	if l.plain && l.sealed == n && e.kind() == editSealed {
+		l.sealed++
+		l.bytes += e.size()
+	}
+}
+
 // apply adds edit number i to those of its log and gives that log, nil if the edit has none.
 func (m *manifestImage) apply(log *knownLog, e rawEdit, i int32) *knownLog {
 	switch e.kind() {
@@ -239,8 +263,11 @@ func (m *manifestImage) apply(log *knownLog, e rawEdit, i int32) *knownLog {
 		return nil
 	}
 	if log == nil {
-		log = &knownLog{}
+		log = &knownLog{plain: true}
 		m.logs[e.key()] = log
+	}
+	if log.plain {
+		log.look(m, e)
 	}
 	log.edits = append(log.edits, i)
 	m.live += e.change()

@@ -42,6 +42,7 @@ func openManifest(s *Store) (*manifest, error) {
 // knownSegments is what the manifest tells the recovery of a log.
 type knownSegments struct {
 	log     *resolvedLog // nil if it tells nothing
+	known   *knownLog    // what that comes from
 	trusted bool         // and nothing else has to be looked at
 	present map[uint64]bool
 	older   *olderSegments     // that nobody needs to read; nil if there are none
@@ -60,7 +61,7 @@ func (m *manifest) of(key logKey) *knownSegments {
 	if log == nil {
 		return k
 	}
-	k.log, k.trusted = image.resolve(log), trusted
+	k.log, k.known, k.trusted = image.resolve(log), log, trusted
 	if k.trusted {
 		return k
 	}
@@ -134,6 +135,10 @@ func (r *recovery) listKnown() error {
 // them, and their bytes. It is none if a file nobody knew is older than they are.
 func (r *recovery) continuous(list []int32) (n int, bytes int64) {
 	image := r.known.log.image
+	if log := r.known.known; r.known.trusted && log.plain && log.sealed > 0 {
+		n = log.sealed - 1
+		return n, log.bytes - image.edit(log.edits[n]).size()
+	}
 	var before manifestEdit
 	for n < len(list) && image.edit(list[n]).kind() == editSealed {
 		e, err := image.edit(list[n]).decode()

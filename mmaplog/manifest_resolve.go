@@ -16,6 +16,9 @@ type resolvedLog struct {
 
 // resolve applies the edits of a log in order.
 func (m *manifestImage) resolve(log *knownLog) *resolvedLog {
+	if log.plain {
+		return &resolvedLog{image: m, edits: log.edits, live: log.edits}
+	}
 	f := segmentFinder{image: m, list: make([]int32, 0, len(log.edits))}
 	r := &resolvedLog{image: m, edits: log.edits}
 	for _, n := range log.edits {

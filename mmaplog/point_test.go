@@ -83,7 +83,7 @@ func TestPointsAreReached(t *testing.T) {
 	defer mu.Unlock()
 	for _, name := range []string{
 		"roll.before", "roll.adopted", "sync.before", "sync.after", "trim.before-unlink", "state.before-rename",
-		"seal.before-footer", "seal.after-footer",
+		"seal.before-footer", "seal.after-footer", "manifest.before-write", "manifest.before-sync",
 		"recycle.before-rename", "recycle.after-rename",
 	} {
 		if seen[name] == 0 {

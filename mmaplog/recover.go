@@ -255,6 +255,7 @@ func (r *recovery) closedAt(c checkpoint, s *segmentFile) (bool, error) {
 	}
 	defer f.Close()
 	r.buf.reset(f, s.header.dataEnd)
+	r.buf.chunk = pageSize
 	behind, err := r.buf.view(c.pos, min(8, s.header.dataEnd-c.pos))
 	return allZero(behind), err
 }

@@ -14,8 +14,10 @@ type modelRun struct {
 	t     *testing.T
 	seed  uint64
 	dice  dice
+	input []byte // what a fuzzer chose, instead of dice alone; nil outside of FuzzModel
 	fs    *MemFS
 	level core.Ack
+	noMap bool
 	store *Store
 	log   *Log
 
@@ -26,22 +28,67 @@ type modelRun struct {
 	start  int64
 }
 
-// TestModel runs with both sinks; a failure names its seed.
+// modelLevels are all levels that tell logs apart; noMap has the map's levels write by system call.
+var modelLevels = []struct {
+	level core.Ack
+	noMap bool
+}{{core.AckNone, false}, {core.AckRing, false}, {core.AckPage, false}, {core.AckPage, true}, {core.AckDisk, false}}
+
+// TestModel runs at every level and with both sinks; a failure names its seed.
 func TestModel(t *testing.T) {
-	for _, level := range bothSinks {
-		t.Run(level.String(), func(t *testing.T) {
-			for seed := range uint64(scaled(30)) {
-				m := &modelRun{t: t, seed: seed, dice: dice(seed), fs: Heap(), level: level,
+	for _, l := range modelLevels {
+		t.Run(fmt.Sprintf("%v noMap=%t", l.level, l.noMap), func(t *testing.T) {
+			for seed := range uint64(scaled(16)) {
+				m := &modelRun{t: t, seed: seed, dice: dice(seed), fs: Heap(), level: l.level, noMap: l.noMap,
 					frames: map[int64]core.FrameHeader{}}
-				m.open()
-				for range 120 {
-					m.step()
-				}
-				m.readAll()
-				_ = m.store.Close()
+				m.run(120)
 			}
 		})
 	}
+}
+
+// FuzzModel lets a fuzzer choose the operations and what they are given, a byte for each choice. Property:
+// whatever it chooses, the log answers as a slice of records would.
+func FuzzModel(f *testing.F) {
+	f.Add([]byte("append and trim, sync and seek, open again"))
+	f.Add([]byte{0, 8, 8, 8, 1, 2, 3, 4, 5, 0, 5, 3, 6, 7, 9, 2, 250, 1, 6, 5, 6, 1, 3})
+	f.Fuzz(func(t *testing.T, input []byte) {
+		if len(input) > 200 {
+			t.Skip("longer inputs only take longer")
+		}
+		m := &modelRun{t: t, input: append([]byte{0}, input...), fs: Heap(), frames: map[int64]core.FrameHeader{}}
+		l := modelLevels[int(m.next()%uint64(len(modelLevels)))]
+		m.level, m.noMap = l.level, l.noMap
+		m.run(40)
+	})
+}
+
+func (m *modelRun) run(steps int) {
+	m.open()
+	for range steps {
+		if m.input != nil && len(m.input) == 0 {
+			break
+		}
+		m.step()
+	}
+	m.readAll()
+	if err := m.store.Close(); err != nil {
+		m.fail("close: %v", err)
+	}
+}
+
+// next is a choice.
+func (m *modelRun) next() uint64 {
+	if len(m.input) == 0 {
+		return m.dice.next()
+	}
+	b := m.input[0]
+	m.input = m.input[1:]
+	if b < 128 {
+		return uint64(b) // as it is, so that a small choice can be made by hand
+	}
+	d := dice(b)
+	return d.next()
 }
 
 func (m *modelRun) fail(format string, args ...any) {
@@ -50,20 +97,20 @@ func (m *modelRun) fail(format string, args ...any) {
 }
 
 func (m *modelRun) open() {
-	s, err := Open(m.fs, "data", Options{Clock: clock.NewManual(1), HotBytes: int64(1 + m.dice.next()%400_000)})
+	s, err := Open(m.fs, "data", Options{Clock: clock.NewManual(1), NoMap: m.noMap, HotBytes: int64(1 + m.next()%400_000)})
 	if err != nil {
 		m.fail("open: %v", err)
 	}
 	m.store, m.log = s, nil
 	m.log, err = s.OpenLog(16, 0, LogOptions{Level: m.level,
-		SegmentBytes: core.MinSegmentBytes << (m.dice.next() % 2)})
+		SegmentBytes: core.MinSegmentBytes << (m.next() % 2)})
 	if err != nil {
 		m.fail("open log: %v", err)
 	}
 }
 
 func (m *modelRun) step() {
-	switch m.dice.next() % 12 {
+	switch m.next() % 13 {
 	case 0:
 		m.log.RequestSync()
 	case 1:
@@ -78,8 +125,12 @@ func (m *modelRun) step() {
 	case 4:
 		m.seekTime()
 	case 5:
-		if m.dice.next()%3 == 0 {
+		if m.next()%3 == 0 {
 			m.reopen()
+		}
+	case 6:
+		if m.next()%4 == 0 {
+			m.retain()
 		}
 	default:
 		m.batch()
@@ -88,26 +139,26 @@ func (m *modelRun) step() {
 
 // pick is an offset in the log, or its end.
 func (m *modelRun) pick() int64 {
-	return m.start + int64(m.dice.next()%uint64(int64(len(m.values))-m.start+1))
+	return m.start + int64(m.next()%uint64(int64(len(m.values))-m.start+1))
 }
 
 func (m *modelRun) batch() {
-	m.now += int64(m.dice.next() % 3)
-	m.log.Begin(m.now - int64(m.dice.next()%2)*100) // a clock that jumps back
-	if m.dice.next()%4 == 0 {
+	m.now += int64(m.next() % 3)
+	m.log.Begin(m.now - int64(m.next()%2)*100) // a clock that jumps back
+	if m.next()%4 == 0 {
 		m.now += 5
 		m.log.Begin(m.now)
 		m.log.Begin(m.now - 50)
 	}
-	for range m.dice.next() % 40 {
+	for range m.next() % 40 {
 		var b []byte
-		n := 1 + int(m.dice.next()%3)
+		n := 1 + int(m.next()%3)
 		for range n {
-			size := m.dice.next() % 200
-			if m.dice.next()%64 == 0 {
-				size = m.dice.next() % 200_000
+			size := m.next() % 200
+			if m.next()%64 == 0 {
+				size = m.next() % 200_000
 			}
-			v := fmt.Sprintf("%d-%0*d", len(m.values), size, m.dice.next())
+			v := fmt.Sprintf("%d-%0*d", len(m.values), size, m.next())
 			m.values = append(m.values, v)
 			b = append(b, encodeRecord(v)...)
 		}
@@ -133,10 +184,10 @@ func (m *modelRun) batch() {
 
 // add appends records as an anonymous producer or as one with an id.
 func (m *modelRun) add(b []byte, n int) (base int64, err error) {
-	if m.dice.next()%3 > 0 {
+	if m.next()%3 > 0 {
 		return m.log.Add(b, n)
 	}
-	h := produced(int64(1+m.dice.next()%3), int32(m.dice.next()%1000), b, n)
+	h := produced(int64(1+m.next()%3), int32(m.next()%1000), b, n)
 	m.frames[int64(len(m.values)-n)] = h
 	return m.log.AddFrame(&h, b)
 }
@@ -160,11 +211,26 @@ func (m *modelRun) trim() {
 	}
 }
 
+// retain lets only so many records be kept, and everything again.
+func (m *modelRun) retain() {
+	kept := int64(1 + m.next()%uint64(len(m.values)+1))
+	syncNow(m.log)
+	m.log.SetRetention(Retention{Records: kept})
+	drainJanitor(m.store)
+	m.log.SetRetention(Retention{})
+	drainJanitor(m.store)
+	start := m.log.Start()
+	if start < m.start || int64(len(m.values))-start < min(kept, int64(len(m.values))-m.start) {
+		m.fail("keeping %d records of [%d, %d) moved the start to %d", kept, m.start, len(m.values), start)
+	}
+	m.start = start
+}
+
 // readFrom reads up to a random limit and compares.
 func (m *modelRun) readFrom(offset int64) {
 	r := m.log.Reader(offset)
 	defer r.Close()
-	limit := offset + int64(m.dice.next()%uint64(int64(len(m.values))-offset+1))
+	limit := offset + int64(m.next()%uint64(int64(len(m.values))-offset+1))
 	for at := offset; ; {
 		run, err := r.Next(limit)
 		if err != nil {
@@ -212,7 +278,7 @@ func (m *modelRun) readAll() {
 }
 
 func (m *modelRun) seekTime() {
-	at := int64(m.dice.next() % uint64(m.now+3))
+	at := int64(m.next() % uint64(m.now+3))
 	want := int64(len(m.values))
 	for i := m.start; i < int64(len(m.times)); i++ {
 		if m.times[i] >= at {
@@ -228,7 +294,7 @@ func (m *modelRun) seekTime() {
 
 // reopen closes the store, or pulls the plug after a sync.
 func (m *modelRun) reopen() {
-	if m.dice.next()%2 == 0 {
+	if m.next()%2 == 0 {
 		syncNow(m.log)
 		after := m.fs.Crash(m.seed)
 		_ = m.store.Close()

@@ -19,10 +19,10 @@ func (s *suite) durableOne() benchkit.Scenario {
 	scenario, p := s.scenario("durable-1", fmt.Sprintf(
 		"append %d B and wait until it survives a power cut, one after the other", recordBytesLarge))
 	scenario.Measure = benchkit.ByP50
-	scenario.Cases = []benchkit.Case{s.appendersCase(p, &ours, ours.name, setting{durable: true}, 1),
-		s.syncFloor(p, 1)}
+	alone := setting{durable: true, alone: true}
+	scenario.Cases = []benchkit.Case{s.appendersCase(p, &ours, ours.name, alone, 1), s.syncFloor(p, 1)}
 	for _, k := range goPeers() {
-		scenario.Cases = append(scenario.Cases, s.appendersCase(p, k, k.name, setting{durable: true}, 1))
+		scenario.Cases = append(scenario.Cases, s.appendersCase(p, k, k.name, alone, 1))
 	}
 	return scenario
 }
@@ -32,15 +32,18 @@ func (s *suite) durableMany() benchkit.Scenario {
 	scenario, p := s.scenario("durable-64", fmt.Sprintf(
 		"%d appenders append %d B each and wait until it survives a power cut", appenders, recordBytesLarge))
 	scenario.Unit = "records/s"
-	scenario.Cases = []benchkit.Case{s.appendersCase(p, &ours, ours.name, setting{durable: true}, appenders),
-		s.syncFloor(p, appenders)}
+	behind := setting{durable: true, batched: true}
+	scenario.Cases = []benchkit.Case{
+		s.appendersCase(p, &ours, ours.name, setting{durable: true}, appenders),
+		s.appendersCase(p, &ours, ours.name+groupCommit, behind, appenders),
+		s.syncFloor(p, appenders),
+	}
 	for _, k := range goPeers() {
 		scenario.Cases = append(scenario.Cases, s.appendersCase(p, k, k.name, setting{durable: true}, appenders))
 		if k == &jetStream || k == &pebble { // no way to sync from outside; does it by itself
 			continue
 		}
-		c := s.appendersCase(p, k, k.name+groupCommit, setting{durable: true, batched: true}, appenders)
-		scenario.Cases = append(scenario.Cases, c)
+		scenario.Cases = append(scenario.Cases, s.appendersCase(p, k, k.name+groupCommit, behind, appenders))
 	}
 	return scenario
 }

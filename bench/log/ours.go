@@ -1,9 +1,9 @@
 package log
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/leatbus/leat/core"
@@ -21,37 +21,32 @@ const keptBytes = 256 << 20
 
 var ours = kind{name: oursName, role: benchkit.Ours, level: levelPage, open: openOurs}
 
-// oursStore is a log of ours. Its writer is whoever holds mu.
+// oursStore is a log of ours. Its writer is one goroutine, or the committer.
 type oursStore struct {
-	dir     string
-	setting setting
-	store   *mmaplog.Store
-	log     *mmaplog.Log
+	dir       string
+	setting   setting
+	store     *mmaplog.Store
+	log       *mmaplog.Log
+	committer *mmaplog.Committer // of a durable log that several append to
 
 	appended int64 // owned by the writer, as is now
 	now      int64 // nanoseconds since 1970
-
-	mu    sync.Mutex // held by the one writer of a durable log
-	state sync.Mutex // guards the following
-	moved sync.Cond
-	end   int64
-	err   error
 }
 
 func openOurs(dir string, o setting) (store, error) {
 	s := &oursStore{dir: dir, setting: o}
-	s.moved.L = &s.state
-	return s, s.open(mmaplog.Options{})
+	return s, s.open()
 }
 
-func (s *oursStore) open(o mmaplog.Options) (err error) {
-	if s.store, err = mmaplog.Open(mmaplog.OS(), s.dir, o); err != nil {
+func (s *oursStore) open() (err error) {
+	if s.store, err = mmaplog.Open(mmaplog.OS(), s.dir, mmaplog.Options{}); err != nil {
 		return err
 	}
-	settings := s.setting.options()
-	settings.Durable = s.durable
-	if s.log, err = s.store.OpenLog(1, 0, settings); err != nil {
+	if s.log, err = s.store.OpenLog(1, 0, s.setting.options()); err != nil {
 		return errors.Join(err, s.store.Close())
+	}
+	if s.setting.durable && !s.setting.alone && !s.setting.batched {
+		s.committer = mmaplog.NewCommitter(s.log)
 	}
 	return nil
 }
@@ -70,46 +65,23 @@ func (o setting) options() mmaplog.LogOptions {
 	return settings
 }
 
-// durable is the log's callback.
-func (s *oursStore) durable(end int64, err error) {
-	s.state.Lock()
-	s.end, s.err = end, err
-	s.state.Unlock()
-	s.moved.Broadcast()
-}
-
 func (s *oursStore) append(record []byte) error {
-	if !s.setting.durable {
-		// As the bus does, which reads the clock once per batch.
-		if s.appended++; s.appended%clockEvery == 1 {
-			s.now = time.Now().UnixNano()
-		}
-		_, err := s.log.Append(s.now, record, 1)
+	if s.committer != nil {
+		_, err := s.committer.Append(context.Background(), time.Now().UnixNano(), record, 1)
 		return err
 	}
-	s.mu.Lock()
-	end, err := s.log.Append(time.Now().UnixNano(), record, 1)
-	s.mu.Unlock()
-	if err != nil {
+	// As the bus does, which reads the clock once per batch.
+	if s.appended++; s.appended%clockEvery == 1 {
+		s.now = time.Now().UnixNano()
+	}
+	end, err := s.log.Append(s.now, record, 1)
+	if err != nil || !s.setting.durable {
 		return err
 	}
-	return s.await(end)
-}
-
-// await returns when everything below end is durable.
-func (s *oursStore) await(end int64) error {
-	s.log.RequestSync()
-	s.state.Lock()
-	defer s.state.Unlock()
-	for s.end < end && s.err == nil {
-		s.moved.Wait()
-	}
-	return s.err
+	return s.log.SyncTo(context.Background(), end)
 }
 
 func (s *oursStore) appendAll(records [][]byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.log.Begin(time.Now().UnixNano())
 	if _, n, err := s.log.AddEach(records); err != nil {
 		return fmt.Errorf("%d of %d records: %w", n, len(records), err)
@@ -118,7 +90,7 @@ func (s *oursStore) appendAll(records [][]byte) error {
 	return err
 }
 
-func (s *oursStore) sync() error { return s.await(s.log.End()) }
+func (s *oursStore) sync() error { return s.log.Sync(context.Background()) }
 
 // read reads as a process does that did not write the log: nothing is known to be good, so that every
 // checksum is compared.
@@ -127,7 +99,7 @@ func (s *oursStore) read(visit func([]byte) error) (err error) {
 		if err := s.store.Close(); err != nil {
 			return err
 		}
-		if err := s.open(mmaplog.Options{}); err != nil {
+		if err := s.open(); err != nil {
 			return err
 		}
 		s.setting.kept = false // opened once

@@ -91,12 +91,10 @@ func openManyOurs(p *places) (round, error) {
 		return nil, err
 	}
 	p.later(store.Close)
-	all := &waiters{done: make(chan error, 1)}
 	logs := make([]*mmaplog.Log, partitions)
 	for i := range logs {
 		logs[i], err = store.OpenLog(1, int32(i), mmaplog.LogOptions{
 			Level: core.AckDisk, SegmentBytes: core.MinSegmentBytes, RetentionBytes: 1 << 20,
-			Durable: func(end int64, err error) { all.tell(i, end, err) },
 		})
 		if err != nil {
 			return nil, err
@@ -105,50 +103,14 @@ func openManyOurs(p *places) (round, error) {
 	record := newRecord(recordBytesLarge)
 	return func() error {
 		now := time.Now().UnixNano()
-		all.start(logs)
 		for _, log := range logs {
 			setNumber(record, log.End())
 			if _, err := log.Append(now, record, 1); err != nil {
 				return err
 			}
-			log.RequestSync()
 		}
-		return <-all.done
+		return store.Sync(context.Background(), logs...)
 	}, nil
-}
-
-// waiters counts the logs whose durable end is not yet where it was asked to be.
-type waiters struct {
-	done chan error // capacity 1
-
-	mu sync.Mutex
-	// mu guards the following.
-	wanted [partitions]int64
-	left   int
-}
-
-func (w *waiters) start(logs []*mmaplog.Log) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.left = len(logs)
-	for i, log := range logs {
-		w.wanted[i] = log.End() + 1
-	}
-}
-
-func (w *waiters) tell(i int, end int64, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.left == 0 || end < w.wanted[i] && err == nil {
-		return
-	}
-	w.wanted[i] = int64(1) << 62 // told
-	if w.left--; err != nil {
-		w.left = 0
-	}
-	if w.left == 0 {
-		w.done <- err
-	}
 }
 
 // openMany opens as many stores of a kind.
@@ -202,7 +164,13 @@ func openManyFiles(p *places, sync func([]*os.File) error) (round, error) {
 	}, nil
 }
 
+// syncRanges starts the write-out of all files before it waits for any.
 func syncRanges(files []*os.File) error {
+	for _, file := range files {
+		if err := startWriteOut(file, 0, filePages*4096); err != nil {
+			return err
+		}
+	}
 	for _, file := range files {
 		if err := writeOut(file, 0, filePages*4096); err != nil {
 			return err

@@ -28,6 +28,7 @@ type settler interface{ settle() error }
 // setting says how a store is opened.
 type setting struct {
 	durable bool // an append returns when it is durable
+	alone   bool // and only one goroutine appends
 	batched bool // somebody else calls sync: append and appendAll leave that
 	small   bool // one of hundreds: small segments
 	kept    bool // nothing is ever dropped, whatever it takes

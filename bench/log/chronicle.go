@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/leatbus/leat/internal/benchkit"
 )
@@ -27,6 +28,9 @@ const (
 	chronicleNote = "5.27ea0 on a JVM with a heap of 512 MiB that is there from the start; " +
 		"mapped, without checksums and without syncs"
 )
+
+// chronicleTrial is how long the first round takes at most; the program does not warm up for so little.
+const chronicleTrial = 20 * time.Millisecond
 
 // chronicleOpens are what Chronicle's own documentation asks for on Java 17.
 var chronicleOpens = []string{
@@ -103,8 +107,9 @@ func runIn(ctx context.Context, dir, program string, arguments ...string) error 
 	return err
 }
 
-// chronicleCase adds a scenario of java/LogPeer.java, which takes times the usual length. Each round has a
-// folder of its own; that of the round before is removed.
+// chronicleCase adds a scenario of java/LogPeer.java, which takes times the usual length, but for the first
+// round: a process warms up by itself, so that one only shows that it runs. Each round has a folder of its
+// own; that of the round before is removed.
 func (s *suite) chronicleCase(to *benchkit.Scenario, p *places, scenario string, size int, times int64) {
 	var last string
 	to.Cases = append(to.Cases, benchkit.Case{
@@ -114,7 +119,10 @@ func (s *suite) chronicleCase(to *benchkit.Scenario, p *places, scenario string,
 			if err != nil {
 				return err
 			}
-			if last != "" {
+			length := max(times*s.length.Milliseconds(), 1)
+			if last == "" {
+				length = min(length, chronicleTrial.Milliseconds())
+			} else {
 				err = os.RemoveAll(last)
 			}
 			folder, folderErr := p.folder()
@@ -124,8 +132,7 @@ func (s *suite) chronicleCase(to *benchkit.Scenario, p *places, scenario string,
 			last = folder
 			c.Args = append(append([]string{}, chronicleOpens...), "-Xms512m", "-Xmx512m", "-XX:+AlwaysPreTouch",
 				"-Dchronicle.analytics.disable=true", "-Dchronicle.disk.monitor.disable=true", "-cp", classes,
-				"LogPeer", scenario, strconv.Itoa(size), strconv.FormatInt(max(times*s.length.Milliseconds(), 1), 10),
-				filepath.Join(folder, "queue"))
+				"LogPeer", scenario, strconv.Itoa(size), strconv.FormatInt(length, 10), filepath.Join(folder, "queue"))
 			return drain(p.dir)
 		}},
 	})

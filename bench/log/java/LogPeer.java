@@ -251,7 +251,7 @@ public final class LogPeer {
     }
 
     private String run(String scenario) throws InterruptedException {
-        long warm = nanos < 50_000_000L ? nanos : 1_500_000_000L; // a short run only looks whether it works
+        long warm = nanos < 50_000_000L ? nanos : 1_200_000_000L; // a short run only looks whether it works
         switch (scenario) {
             case "append":
                 for (long end = System.nanoTime() + warm; System.nanoTime() < end;) {

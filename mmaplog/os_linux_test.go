@@ -68,6 +68,26 @@ func TestFaultOfTheWriterFences(t *testing.T) {
 	wantCode(t, "append", appendValue(l, "c"), core.CodeLogFenced)
 }
 
+// TestFaultOfACopyingSumFences: a record that is summed while it is copied faults in assembly.
+func TestFaultOfACopyingSumFences(t *testing.T) {
+	s := openTest(t, OS(), t.TempDir(), Options{})
+	if !s.mappable {
+		t.Skip("the test folder's file system is written by system calls only")
+	}
+	l := openLog(t, s, core.AckPage)
+	record := encodeRecord(string(make([]byte, 300)))
+	if _, err := l.Append(1, record, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate((*l.segs.Load())[0].path, 0); err != nil {
+		t.Fatal(err)
+	}
+	_, err := l.Append(1, record, 1)
+	wantCode(t, "append", err, core.CodeIO)
+	_, err = l.Append(1, record, 1)
+	wantCode(t, "append", err, core.CodeLogFenced)
+}
+
 // TestFullFileSystem fills a real one: no signal, no lost record, and it goes on when there is room.
 func TestFullFileSystem(t *testing.T) {
 	dir := t.TempDir()

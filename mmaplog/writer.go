@@ -153,6 +153,12 @@ func (l *Log) Append(now int64, records []byte, n int) (end int64, err error) {
 	w := &l.w
 	if w.mapped && w.open.records == 0 && w.pos+int64(core.FrameHeaderSize+len(records)) <= w.dataEnd {
 		l.place(records, n)
+		if len(w.rolled) == 0 { // what publish does for a map and a frame that is sealed
+			l.moveEnd()
+			l.saveStart()
+			l.afterPublish()
+			return w.next.offset, nil
+		}
 	} else if _, err := l.add(records, n); err != nil {
 		return l.End(), err
 	}
@@ -225,10 +231,10 @@ func (l *Log) seal() {
 func (l *Log) place(records []byte, n int) {
 	w := &l.w
 	frame := w.buf[w.pos:]
-	size := core.FrameHeaderSize + copy(frame[core.FrameHeaderSize:], records)
+	size := core.FrameHeaderSize + len(records)
 	var words crc32c.Words
 	l.headerWords(&words, size, w.next.offset, n)
-	crc := words.SumAndSeal(w.seg.seed, records)
+	crc := words.CopySumAndSeal(w.seg.seed, frame[core.FrameHeaderSize:], records)
 	w.next.offset += int64(n)
 	l.sealed(frame, &words, crc, size)
 }
@@ -252,10 +258,14 @@ func (l *Log) headerWords(words *crc32c.Words, length int, offset int64, records
 // sealed puts a header in front of its payload, the length word last, and moves the writer behind the frame.
 func (l *Log) sealed(frame []byte, words *crc32c.Words, crc uint32, size int) {
 	w := &l.w
-	frame = frame[:core.FrameHeaderSize]
-	for i := 1; i < len(words); i++ {
-		binary.LittleEndian.PutUint64(frame[8*i:], words[i])
-	}
+	header := (*[core.FrameHeaderSize]byte)(frame) // one check of its length for all
+	binary.LittleEndian.PutUint64(header[8:], words[1])
+	binary.LittleEndian.PutUint64(header[16:], words[2])
+	binary.LittleEndian.PutUint64(header[24:], words[3])
+	binary.LittleEndian.PutUint64(header[32:], words[4])
+	binary.LittleEndian.PutUint64(header[40:], words[5])
+	binary.LittleEndian.PutUint64(header[48:], words[6])
+	binary.LittleEndian.PutUint64(header[56:], words[7])
 	w.pos += int64(size)
 	if w.mapped {
 		w.endAt(w.pos)

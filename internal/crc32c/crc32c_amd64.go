@@ -53,6 +53,14 @@ func seal(w *Words, crc uint32)
 //go:noescape
 func sumAndSeal(w *Words, crc uint32, payload []byte) uint32
 
+// copySumAndSeal is Words.CopySumAndSeal of copied bytes, with the seed inverted.
+//
+//go:noescape
+func copySumAndSeal(w *Words, crc uint32, dst *byte, payload []byte) uint32
+
+// The lengths that copySumAndSeal takes: words, as many as are worth three chains and fit those.
+const copiedMin, copiedMax = 128, 24 * longest
+
 // Update adds p to a checksum.
 func Update(crc uint32, p []byte) uint32 {
 	if !fast {
@@ -85,4 +93,14 @@ func (w *Words) SumAndSeal(seed uint32, payload []byte) uint32 {
 		return w.sumAndSealSlow(seed, payload)
 	}
 	return sumAndSeal(w, ^seed, payload)
+}
+
+// CopySumAndSeal is a copy of payload to dst, which is as long at least, and SumAndSeal. For what one record
+// takes it costs no more than SumAndSeal alone.
+func (w *Words) CopySumAndSeal(seed uint32, dst, payload []byte) uint32 {
+	if n := len(payload); fast && !watched && n >= copiedMin && n < copiedMax && n&7 == 0 {
+		return copySumAndSeal(w, ^seed, &dst[:n][0], payload)
+	}
+	copy(dst[:len(payload)], payload)
+	return w.SumAndSeal(seed, payload)
 }

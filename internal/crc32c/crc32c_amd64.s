@@ -143,3 +143,88 @@ TEXT ·sumAndSeal(SB), NOSPLIT, $8-44
 	ORQ    R13, DX
 	MOVQ   DX, (R12)
 	RET
+
+// func copySumAndSeal(w *Words, crc uint32, dst *byte, payload []byte) uint32
+//
+// sumAndSeal for lengths that are a multiple of 8, from 128 to below 3072, which stores each word that it sums.
+TEXT ·copySumAndSeal(SB), NOSPLIT, $0-52
+	MOVQ   w+0(FP), R12
+	MOVL   crc+8(FP), R13
+	CRC32L (R12), R13
+	CRC32Q 8(R12), R13
+	CRC32Q 16(R12), R13
+	CRC32Q 24(R12), R13
+	CRC32Q 32(R12), R13
+	CRC32Q 40(R12), R13
+	MOVL   $-1, AX
+	MOVQ   dst+16(FP), R14
+	MOVQ   payload_base+24(FP), SI
+	MOVQ   payload_len+32(FP), DX
+	SUBQ   SI, R14
+	IMUL3Q $2731, DX, DX // as in add
+	SHRQ   $16, DX
+	LEAQ   (SI)(DX*8), SI // the ends of the chains, and where they go
+	LEAQ   (SI)(DX*8), R8
+	LEAQ   (R8)(DX*8), R9
+	LEAQ   (SI)(R14*1), DI
+	LEAQ   (R8)(R14*1), R15
+	LEAQ   (R9)(R14*1), R14
+	XORL   R10, R10
+	XORL   R11, R11
+	MOVQ   DX, BX
+	NEGQ   BX
+
+chains:
+	MOVQ   (SI)(BX*8), CX
+	MOVQ   CX, (DI)(BX*8)
+	CRC32Q CX, AX
+	MOVQ   (R8)(BX*8), CX
+	MOVQ   CX, (R15)(BX*8)
+	CRC32Q CX, R10
+	MOVQ   (R9)(BX*8), CX
+	MOVQ   CX, (R14)(BX*8)
+	CRC32Q CX, R11
+	INCQ   BX
+	JNZ    chains
+
+	MOVQ  DX, BX // join them, as in add
+	SHLQ  $4, BX
+	LEAQ  ·shifts(SB), DI
+	MOVOU (DI)(BX*1), X0
+	MOVQ  AX, X1
+	MOVQ  R10, X2
+	PCLMULQDQ $0x10, X0, X1
+	PCLMULQDQ $0x00, X0, X2
+	PXOR   X2, X1
+	MOVQ   X1, DI
+	XORL   AX, AX
+	CRC32Q DI, AX
+	XORL   R11, AX
+	MOVQ   payload_len+32(FP), CX
+	SHRQ   $3, CX
+	LEAQ   (DX)(DX*2), DX
+	SUBQ   DX, CX
+	JZ     sealed
+
+word:
+	MOVQ   (R9), BX
+	MOVQ   BX, (R14)
+	CRC32Q BX, AX
+	ADDQ   $8, R9
+	ADDQ   $8, R14
+	DECQ   CX
+	JNZ    word
+
+sealed:
+	NOTL   AX
+	MOVL   AX, ret+48(FP)
+	ORQ    48(R12), AX
+	MOVQ   AX, 48(R12)
+	CRC32Q AX, R13
+	CRC32Q 56(R12), R13
+	NOTL   R13
+	MOVL   (R12), DX
+	SHLQ   $32, R13
+	ORQ    R13, DX
+	MOVQ   DX, (R12)
+	RET

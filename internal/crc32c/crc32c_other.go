@@ -16,3 +16,9 @@ func (w *Words) Seal(seed uint32) { w.sealSlow(seed) }
 func (w *Words) SumAndSeal(seed uint32, payload []byte) uint32 {
 	return w.sumAndSealSlow(seed, payload)
 }
+
+// CopySumAndSeal is a copy of payload to dst, which is as long at least, and SumAndSeal.
+func (w *Words) CopySumAndSeal(seed uint32, dst, payload []byte) uint32 {
+	copy(dst[:len(payload)], payload)
+	return w.sumAndSealSlow(seed, payload)
+}

@@ -59,7 +59,7 @@ func TestLikeStandard(t *testing.T) {
 
 // TestWords: the three ways to seal a header agree with hash/crc32 over its bytes.
 func TestWords(t *testing.T) {
-	for n := range 600 {
+	for n := range 3100 { // past the lengths of all ways
 		payload, seed := random(n), uint32(n*0x85ebca6b)
 		var header [64]byte
 		copy(header[:], random(64+n))
@@ -78,6 +78,12 @@ func TestWords(t *testing.T) {
 			crc != crc32.Checksum(payload, castagnoli) {
 			t.Fatalf("%d bytes: sealed %x, summed %x, header %08x, want %08x", n, sealed, summed,
 				Header(seed, &header), want)
+		}
+		copied, room := sealed, append(make([]byte, n), "behind"...)
+		copied[0], copied[6] = uint64(uint32(copied[0])), copied[6]&^(1<<32-1)
+		if crc := copied.CopySumAndSeal(seed, room, payload); crc != crc32.Checksum(payload, castagnoli) ||
+			copied != sealed || string(room) != string(payload)+"behind" {
+			t.Fatalf("%d bytes: copied %x, sealed %x, room %x", n, copied, sealed, room)
 		}
 		slow := sealed
 		slow.sealSlow(seed)

@@ -20,6 +20,7 @@ type tinyLog struct {
 	files  map[string][]byte // by path
 	dir    string
 	values []string // by offset
+	state  []byte   // the file, which is in files only where a test wants it
 	synced int      // values known durable when the last frame was written
 }
 
@@ -59,10 +60,11 @@ func loadTiny(t testing.TB, fs *MemFS, dir string, values []string, synced int, 
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		if name == stateName {
-			continue // with it nothing before its checkpoint is read
-		}
 		content := fs.content(filepath.Join(dir, name))
+		if name == stateName {
+			tiny.state = content // with it nothing before its checkpoint is read
+			continue
+		}
 		if strings.HasSuffix(name, ".seg") {
 			content = shrunk(t, content, recycled)
 		}
@@ -279,6 +281,39 @@ func TestFlipEveryBit(t *testing.T) {
 // nothing.
 func TestFlipBitsOfRecycled(t *testing.T) {
 	flipEveryBit(t, newTinyLog(t, 2, 2, true), 5)
+}
+
+// TestFlipBitsWithState does the same where a state file says that all of the log is durable, with and
+// without the mark of an orderly close, and to that file.
+func TestFlipBitsWithState(t *testing.T) {
+	for _, closed := range []bool{true, false} {
+		tiny := newTinyLog(t, 2, 2, false)
+		path := filepath.Join(tiny.dir, stateName)
+		tiny.synced = len(tiny.values)
+		tiny.files[path] = tiny.state
+		if !closed {
+			clear(tiny.state[512:1024])
+		}
+		flipEveryBit(t, tiny, 11)
+		step := 7
+		if testing.Short() {
+			step = 101
+		}
+		for bit := 0; bit < len(tiny.state)*8; bit += step {
+			bad := bytes.Clone(tiny.state)
+			bad[bit/8] ^= 1 << (bit % 8)
+			what := fmt.Sprintf("bit %d of byte %d of the state", bit%8, bit/8)
+			if got := tiny.check(t, what, map[string][]byte{path: bad}); got.Class != refscan.Clean {
+				t.Fatalf("%s: class %d", what, got.Class)
+			}
+		}
+		for size := 0; size < len(tiny.state); size += 13 {
+			what := fmt.Sprintf("a state of %d bytes", size)
+			if got := tiny.check(t, what, map[string][]byte{path: tiny.state[:size]}); got.Class != refscan.Clean {
+				t.Fatalf("%s: class %d", what, got.Class)
+			}
+		}
+	}
 }
 
 func flipEveryBit(t *testing.T, tiny *tinyLog, step int) {

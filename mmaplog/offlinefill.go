@@ -73,7 +73,7 @@ func (d *offlineDamage) target() (logState, bool) {
 	case d.resume != nil:
 		return logState{offset: d.resume.BaseOffset, index: d.resume.Index}, true
 	case d.next != nil:
-		return logState{offset: d.next.header.base.offset, index: d.next.header.base.index}, true
+		return logState{offset: d.next.header.from(), index: d.next.header.base.index}, true
 	case d.until.end > d.state.offset:
 		frames := (d.until.end - d.state.offset + core.MaxBatchRecords - 1) / core.MaxBatchRecords
 		return logState{offset: d.until.end, index: max(d.until.index+1, d.state.index+uint64(frames))}, true
@@ -139,6 +139,7 @@ func (r *repairer) replaceSegment(s *offlineScan, d *offlineDamage) (bool, error
 	h := before.header
 	h.id, h.previousID, h.ordinal = d.next.header.previousID, before.header.id, before.header.ordinal+1
 	h.base = segmentBase{offset: state.offset, index: state.index, term: state.term, prevCRC: state.prevCRC}
+	h.gap, h.gapFrom = false, 0
 	h.created, h.produced, h.recycled, h.durable = state.time, true, false, mark{state.offset, state.index - 1}
 	frames, behind, ok := gapFrames(state, to, core.HeaderSeed(h.id), 0)
 	if !ok {

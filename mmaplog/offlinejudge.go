@@ -34,7 +34,7 @@ func (s *offlineScan) headers() error {
 		case next != nil || frames && b.base >= s.report.End && (!b.blank || durable >= s.rec.state.index):
 			finding.Class, finding.Advice = OfflineDamaged, adviceHeader
 			if next != nil {
-				finding.To = next.header.base.offset
+				finding.To = next.header.from()
 			}
 		case frames:
 			finding.From, finding.To = 0, 0

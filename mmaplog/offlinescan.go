@@ -203,18 +203,22 @@ func (s *offlineScan) walkSegment(seg, next *segmentFile, out *OfflineSegment) e
 	}
 	defer f.Close()
 	out.Scanned = true
+	if seg.header.gap {
+		s.report.find(OfflineFinding{Path: seg.path, From: seg.header.gapFrom, To: seg.header.base.offset,
+			Reason: "no record has these offsets: a power cut took records that were not synced"})
+	}
 	s.state = seg.begin(0).at
 	seed := core.HeaderSeed(seg.header.id)
 	s.limit = math.MaxInt64
 	if next != nil {
-		s.limit = next.header.base.offset
+		s.limit = next.header.from()
 	}
 	s.buf.reset(f, seg.header.dataEnd)
 	before := s.report.Class
 	s.report.Class = OfflineClean
 	pos, err := s.frames(out, headerSize, seed)
 	for err == nil && pos < seg.header.dataEnd {
-		if next != nil && s.reached(&next.header.base) {
+		if next != nil && s.reached(&next.header) {
 			break // what is behind the last frame has no meaning
 		}
 		if next != nil && next.header.previousID != seg.header.id && !s.followed(pos, seed) {
@@ -231,8 +235,8 @@ func (s *offlineScan) walkSegment(seg, next *segmentFile, out *OfflineSegment) e
 	return err
 }
 
-func (s *offlineScan) reached(base *segmentBase) bool {
-	return s.state.offset == base.offset && s.state.index == base.index
+func (s *offlineScan) reached(h *segmentHeader) bool {
+	return s.state.offset == h.from() && s.state.index == h.base.index
 }
 
 // frames reads from pos as long as each frame continues the one before, and gives where that ends.
@@ -301,7 +305,7 @@ func (s *offlineScan) skip(seg, next *segmentFile, out *OfflineSegment, pos int6
 		finding.To = h.BaseOffset
 		s.state = logState{offset: h.BaseOffset, index: h.Index, prevCRC: h.PrevCRC, time: h.Time, term: h.Term}
 	case next != nil:
-		finding.To = next.header.base.offset
+		finding.To = next.header.from()
 	case s.rec.durable.end > s.state.offset:
 		finding.To = s.rec.durable.end
 	}
@@ -351,7 +355,7 @@ func (s *offlineScan) missing(seg, next *segmentFile) {
 	}
 	damage := offlineDamage{seg: seg, next: next, missing: true, state: s.state}
 	s.damaged(OfflineFinding{Class: OfflineDamaged, Path: filepath.Dir(next.path), From: s.state.offset,
-		To: next.header.base.offset, Advice: adviceMissing,
+		To: next.header.from(), Advice: adviceMissing,
 		Reason: fmt.Sprintf("the segment %016x, which comes before %s, is missing, while the older %s is there",
 			next.header.previousID, filepath.Base(next.path), filepath.Base(seg.path))}, damage)
 }

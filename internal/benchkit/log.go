@@ -25,8 +25,8 @@ const (
 )
 
 // Log measures package mmaplog alone: appends one by one at page against memcpy, reading back, and
-// durable appends, one and 64 at a time and to 256 logs, against bare syncs. Size is the encoded record, 256 bytes;
-// For is the time of each durable case and round, 1 s; Rounds is 5.
+// durable appends, one and 64 at a time and to 256 logs, against bare syncs. Size is the encoded record,
+// 256 bytes; For is the time of each durable case and round, 1 s; Rounds is 5.
 func Log(ctx context.Context, o Options) (_ *Report, err error) {
 	if o.Size == 0 {
 		o.Size = 256

@@ -167,7 +167,8 @@ func (b *bench) manyLogs(ctx context.Context) (err error) {
 	return nil
 }
 
-func (b *bench) appendToAll(ctx context.Context, store *mmaplog.Store, logs []*mmaplog.Log, record []byte) error {
+func (b *bench) appendToAll(ctx context.Context, store *mmaplog.Store, logs []*mmaplog.Log,
+	record []byte) error {
 	now := b.clock.Now()
 	for _, log := range logs {
 		if _, err := log.Append(now, record, 1); err != nil {

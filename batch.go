@@ -113,7 +113,7 @@ func (b *Batch) messages(h *core.FrameHeader, records []byte, m *Message, header
 			return false
 		}
 		records = records[n:]
-		if at < b.First {
+		if at < b.First || r.Removed() {
 			continue
 		}
 		m.Key, m.Value, m.Offset = r.Key, r.Value, at

@@ -42,7 +42,7 @@ func (c *client) CreateTopic(ctx context.Context, name string, cfg TopicConfig) 
 	}
 	body := wire.TopicBody{Name: name, Partitions: cfg.Partitions, Ack: uint8(cfg.Ack),
 		Retention: int64(cfg.Retention), RetentionBytes: cfg.RetentionBytes, RetentionRecords: cfg.RetentionRecords,
-		SegmentBytes: cfg.SegmentBytes, MaxRecordBytes: cfg.MaxRecordBytes}
+		SegmentBytes: cfg.SegmentBytes, MaxRecordBytes: cfg.MaxRecordBytes, Cleanup: uint8(cfg.Cleanup)}
 	return c.ask(ctx, c.metaNode(), false, wire.OpCreateTopic, body, &wire.Empty{})
 }
 

@@ -128,7 +128,17 @@ func (c *remoteCursor) nextFrame() error {
 		return core.Errorf(core.CodeCorrupt, c.op("read"), "frame [%d, %d) without record %d", h.BaseOffset,
 			h.NextOffset(), c.next)
 	}
+	c.skipRemoved()
 	return nil
+}
+
+// skipRemoved moves the cursor behind records that compaction removed.
+func (c *remoteCursor) skipRemoved() {
+	if core.RemovedNext(c.records) {
+		rest, n := core.SkipRemoved(c.records)
+		c.records = rest
+		c.next += n
+	}
 }
 
 // take fills m with the next record of the frame under way.
@@ -148,6 +158,7 @@ func (c *remoteCursor) take(m *Message, headers *core.HeaderDecoder) error {
 	m.Topic, m.Partition = c.sub.topic.name, c.number
 	m.Offset, m.Time = c.next, c.time
 	c.next++
+	c.skipRemoved()
 	return nil
 }
 

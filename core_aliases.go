@@ -14,6 +14,8 @@ type (
 	TopicConfig = core.TopicConfig
 	// TopicChange is what Bus.AlterTopic can change; what is nil stays.
 	TopicChange = core.TopicChange
+	// Cleanup is what happens to records of a topic that are not needed any more.
+	Cleanup = core.Cleanup
 	// Position says where a subscription starts.
 	Position = core.Position
 	// Error is every error of this API; errors.Is compares its Code.
@@ -40,6 +42,12 @@ const (
 	DefaultRetention = core.DefaultRetention
 	MinRetention     = core.MinRetention
 	KeepForever      = core.KeepForever
+)
+
+// What happens to records that are not needed any more, see TopicConfig.
+const (
+	CleanupDelete  = core.CleanupDelete
+	CleanupCompact = core.CleanupCompact
 )
 
 // Where a subscription may start.

@@ -345,7 +345,7 @@ func sampleCatalogueRecords() map[string]CatalogueRecord {
 			Config: TopicConfig{Retention: KeepForever, RetentionBytes: 0x5152535455565758, MaxRecordBytes: 0x616263}},
 		"catalogue-created-keeps.hex": {Kind: CatalogueCreated, ID: 0x0102030405060708,
 			Time: 0x1112131415161718, Name: "trades", Version: 0x5152535455565758,
-			Config: TopicConfig{Partitions: 3, Ack: AckPage, Retention: 0x7172737475767778,
+			Config: TopicConfig{Partitions: 3, Ack: AckPage, Cleanup: CleanupCompact, Retention: 0x7172737475767778,
 				RetentionBytes: 0x3132333435363738, RetentionRecords: 0x0182838485868788,
 				SegmentBytes: 1 << 20, MaxRecordBytes: 0x414243},
 			Placement: NewPlacement([]uint16{2, 0x6162, 65535})},

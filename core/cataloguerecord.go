@@ -25,7 +25,7 @@ const CatalogueRecordVersion = 3
 // The flags of a record.
 const (
 	catalogueInCluster = 1 // it has a catalogue version and, behind the name, a placement
-	catalogueKeeps     = 2 // it says more of retention than the bytes; without it age and count set no limit
+	catalogueKeeps     = 2 // it says how long and how records are kept; without it: for ever, and all
 )
 
 // catalogueKeepsBytes is what a record with catalogueKeeps has behind its fixed part.
@@ -51,9 +51,10 @@ type CatalogueRecord struct {
 
 func (r *CatalogueRecord) inCluster() bool { return r.Version != 0 || r.Placement != "" }
 
-// keeps reports whether the record says more of retention than the first versions could.
+// keeps reports whether the record says more of what is kept than the first versions could.
 func (r *CatalogueRecord) keeps() bool {
-	return r.configures() && (r.Config.Retention != KeepForever || r.Config.RetentionRecords != 0)
+	return r.configures() && (r.Config.Retention != KeepForever || r.Config.RetentionRecords != 0 ||
+		r.Config.Cleanup != CleanupDelete)
 }
 
 // configures reports whether the record has a configuration.
@@ -94,7 +95,7 @@ func (r *CatalogueRecord) Encode(dst []byte) []byte {
 	if r.keeps() {
 		dst = le.AppendUint64(dst, uint64(r.Config.Retention))
 		dst = le.AppendUint64(dst, uint64(r.Config.RetentionRecords))
-		dst = le.AppendUint64(dst, 0)
+		dst = le.AppendUint64(dst, uint64(r.Config.Cleanup))
 	}
 	if r.inCluster() {
 		dst = le.AppendUint64(dst, r.Version)
@@ -140,6 +141,7 @@ func DecodeCatalogueRecord(src []byte) (CatalogueRecord, error) {
 	}
 	if r.configures() {
 		r.Config.Retention, r.Config.RetentionRecords = tail.retention, tail.records
+		r.Config.Cleanup = tail.cleanup
 	}
 	if src[0] != r.version() {
 		return CatalogueRecord{}, corruptCatalogue("kind %d in version %d", r.Kind, src[0])
@@ -151,6 +153,7 @@ func DecodeCatalogueRecord(src []byte) (CatalogueRecord, error) {
 type catalogueTail struct {
 	retention       time.Duration
 	records         int64
+	cleanup         Cleanup
 	version         uint64
 	name, placement []byte
 }
@@ -162,10 +165,11 @@ func (t *catalogueTail) split(src []byte) bool {
 	rest := src[catalogueFixedBytes:]
 	t.retention = KeepForever
 	if flags&catalogueKeeps != 0 {
-		if len(rest) < catalogueKeepsBytes || le.Uint64(rest[16:]) != 0 {
+		if len(rest) < catalogueKeepsBytes || le.Uint64(rest[16:]) >= uint64(cleanupEnd) {
 			return false
 		}
 		t.retention, t.records = time.Duration(le.Uint64(rest)), int64(le.Uint64(rest[8:]))
+		t.cleanup = Cleanup(rest[16])
 		rest = rest[catalogueKeepsBytes:]
 	}
 	switch flags &^ catalogueKeeps {

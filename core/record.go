@@ -38,6 +38,9 @@ type Record struct {
 	Flags      RecordFlags
 }
 
+// Removed reports whether the record is only what compaction left of one.
+func (r *Record) Removed() bool { return r.Flags&FlagRemoved != 0 }
+
 // EncodedHeadersSize is the length of headers in a record.
 func EncodedHeadersSize(headers []Header) int {
 	n := 0
@@ -110,6 +113,35 @@ func PutRecord(dst, key, value []byte, headers []Header, keyHash uint64, deltaTi
 	if at < len(dst) {
 		clear(dst[at:])
 	}
+}
+
+// PutRemoved encodes into dst, at least RecordHeaderSize bytes, what compaction leaves of a record: it has
+// its place in the frame and nothing else.
+func PutRemoved(dst []byte, deltaTime int32) {
+	PutRecord(dst[:RecordHeaderSize], nil, nil, nil, 0, deltaTime)
+	dst[removedAt] |= byte(FlagRemoved)
+}
+
+// removedAt is the byte of a record that has FlagRemoved.
+const removedAt = 6
+
+// RemovedNext reports whether the first of records is what compaction left of one.
+func RemovedNext(records []byte) bool {
+	return len(records) > removedAt && records[removedAt]&byte(FlagRemoved) != 0
+}
+
+// SkipRemoved leaves out what compaction left of records at the start of a frame's records, and gives the
+// rest and their number.
+func SkipRemoved(records []byte) (rest []byte, n int64) {
+	for RemovedNext(records) {
+		_, size, err := DecodeRecord(records)
+		if err != nil {
+			break // whoever decodes it next tells
+		}
+		records = records[size:]
+		n++
+	}
+	return records, n
 }
 
 func putHeader(dst []byte, h *Header) int {

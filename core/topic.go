@@ -14,13 +14,47 @@ const KeepForever = time.Duration(-1)
 // MinRetention is the shortest TopicConfig.Retention: ages are looked at every tenth of it.
 const MinRetention = time.Second
 
-// TopicConfig is what a topic is created with. The zero value is valid: one partition, level
-// disk, seven days kept. Retention deletes whole segments, the oldest first; the limits are those of each
-// partition, and a segment goes as soon as one of them lets it.
+// Cleanup is what happens to records that are not needed any more.
+type Cleanup uint8
+
+// The kinds of cleanup. Their numbers are stored.
+const (
+	// CleanupDelete deletes what retention does not keep, and nothing else.
+	CleanupDelete Cleanup = iota
+	// CleanupCompact also removes records that a younger one with the same key supersedes, in the background.
+	// A tombstone, a record with a key and without a value, removes those before it, and goes a day later.
+	CleanupCompact
+	cleanupEnd
+)
+
+var cleanupNames = [...]string{"delete", "compact"}
+
+// String gives the name that ParseCleanup reads.
+func (c Cleanup) String() string {
+	if c < cleanupEnd {
+		return cleanupNames[c]
+	}
+	return fmt.Sprintf("cleanup(%d)", uint8(c))
+}
+
+// ParseCleanup reads delete or compact: CodeInvalidConfig if it is something else.
+func ParseCleanup(name string) (Cleanup, error) {
+	for i, known := range cleanupNames {
+		if name == known {
+			return Cleanup(i), nil
+		}
+	}
+	return 0, Errorf(CodeInvalidConfig, "cleanup "+Quote(name), "want delete or compact")
+}
+
+// TopicConfig is what a topic is created with. The zero value is valid: one partition, level disk, seven days
+// kept, or for ever if the topic is compacted. Retention deletes whole segments, the oldest first; the limits
+// are those of each partition, and a segment goes as soon as one of them lets it.
 type TopicConfig struct {
 	Partitions       int           // 1 to 16,384; 0 means 1. Fixed at creation
 	Ack              Ack           // the least a publish gets, and what makes a record visible; default disk
-	Retention        time.Duration // records older than that go; 1 s or more, 0 means 7 days, or KeepForever
+	Cleanup          Cleanup       // fixed at creation
+	Retention        time.Duration // older records go; 1 s or more, or KeepForever; 0 means 7 days, see Cleanup
 	RetentionBytes   int64         // bytes on disk that are kept; 0 sets no limit
 	RetentionRecords int64         // youngest records that are kept; 0 sets no limit
 	SegmentBytes     int64         // of a full segment, a power of two from 256 KiB to 64 MiB; 0 means 64 MiB
@@ -35,6 +69,9 @@ func (c TopicConfig) WithDefaults() TopicConfig {
 	c.Ack = c.Ack.Or(AckDisk)
 	if c.Retention == 0 {
 		c.Retention = DefaultRetention
+		if c.Cleanup == CleanupCompact {
+			c.Retention = KeepForever
+		}
 	}
 	if c.SegmentBytes == 0 {
 		c.SegmentBytes = MaxSegmentBytes
@@ -51,6 +88,8 @@ func (c TopicConfig) Validate(name string) error {
 	switch {
 	case c.Partitions < 1 || c.Partitions > MaxPartitions:
 		return Errorf(CodeInvalidConfig, op, "Partitions %d: want 1 to %d", c.Partitions, MaxPartitions)
+	case c.Cleanup >= cleanupEnd:
+		return Errorf(CodeInvalidConfig, op, "Cleanup %d: want %d or %d", c.Cleanup, CleanupDelete, CleanupCompact)
 	case c.Retention < MinRetention && c.Retention != KeepForever:
 		return Errorf(CodeInvalidConfig, op, "Retention %v: want %v or more, or KeepForever",
 			c.Retention, MinRetention)
@@ -107,6 +146,8 @@ func (c TopicConfig) Differs(want TopicConfig) string {
 		return fmt.Sprintf("Partitions: stored %d, asked %d", c.Partitions, want.Partitions)
 	case c.Ack != want.Ack:
 		return fmt.Sprintf("Ack: stored %v, asked %v", c.Ack, want.Ack)
+	case c.Cleanup != want.Cleanup:
+		return fmt.Sprintf("Cleanup: stored %v, asked %v", c.Cleanup, want.Cleanup)
 	case c.Retention != want.Retention:
 		return fmt.Sprintf("Retention: stored %v, asked %v", retention(c.Retention), retention(want.Retention))
 	case c.RetentionBytes != want.RetentionBytes:

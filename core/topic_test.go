@@ -42,6 +42,8 @@ func TestTopicConfigValidate(t *testing.T) {
 		{"", func(c *TopicConfig) { c.Retention = MinRetention }, 0},
 		{"Retention", func(c *TopicConfig) { c.Retention = MinRetention - 1 }, CodeInvalidConfig},
 		{"Retention", func(c *TopicConfig) { c.Retention = -2 }, CodeInvalidConfig},
+		{"", func(c *TopicConfig) { c.Cleanup = CleanupCompact }, 0},
+		{"Cleanup", func(c *TopicConfig) { c.Cleanup = cleanupEnd }, CodeInvalidConfig},
 		{"RetentionBytes", func(c *TopicConfig) { c.RetentionBytes = -1 }, CodeInvalidConfig},
 		{"RetentionRecords", func(c *TopicConfig) { c.RetentionRecords = -1 }, CodeInvalidConfig},
 		{"SegmentBytes", func(c *TopicConfig) { c.SegmentBytes = MinSegmentBytes / 2 }, CodeInvalidConfig},
@@ -72,6 +74,7 @@ func TestTopicConfigDiffers(t *testing.T) {
 		"Partitions: stored 1, asked 2":                 func(c *TopicConfig) { c.Partitions = 2 },
 		"Ack: stored disk, asked page":                  func(c *TopicConfig) { c.Ack = AckPage },
 		"Retention: stored 168h0m0s, asked KeepForever": func(c *TopicConfig) { c.Retention = KeepForever },
+		"Cleanup: stored delete, asked compact":         func(c *TopicConfig) { c.Cleanup = CleanupCompact },
 		"RetentionRecords: stored 0, asked 3":           func(c *TopicConfig) { c.RetentionRecords = 3 },
 		"RetentionBytes: stored 0, asked 7":             func(c *TopicConfig) { c.RetentionBytes = 7 },
 		"SegmentBytes: stored 67108864, asked 262144": func(c *TopicConfig) {
@@ -85,6 +88,23 @@ func TestTopicConfigDiffers(t *testing.T) {
 		if got := stored.Differs(asked); got != want {
 			t.Errorf("Differs = %q, want %q", got, want)
 		}
+	}
+}
+
+func TestCleanupNames(t *testing.T) {
+	// The numbers are stored in the catalogue: they never change.
+	for i, name := range []string{"delete", "compact"} {
+		if got, err := ParseCleanup(name); err != nil || got != Cleanup(i) || got.String() != name {
+			t.Errorf("ParseCleanup(%q) = %v, %v", name, got, err)
+		}
+	}
+	if got := Cleanup(9).String(); got != "cleanup(9)" {
+		t.Errorf("Cleanup(9) = %q", got)
+	}
+	_, err := ParseCleanup("")
+	wantCode(t, "ParseCleanup of nothing", err, CodeInvalidConfig)
+	if c := (TopicConfig{Cleanup: CleanupCompact}).WithDefaults(); c.Retention != KeepForever {
+		t.Errorf("a compacted topic keeps %v by default", c.Retention)
 	}
 }
 

@@ -23,6 +23,8 @@ const (
 	featureProduced = uint32(1)
 	// featureRecycled is another one.
 	featureRecycled = uint32(2)
+	// featureCompacted is another one: the header tells up to where the segment is clean.
+	featureCompacted = uint32(4)
 
 	indexEntrySize = 16       // reserved at the end of a segment: one per indexEvery bytes,
 	indexEvery     = 16 << 10 // then
@@ -42,6 +44,7 @@ type segmentHeader struct {
 	dataEnd    int64 // frames lie in [4096, dataEnd)
 	created    int64 // append time: no frame in it is older
 	produced   bool  // segments before it, or gone, may hold frames of producers
+	compacted  bool  // what was superseded is removed; the rest of the file takes no room
 	recycled   bool  // the file was an earlier segment: what is behind the last frame means nothing
 	durable    mark  // what was known durable when the segment was started
 	gap        bool  // no record has the offsets [gapFrom, base.offset)
@@ -88,11 +91,15 @@ func (h *segmentHeader) features() uint32 {
 	if h.recycled {
 		features |= featureRecycled
 	}
+	if h.compacted {
+		features |= featureCompacted
+	}
 	return features
 }
 
 func (h *segmentHeader) setFeatures(features uint32) {
 	h.produced, h.recycled = features&featureProduced != 0, features&featureRecycled != 0
+	h.compacted = features&featureCompacted != 0
 }
 
 // encode writes the header into page, headerSize zero bytes.

@@ -11,6 +11,7 @@ import (
 // by which something could go. One goroutine per store; without such logs it has no timer.
 //
 //	tick ──▶ a segment is too old ──▶ janitor: retain
+//	    ├──▶ half of a compacting log is dirty ──▶ cleaner: a round
 //	    └──▶ nothing was appended for RetentionAge ──▶ RollDue: the writer starts a segment ──▶ next tick
 type keeper struct {
 	store *Store
@@ -19,7 +20,7 @@ type keeper struct {
 
 	mu sync.Mutex
 	// mu guards the following.
-	logs  map[*Log]*keptLog // those with a limit on age
+	logs  map[*Log]*keptLog // those with a limit on age, or that compact
 	every time.Duration     // between two ticks, 0 if there are no logs
 }
 
@@ -44,7 +45,7 @@ func newKeeper(s *Store) *keeper {
 func (k *keeper) watch(l *Log, since int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	age := l.retention.Load().Age
+	age := l.age()
 	if age == 0 {
 		delete(k.logs, l)
 		return
@@ -59,6 +60,15 @@ func (k *keeper) watch(l *Log, since int64) {
 		default:
 		}
 	}
+}
+
+// age is how old the records of a log get before something has to be done, 0 for never.
+func (l *Log) age() time.Duration {
+	age := l.retention.Load().Age
+	if l.opts.Compact && (age == 0 || l.opts.DeleteRetention < age) {
+		age = l.opts.DeleteRetention
+	}
+	return age
 }
 
 func tickFor(age time.Duration) time.Duration {
@@ -105,18 +115,21 @@ func (k *keeper) look(now int64) (rollDue []*Log) {
 	defer k.mu.Unlock()
 	k.every = 0
 	for l, kept := range k.logs {
-		keep := l.retention.Load()
-		if l.closed.Load() || keep.Age == 0 {
+		keep, age := l.retention.Load(), l.age()
+		if l.closed.Load() || age == 0 {
 			delete(k.logs, l)
 			continue
 		}
-		if every := tickFor(keep.Age); k.every == 0 || every < k.every {
+		if every := tickFor(age); k.every == 0 || every < k.every {
 			k.every = every
 		}
-		if l.overdue(*l.segs.Load(), keep) > 0 {
+		if *keep != (Retention{}) && l.overdue(*l.segs.Load(), keep) > 0 {
 			l.askRetention()
 		}
-		if kept.idle(l, now, keep.Age) && l.opts.RollDue != nil && l.Fenced() == nil {
+		if l.compactDue(now) {
+			k.store.cleaner.ask(l)
+		}
+		if kept.idle(l, now, age) && l.opts.RollDue != nil && l.Fenced() == nil {
 			rollDue = append(rollDue, l)
 		}
 	}

@@ -45,8 +45,9 @@ type Log struct {
 	ceiling   atomic.Int64 // offsets below it may be given; moved by the janitor
 	raising   atomic.Bool  // the janitor is asked to raise it
 
-	cooling   cooling
-	trimStuck bool // a trimmed file could not be removed; owned by the janitor
+	cooling    cooling
+	compaction compaction
+	trimStuck  bool // a trimmed file could not be removed; owned by the janitor
 }
 
 // logMarks are the log's public positions, written by the writer (the first line) and by the sync

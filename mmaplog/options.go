@@ -10,14 +10,15 @@ import (
 
 // Options are the settings of a Store. The zero value is valid.
 type Options struct {
-	Clock       clock.Clock   // default clock.System
-	FlushEvery  time.Duration // a sync starts at most this long after the first unsynced byte; 50 ms
-	FlushBytes  int64         // or when a log has this many unsynced bytes; 8 MiB
-	UnsyncedMax int64         // where Log.Saturated turns true, of each log; its producers wait then; 256 MiB
-	HotBytes    int64         // mapped window behind the end of each log; 64 MiB
-	IndexBytes  int64         // memory for the indexes of segments that were left, of all logs; 16 MiB
-	NoMap       bool          // write and read by system calls only
-	Logger      *slog.Logger  // nil is silent
+	Clock        clock.Clock   // default clock.System
+	FlushEvery   time.Duration // a sync starts at most this long after the first unsynced byte; 50 ms
+	FlushBytes   int64         // or when a log has this many unsynced bytes; 8 MiB
+	UnsyncedMax  int64         // where Log.Saturated turns true, of each log; its producers wait then; 256 MiB
+	HotBytes     int64         // mapped window behind the end of each log; 64 MiB
+	IndexBytes   int64         // memory for the indexes of segments that were left, of all logs; 16 MiB
+	NoMap        bool          // write and read by system calls only
+	CompactBytes int64         // memory for the keys of a compaction; 64 MiB
+	Logger       *slog.Logger  // nil is silent
 	// Synced is called after each round that moved the durable end of a log, with how long its sync took, in
 	// nanoseconds, and the records it made durable. Calls of different logs overlap. It must not block.
 	Synced func(took, records int64)
@@ -47,6 +48,7 @@ func (o Options) withDefaults() (Options, error) {
 	}{
 		{"FlushBytes", &o.FlushBytes, 8 << 20},
 		{"UnsyncedMax", &o.UnsyncedMax, 256 << 20},
+		{"CompactBytes", &o.CompactBytes, defaultCompactBytes},
 		{"HotBytes", &o.HotBytes, 64 << 20},
 		{"IndexBytes", &o.IndexBytes, 16 << 20},
 	} {
@@ -72,9 +74,14 @@ type LogOptions struct {
 	RetentionBytes   int64
 	RetentionAge     time.Duration
 	RetentionRecords int64
-	// RollDue is called by a goroutine of the store when nothing was appended for RetentionAge: the writer
-	// should call Roll, so that the last segment can go. It must not block. If it is nil, the last
-	// segment of an idle log stays.
+	// Compact keeps only the newest record of each key, and of keys whose newest record is a tombstone
+	// nothing once that is older than DeleteRetention; 24 h by default. Records without a key stay. It
+	// happens in the background, to segments that were left. What goes leaves its offset behind.
+	Compact         bool
+	DeleteRetention time.Duration
+	// RollDue is called by a goroutine of the store when nothing was appended for RetentionAge, or
+	// DeleteRetention if the log compacts: the writer should call Roll, so that the last segment can go. It
+	// must not block. If it is nil, the last segment of an idle log stays.
 	RollDue func()
 	// Reserve is for a log that alone has its records, at a level up to page, where a power cut may take
 	// records that others have read: how many offsets are reserved durably in advance, so that none is given
@@ -99,6 +106,9 @@ func (o LogOptions) withDefaults() (LogOptions, error) {
 		o.Ready = func() {}
 	}
 	o.Level = o.Level.Or(core.AckDisk)
+	if o.DeleteRetention == 0 {
+		o.DeleteRetention = defaultDeleteRetention
+	}
 	const op = "open log"
 	n := o.SegmentBytes
 	if n < core.MinSegmentBytes || n > core.MaxSegmentBytes || n&(n-1) != 0 {
@@ -111,6 +121,7 @@ func (o LogOptions) withDefaults() (LogOptions, error) {
 	}{
 		{"RetentionBytes", o.RetentionBytes},
 		{"RetentionAge", int64(o.RetentionAge)},
+		{"DeleteRetention", int64(o.DeleteRetention)},
 		{"RetentionRecords", o.RetentionRecords},
 		{"Reserve", o.Reserve},
 	} {

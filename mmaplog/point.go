@@ -16,6 +16,8 @@ var pointNames = [...]string{
 	"recycle.before-rename", // the drop of a segment is durable, the segment has its name still
 	"recycle.after-rename",
 	"trim.before-unlink",
+	"compact.before-rename", // the compacted segment is durable beside the old one
+	"compact.after-rename",
 	"sync.before", // a round begins
 	"sync.after",  // it has synced, and told nobody
 }

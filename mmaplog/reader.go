@@ -23,14 +23,15 @@ type Reader struct {
 	pos  int64     // of a frame at or before offset in seg
 	held *resource // pinned map of seg, kept between two reads at the end of the log; nil otherwise
 
-	file     File // of fileSeg, for cold reads
-	fileSeg  *segment
-	buf      []byte
-	wanted   int64 // size of the frame at pos, if it is known not to fit a usual read
-	ahead    byte  // what tail loaded in advance; its value means nothing
-	closed   bool
-	verified bool         // check even hot frames; for benchmarks
-	pinned   atomic.Int64 // runs of maps that NextPinned gave and nobody released
+	file      File // of fileSeg, for cold reads
+	fileSeg   *segment
+	restarted *segment // read again from its first frame on, because it was being replaced
+	buf       []byte
+	wanted    int64 // size of the frame at pos, if it is known not to fit a usual read
+	ahead     byte  // what tail loaded in advance; its value means nothing
+	closed    bool
+	verified  bool         // check even hot frames; for benchmarks
+	pinned    atomic.Int64 // runs of maps that NextPinned gave and nobody released
 }
 
 // Offset is a record number within a partition, from 0. (With a name of its own in the signature of
@@ -132,7 +133,8 @@ func (r *Reader) locate() bool {
 	}
 	r.letGo()
 	r.seg, r.pos, r.wanted = list[i], headerSize, 0
-	if base := &r.seg.header.base; r.offset > base.offset {
+	// What is known of positions is of the old file.
+	if base := &r.seg.header.base; r.offset > base.offset && !r.seg.replaced.Load() {
 		if b := r.log.indexOf(r.seg, r.open); b != nil {
 			r.pos = b.positionOf(r.offset, base)
 		}
@@ -267,7 +269,7 @@ func (r *Reader) take(w *frameWalk, hi int64) (run []byte, more bool, err error)
 func (r *Reader) left() bool {
 	list := r.log.segs.from(r.offset)
 	i := findSegment(list, r.offset)
-	return i < 0 || list[i] != r.seg
+	return i < 0 || list[i] != r.seg || r.seg.replaced.Load() && r.restarted != r.seg
 }
 
 // nextSegment moves on when a segment has no frame at the cursor any more.
@@ -275,6 +277,10 @@ func (r *Reader) nextSegment() (run []byte, more bool, err error) {
 	before, at := r.seg, r.pos
 	if r.offset < r.log.Start() || !r.locate() {
 		return nil, false, r.outOfRange()
+	}
+	if r.seg == before && before.replaced.Load() && r.restarted != before {
+		r.restarted = before // once, from the first frame on, which both files have at one place
+		return nil, true, nil
 	}
 	if r.seg == before && r.overGap() {
 		return nil, true, nil

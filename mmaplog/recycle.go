@@ -102,8 +102,8 @@ func (p *pool) take(dir string, size int64) (f pooled, ok bool) {
 // Only the janitor calls it, oldest segment first, when the segment is in no list and the drop is durable.
 func (s *Store) recycle(seg *segment) error {
 	dir, size := filepath.Dir(seg.path), seg.header.size
-	reusable := seg.users.Load() == 0 && size >= core.MinSegmentBytes && size <= core.MaxSegmentBytes &&
-		size&(size-1) == 0 && s.pool.room(size)
+	reusable := seg.users.Load() == 0 && !seg.header.compacted &&
+		size >= core.MinSegmentBytes && size <= core.MaxSegmentBytes && size&(size-1) == 0 && s.pool.room(size)
 	if !reusable {
 		return s.unlink(seg.path)
 	}

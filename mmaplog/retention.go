@@ -80,7 +80,7 @@ func (l *Log) retain() {
 func (l *Log) overdue(list []*segment, keep *Retention) int {
 	rest := int64(0)
 	for _, s := range list {
-		rest += s.header.size
+		rest += s.bytes()
 	}
 	// The wall clock may stand anywhere. One that went back makes frames younger, so nothing goes by it.
 	oldest := l.store.opts.Clock.Now() - int64(keep.Age)
@@ -92,7 +92,7 @@ func (l *Log) overdue(list []*segment, keep *Retention) int {
 	}
 	n := 0
 	for ; n+1 < len(list); n++ {
-		rest -= list[n].header.size
+		rest -= list[n].bytes()
 		next := &list[n+1].header
 		skipped -= next.base.offset - next.from()
 		if (keep.Bytes == 0 || rest < keep.Bytes) && (keep.Age == 0 || list[n].newestFrame(next) >= oldest) &&

@@ -36,6 +36,7 @@ type segment struct {
 	indexHeld bool        // counted in the store's indexCache; guarded by its mu
 	completed bool        // index and footer were written, or that was tried; owned by the janitor
 	last      logState    // behind the last frame, when the writer left the segment; before sealed is set
+	replaced  atomic.Bool // the file may be a compacted one, which has its frames elsewhere
 }
 
 // resource is the open file of a segment and its map, kept alive by pins: one of the segment itself
@@ -115,6 +116,15 @@ func newSegment(h segmentHeader, path string) *segment {
 	s.published.Store(headerSize)
 	s.synced.Store(headerSize)
 	return s
+}
+
+// bytes is what the file takes on disk. One that was compacted has no blocks between the last frame and the
+// index.
+func (s *segment) bytes() int64 {
+	if s.header.compacted {
+		return alignPage(s.published.Load()) + s.header.size - s.header.dataEnd
+	}
+	return s.header.size
 }
 
 // nudges are the positions at which the writer asks the preparer for something, or notes a place. They

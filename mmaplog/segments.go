@@ -64,7 +64,7 @@ func (s *segmentList) size() (n int, bytes int64) {
 		n, bytes = len(state.older.edits), state.older.bytes
 	}
 	for _, seg := range state.list {
-		bytes += seg.header.size
+		bytes += seg.bytes()
 	}
 	return n + len(state.list), bytes
 }

@@ -28,7 +28,8 @@ type Store struct {
 	janitor  *janitor
 	keeper   *keeper
 	watcher  *watcher
-	early    sync.WaitGroup // flusher, workers, preparer, keeper, watcher: they may hand jobs to the janitor
+	cleaner  *cleaner
+	early    sync.WaitGroup // all of them but the janitor, to which they may hand jobs
 	late     sync.WaitGroup // janitor
 
 	pool     pool
@@ -92,7 +93,7 @@ func (s *Store) start() {
 	s.syncer = newSyncer(s)
 	s.preparer = newPreparer(s)
 	s.janitor = &janitor{store: s, wake: make(chan struct{}, 1), quit: make(chan struct{})}
-	s.keeper = newKeeper(s)
+	s.keeper, s.cleaner = newKeeper(s), newCleaner(s)
 	s.watcher = &watcher{store: s, wake: make(chan struct{}, 1), quit: make(chan struct{})}
 	s.syncer.start()
 	s.early.Go(s.preparer.run)
@@ -101,6 +102,7 @@ func (s *Store) start() {
 	}
 	s.early.Go(s.keeper.run)
 	s.early.Go(s.watcher.run)
+	s.early.Go(s.cleaner.run)
 	s.late.Go(s.janitor.run)
 }
 
@@ -126,6 +128,7 @@ func (s *Store) Close() error {
 	s.preparer.close()
 	close(s.keeper.quit)
 	close(s.watcher.quit)
+	close(s.cleaner.quit)
 	s.early.Wait()
 	s.janitor.await() // segments that were left get their end
 	s.closeStates(logs)
@@ -149,6 +152,8 @@ func (l *Log) close() error {
 	fenced := l.Fenced()
 	l.fence.CompareAndSwap(nil, core.NewError(core.CodeClosed, l.name(), nil))
 	l.closed.Store(true)
+	l.compaction.busy.Lock() // a round sees closed and ends
+	l.compaction.busy.Unlock()
 	l.closeSpares()
 	for _, seg := range l.segs.recent() {
 		seg.cool()
@@ -168,6 +173,7 @@ func (s *Store) OpenLog(topic uint64, partition int32, o LogOptions) (*Log, erro
 	}
 	l := &Log{store: s, topic: topic, partition: partition, opts: o, dir: logDir(s.dir, topic, partition)}
 	l.retention.Store(new(o.retention()))
+	l.compaction.cleanTo.Store(-1)
 	l.segs.Store(&[]*segment{})
 	if partition < 0 {
 		return nil, core.Errorf(core.CodePartitionUnknown, "open "+l.name(), "want 0 or more")

@@ -129,7 +129,17 @@ func (c *cursor) nextFrame() error {
 		c.records = c.records[n:]
 	}
 	c.next = max(c.next, h.BaseOffset)
+	c.skipRemoved()
 	return nil
+}
+
+// skipRemoved moves the cursor behind records that compaction removed.
+func (c *cursor) skipRemoved() {
+	if core.RemovedNext(c.records) {
+		rest, n := core.SkipRemoved(c.records)
+		c.records = rest
+		c.next += n
+	}
 }
 
 // takeAny takes key, value and headers of a record of any form.
@@ -158,5 +168,6 @@ func (c *cursor) take(m *leat.Message, headers *core.HeaderDecoder) error {
 	m.Topic, m.Partition = c.part.topic.name, c.part.number
 	m.Offset, m.Time = c.next, c.time
 	c.next++
+	c.skipRemoved()
 	return nil
 }

@@ -60,6 +60,7 @@ func (p *partition) Open() error {
 		RetentionBytes:   keep.Bytes,
 		RetentionAge:     keep.Age,
 		RetentionRecords: keep.Records,
+		Compact:          cfg.Cleanup == core.CleanupCompact,
 		RollDue:          p.onRollDue,
 		Reserve:          p.reserve(),
 		Durable:          p.onDurable,

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -58,4 +60,73 @@ func TestAgeWithoutAWord(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Config.Retention != leat.KeepForever {
 		t.Errorf("topics %+v, %v; want one that is kept for ever", list, err)
 	}
+}
+
+// TestCompactedTopic: subscriptions, batches and groups of a compacted topic get the newest message of each
+// key, in order and with its offset, and the lag of a group that has read all is none.
+func TestCompactedTopic(t *testing.T) {
+	manual := clock.NewManual(1e18)
+	b := one(t, leat.TopicConfig{Ack: leat.AckPage, Cleanup: leat.CleanupCompact,
+		SegmentBytes: core.MinSegmentBytes}, withClock(manual))
+	p := b.producer("t")
+	const published, keys = 900, 7
+	want := map[string]int64{}
+	for i := range published {
+		key := fmt.Sprint("k", i%keys)
+		r := publish(t, p, leat.Message{Key: []byte(key), Value: make([]byte, 1000)})
+		want[key] = r.Offset
+	}
+	log := b.node.topicNamed("t").partitions[0].log
+	before := log.Bytes()
+	eventually(t, "the log is compacted", func() bool {
+		manual.Advance(time.Minute)
+		return log.Bytes() < before/2
+	})
+	check := func(what string, last map[string]int64, delivered int) {
+		t.Helper()
+		if !maps.Equal(last, want) || delivered > published/2 {
+			t.Errorf("%s: %d messages, the last are %v, want %v", what, delivered, last, want)
+		}
+	}
+	last, delivered := map[string]int64{}, 0
+	sub := b.subscribe("t", leat.Group("g"), leat.From(leat.Earliest))
+	for m, err := range sub.Messages(soon(t)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		last[string(m.Key)] = m.Offset
+		if delivered++; m.Offset == published-1 {
+			if err := m.Ack(); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+	}
+	check("messages", last, delivered)
+	if err := sub.Commit(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	groups, err := b.Groups(soon(t))
+	if err != nil || len(groups) != 1 || groups[0].Partitions[0].LagRecords != 0 {
+		t.Errorf("groups %+v, %v; want no lag", groups, err)
+	}
+	last, delivered = map[string]int64{}, 0
+	for batch, err := range b.subscribe("t", leat.From(leat.Earliest)).Batches(soon(t)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for m, err := range batch.Messages() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			last[string(m.Key)] = m.Offset
+			delivered++
+		}
+		end := batch.Next == published
+		batch.Release()
+		if end {
+			break
+		}
+	}
+	check("batches", last, delivered)
 }

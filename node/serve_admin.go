@@ -95,7 +95,7 @@ func topicBody(name string, id uint64, cfg core.TopicConfig) wire.TopicBody {
 	return wire.TopicBody{
 		Name: name, ID: id, Partitions: cfg.Partitions, Ack: uint8(cfg.Ack),
 		Retention: int64(cfg.Retention), RetentionBytes: cfg.RetentionBytes, RetentionRecords: cfg.RetentionRecords,
-		SegmentBytes: cfg.SegmentBytes, MaxRecordBytes: cfg.MaxRecordBytes,
+		SegmentBytes: cfg.SegmentBytes, MaxRecordBytes: cfg.MaxRecordBytes, Cleanup: uint8(cfg.Cleanup),
 	}
 }
 
@@ -127,7 +127,7 @@ func (n *Node) answerCreate(ctx context.Context, q *wire.TopicBody) (wire.Empty,
 	return wire.Empty{}, n.CreateTopic(ctx, q.Name, core.TopicConfig{
 		Partitions: q.Partitions, Ack: core.Ack(q.Ack), Retention: time.Duration(q.Retention),
 		RetentionBytes: q.RetentionBytes, RetentionRecords: q.RetentionRecords,
-		SegmentBytes: q.SegmentBytes, MaxRecordBytes: q.MaxRecordBytes,
+		SegmentBytes: q.SegmentBytes, MaxRecordBytes: q.MaxRecordBytes, Cleanup: core.Cleanup(q.Cleanup),
 	})
 }
 

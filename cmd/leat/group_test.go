@@ -23,6 +23,7 @@ $ leat topic alter trades --max-record-bytes 1MiB -o json
   "name": "trades",
   "partitions": 1,
   "ack": "page",
+  "cleanup": "delete",
   "retention_ms": 604800000,
   "retention_bytes": 0,
   "retention_records": 0,

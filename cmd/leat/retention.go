@@ -73,7 +73,7 @@ type retentionFlags struct {
 // add defines the flags of a verb.
 func (r *retentionFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.Var(&r.age, "retention", "how long records are kept, as 7d or 36h; none keeps them for ever")
+	flags.Var(&r.age, "retention", "how long records are kept, as 7d (the default) or 36h; none is for ever")
 	flags.Var(&r.bytes, "retention-bytes", "what each partition keeps; 0 sets no limit")
 	flags.Int64Var(&r.records, "retention-records", 0, "records that each partition keeps; 0 sets no limit")
 }
@@ -107,6 +107,9 @@ func (d *topicDoc) keeps() string {
 	}
 	if d.RetentionRecords > 0 {
 		limits = append(limits, humanRecords(d.RetentionRecords)+" records")
+	}
+	if d.Cleanup == leat.CleanupCompact.String() {
+		limits = append([]string{"newest of each key"}, limits...)
 	}
 	if len(limits) == 0 {
 		return "all"

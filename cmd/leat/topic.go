@@ -29,6 +29,7 @@ type topicDoc struct {
 	Name             string `json:"name"`
 	Partitions       int    `json:"partitions"`
 	Ack              string `json:"ack"`
+	Cleanup          string `json:"cleanup"`
 	RetentionMillis  int64  `json:"retention_ms"` // 0 keeps everything, as in the next two
 	RetentionBytes   int64  `json:"retention_bytes"`
 	RetentionRecords int64  `json:"retention_records"`
@@ -54,7 +55,7 @@ type partitionDoc struct {
 
 func describeTopic(t *leat.TopicInfo) topicDoc {
 	c := t.Config
-	doc := topicDoc{Name: t.Name, Partitions: c.Partitions, Ack: c.Ack.String(),
+	doc := topicDoc{Name: t.Name, Partitions: c.Partitions, Ack: c.Ack.String(), Cleanup: c.Cleanup.String(),
 		RetentionMillis: max(c.Retention, 0).Milliseconds(), RetentionBytes: c.RetentionBytes,
 		RetentionRecords: c.RetentionRecords, MaxRecordBytes: c.MaxRecordBytes, SegmentBytes: c.SegmentBytes}
 	for _, p := range t.Partitions {
@@ -71,9 +72,9 @@ func describeTopic(t *leat.TopicInfo) topicDoc {
 }
 
 func newTopicCreate(a *app) *cobra.Command {
-	var level string
+	var level, cleanup string
 	var record size
-	retention := retentionFlags{age: lifespan(leat.DefaultRetention)}
+	var retention retentionFlags
 	cfg := leat.TopicConfig{Partitions: 1}
 	cmd := &cobra.Command{
 		Use:   "create NAME",
@@ -82,12 +83,16 @@ func newTopicCreate(a *app) *cobra.Command {
 			"go to one partition and stay in order. --ack is the least a publish gets: page survives the death\n" +
 			"of the process, disk a power cut too.",
 		Example: examples("leat topic create orders --partitions 4",
-			"leat topic create clicks --ack page --retention 36h --retention-bytes 10GiB -o json"),
+			"leat topic create clicks --ack page --retention 36h --retention-bytes 10GiB -o json",
+			"leat topic create prices --cleanup compact"),
 		Args: oneArgument("NAME"),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var err error
 		if cfg.Ack, err = core.ParseAck(level); err != nil {
+			return err
+		}
+		if cfg.Cleanup, err = core.ParseCleanup(cleanup); err != nil {
 			return err
 		}
 		retention.config(&cfg)
@@ -110,6 +115,7 @@ func newTopicCreate(a *app) *cobra.Command {
 	flags.Var(newPositive(func(n int64) { cfg.Partitions = int(n) }, core.MaxPartitions), "partitions",
 		"how many, fixed from now on (1)")
 	flags.StringVar(&level, "ack", "disk", "least level of a publish: page or disk, or none")
+	flags.StringVar(&cleanup, "cleanup", "delete", "compact keeps the newest message of each key")
 	retention.add(cmd)
 	flags.Var(&record, "max-record-bytes", "largest record, at most 16MiB; 0 means 1MiB")
 	return cmd

@@ -26,6 +26,7 @@ $ leat topic create clicks --ack page --retention-bytes 1GiB --max-record-bytes 
   "name": "clicks",
   "partitions": 1,
   "ack": "page",
+  "cleanup": "delete",
   "retention_ms": 604800000,
   "retention_bytes": 1073741824,
   "retention_records": 0,
@@ -38,6 +39,7 @@ $ leat topic create logs -o yaml
 name: logs
 partitions: 1
 ack: disk
+cleanup: delete
 retention_ms: 604800000
 retention_bytes: 0
 retention_records: 0
@@ -67,6 +69,7 @@ $ leat topic describe clicks -o yaml
 name: clicks
 partitions: 1
 ack: page
+cleanup: delete
 retention_ms: 604800000
 retention_bytes: 1073741824
 retention_records: 0
@@ -93,6 +96,7 @@ $ leat topic ls -o yaml
 - name: logs
   partitions: 1
   ack: disk
+  cleanup: delete
   retention_ms: 604800000
   retention_bytes: 0
   retention_records: 0
@@ -184,6 +188,7 @@ $ leat topic alter b --retention 90s --retention-records 7 -o json
   "name": "b",
   "partitions": 1,
   "ack": "disk",
+  "cleanup": "delete",
   "retention_ms": 90000,
   "retention_bytes": 0,
   "retention_records": 7,
@@ -200,6 +205,19 @@ b: ack disk, keeps 1m30s, 7 records per partition, records up to 1MiB, segments 
 
 PARTITION  NODE  START  HIGH WATER  DURABLE  SIZE  STATE
         0     0      0           0        0   0 B  ok
+$ leat topic create c --cleanup compact
+created c: partitions 1, ack disk
+$ leat topic create d --cleanup compact --retention 1h
+created d: partitions 1, ack disk
+$ leat topic ls
+TOPIC  PARTITIONS  ACK   MESSAGES  SIZE                   KEEPS
+a               1  disk         0   0 B                     30d
+b               1  disk         0   0 B        1m30s, 7 records
+c               1  disk         0   0 B      newest of each key
+d               1  disk         0   0 B  newest of each key, 1h
+$ leat topic create e --cleanup compress
+error: leat: cleanup "compress": invalid configuration: want delete or compact (LEAT-1001)
+hint: change the named field to a value within the named bound
 $ leat topic alter a
 error: nothing to change: want --retention, --retention-bytes, --retention-records or --max-record-bytes
 hint: see: leat topic alter --help

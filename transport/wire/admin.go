@@ -38,6 +38,7 @@ type TopicBody struct {
 	RetentionRecords int64 `json:"retentionRecords,omitempty"`
 	SegmentBytes     int64 `json:"segmentBytes,omitempty"`
 	MaxRecordBytes   int   `json:"maxRecordBytes,omitempty"`
+	Cleanup          uint8 `json:"cleanup,omitempty"` // a core.Cleanup
 	// Placement has the node of each partition; empty: all are on the answering node.
 	Placement []uint16 `json:"placement,omitempty"`
 	// Local has the partitions of the answering node, if asked for.

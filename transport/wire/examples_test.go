@@ -171,7 +171,7 @@ var requests = map[Op][2]any{
 		Partitions: 1, Ack: 2, Retention: -1, RetentionBytes: 1 << 30, RetentionRecords: 1e9, SegmentBytes: 1 << 26,
 		MaxRecordBytes: 1 << 20, Placement: []uint16{1}, Local: []PartitionBody{{Start: 1, End: 9, HighWater: 8,
 			DurableEnd: 7, Bytes: 640, Code: uint16(core.CodeLogFenced), Error: &exampleError}}}}}},
-	OpCreateTopic: {TopicBody{Name: "trades", Partitions: 4, Ack: 2}, Empty{}},
+	OpCreateTopic: {TopicBody{Name: "trades", Partitions: 4, Ack: 2, Cleanup: 1}, Empty{}},
 	OpDeleteTopic: {NameBody{Name: "trades"}, Empty{}},
 	OpAlterTopic: {AlterBody{Name: "trades", Retention: new(int64(6e11)), RetentionBytes: new(int64),
 		RetentionRecords: new(int64), MaxRecordBytes: new(int)}, Empty{}},

@@ -184,15 +184,15 @@ func (s *suite) handoverCase(p *places, k *kind, collect bool, of func(store) pa
 			}
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			if collect {
-				collected := make(chan struct{})
-				go func() {
-					defer close(collected)
+			collected := make(chan struct{})
+			go func() {
+				defer close(collected)
+				if collect {
 					runtime.GC()
-				}()
-				defer func() { <-collected }()
-			}
+				}
+			}()
 			sample, err = b.hand(k, of(b.store), int64(length)*pacedRate/1e9)
+			<-collected
 			runtime.ReadMemStats(&after)
 			sample.More = append(sample.More, benchkit.Figure{Name: "collections of the heap, " + k.name,
 				Value: float64(after.NumGC - before.NumGC), Unit: "per round"})

@@ -206,7 +206,7 @@ func (s *jetStreamStore) append(record []byte) error {
 		_, err := s.stream.Publish(natsSubject, record)
 		return err
 	}
-	_, err := s.stream.PublishAsync(natsSubject, bytes.Clone(record))
+	_, err := s.stream.PublishAsync(natsSubject, bytes.Clone(record), nats.StallWait(time.Minute))
 	return err
 }
 

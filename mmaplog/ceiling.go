@@ -4,11 +4,11 @@ import (
 	"github.com/leatbus/leat/core"
 )
 
-// Where a power cut may take what was acknowledged and read, an offset that was given to a lost record must not
-// be given to another one. So a log of such a level (LogOptions.Reserve) gives no offset that is not below a
-// ceiling in its state file, and goes on at the ceiling when the machine was started anew without an orderly
-// close. The janitor raises the ceiling when half of what is reserved is used; the writer waits for it only
-// where it has reached it, as before its first record.
+// Where a power cut may take what was acknowledged and read, an offset that was given to a lost record
+// must not be given to another one. So a log of such a level (LogOptions.Reserve) gives no offset that is
+// not below a ceiling in its state file, and goes on at the ceiling when the machine was started anew
+// without an orderly close. The janitor raises the ceiling when half of what is reserved is used; the
+// writer waits for it only where it has reached it, as before its first record.
 
 // Gap is a range of offsets that no record has.
 type Gap struct {
@@ -18,8 +18,8 @@ type Gap struct {
 // reserves reports whether the log keeps a ceiling.
 func (l *Log) reserves() bool { return l.opts.Reserve > 0 && l.opts.mapped() }
 
-// reserve makes sure that offsets below upTo, and those of a whole segment of records behind it, may be given.
-// It belongs to the writer.
+// reserve makes sure that offsets below upTo, and those of a whole segment of records behind it, may be
+// given. It belongs to the writer.
 func (l *Log) reserve(upTo, bytes int64) error {
 	if !l.reserves() {
 		return nil
@@ -33,7 +33,8 @@ func (l *Log) reserve(upTo, bytes int64) error {
 		l.store.janitor.do(func() {
 			defer l.raising.Store(false)
 			if err := l.raiseCeiling(upTo); err != nil {
-				l.store.opts.Logger.Warn("cannot reserve offsets", "topic", l.topic, "partition", l.partition, "err", err)
+				l.store.opts.Logger.Warn("cannot reserve offsets", "topic", l.topic, "partition", l.partition,
+					"err", err)
 			}
 		})
 	}

@@ -50,8 +50,8 @@ func offsetsOf(l *Log) (map[int64]string, error) {
 	return all, nil
 }
 
-// TestNoOffsetIsGivenTwice: whatever a power cut takes, an offset that was read names one record for ever. Not
-// reserving is the negative control.
+// TestNoOffsetIsGivenTwice: whatever a power cut takes, an offset that was read names one record for
+// ever. Not reserving is the negative control.
 func TestNoOffsetIsGivenTwice(t *testing.T) {
 	for _, reserve := range []int64{testReserve, 0} {
 		var failed error
@@ -92,7 +92,8 @@ func ceilingRun(seed uint64, reserve int64) error {
 		}
 		for offset, value := range values {
 			if was, ok := given[offset]; !ok || was != value {
-				return fmt.Errorf("LEAT_SEED=%d, life %d: offset %d is %.20q, was %.20q", seed, life, offset, value, was)
+				return fmt.Errorf("LEAT_SEED=%d, life %d: offset %d is %.20q, was %.20q", seed, life, offset,
+					value, was)
 			}
 		}
 		for range d.next() % 300 {
@@ -135,7 +136,8 @@ func TestKilledProcessLosesNoOffset(t *testing.T) {
 	killed := fs.Crash(1)
 	killed.boot = fs.boot
 	s = openTest(t, killed, "data", Options{})
-	if l, err = s.OpenLog(16, 0, reserving(core.AckPage)); err != nil || l.End() != 100 || l.Recovery().Gap != (Gap{}) {
+	l, err = s.OpenLog(16, 0, reserving(core.AckPage))
+	if err != nil || l.End() != 100 || l.Recovery().Gap != (Gap{}) {
 		t.Fatalf("ends at %d, %+v, %v", l.End(), l.Recovery(), err)
 	}
 }

@@ -246,7 +246,8 @@ func (r *orderlyRun) stop(s *Store, l *Log) error {
 	return r.forget(durable)
 }
 
-// forget drops what a power cut took. What was not durable may be there or not: the log is asked, on a copy.
+// forget drops what a power cut took. What was not durable may be there or not: the log is asked, on a
+// copy.
 func (r *orderlyRun) forget(durable int64) error {
 	s, err := Open(r.fs.Crash(0), "data", Options{})
 	if err != nil {

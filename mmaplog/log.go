@@ -42,8 +42,9 @@ type Log struct {
 	keepAsked atomic.Bool  // the janitor is asked to write a checkpoint
 	produced  atomic.Bool  // writer.produced for others
 	quiet     quietState
-	ceiling   atomic.Int64 // offsets below it may be given; moved by the janitor
-	raising   atomic.Bool  // the janitor is asked to raise it
+	ceiling   atomic.Int64            // offsets below it may be given; moved by the janitor
+	raising   atomic.Bool             // the janitor is asked to raise it
+	cuts      atomic.Pointer[[]int64] // where the log was truncated since it was opened; nil mostly
 
 	cooling    cooling
 	compaction compaction

@@ -134,6 +134,9 @@ func (r *recovery) listKnown() error {
 // continuous is how many segments of list are sealed and continue the one before, but for the last of
 // them, and their bytes. It is none if a file nobody knew is older than they are.
 func (r *recovery) continuous(list []int32) (n int, bytes int64) {
+	if r.file.cut.active {
+		return 0, 0 // any of them may be behind the truncation
+	}
 	image := r.known.log.image
 	if log := r.known.known; r.known.trusted && log.plain && log.sealed > 0 {
 		n = log.sealed - 1

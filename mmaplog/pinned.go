@@ -73,7 +73,7 @@ func (r *Reader) usable() error {
 	if r.closed || r.log.closed.Load() {
 		return core.NewError(core.CodeClosed, "read "+r.log.name(), nil)
 	}
-	if r.offset < r.log.Start() {
+	if r.cutAway() || r.offset < r.log.Start() {
 		return r.outOfRange()
 	}
 	return nil

@@ -30,6 +30,7 @@ type Reader struct {
 	wanted    int64 // size of the frame at pos, if it is known not to fit a usual read
 	ahead     byte  // what tail loaded in advance; its value means nothing
 	closed    bool
+	cuts      int          // truncations of the log that the cursor knows of
 	verified  bool         // check even hot frames; for benchmarks
 	pinned    atomic.Int64 // runs of maps that NextPinned gave and nobody released
 }
@@ -42,7 +43,7 @@ type Offset = int64
 const runBytes = 64 << 10
 
 // Reader returns a cursor at offset from. It holds a file only while it reads cold data; Close it.
-func (l *Log) Reader(from int64) *Reader { return &Reader{log: l, offset: from} }
+func (l *Log) Reader(from int64) *Reader { return &Reader{log: l, offset: from, cuts: l.cutCount()} }
 
 // Offset is the offset of the next record wanted.
 func (r *Reader) Offset() int64 { return r.offset }
@@ -253,6 +254,8 @@ func (r *Reader) take(w *frameWalk, hi int64) (run []byte, more bool, err error)
 		return nil, true, nil
 	case w.empty || r.left():
 		return r.nextSegment()
+	case r.cutChanged():
+		return nil, false, nil // the next call says so
 	case w.err == nil:
 		w.err = fmt.Errorf("frame of %d bytes, %d left", w.short, hi-at)
 	}
@@ -284,6 +287,9 @@ func (r *Reader) nextSegment() (run []byte, more bool, err error) {
 	}
 	if r.seg == before && r.overGap() {
 		return nil, true, nil
+	}
+	if r.seg == before && r.cutChanged() {
+		return nil, false, nil // the next call says so
 	}
 	if r.seg == before {
 		return nil, false, core.Errorf(core.CodeCorrupt, "read "+r.log.name(),

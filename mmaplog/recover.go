@@ -27,7 +27,8 @@ type recovery struct {
 	state logState       // behind the last accepted frame
 	clean bool           // the log was closed in order, and nothing was read
 
-	unusable bool // there is a state file, which cannot be used
+	unusable bool           // there is a state file, which cannot be used
+	gone     []*segmentFile // behind a truncation that was begun
 	stop     stopReason
 }
 
@@ -63,7 +64,9 @@ func (l *Log) recover() error {
 	defer scanBufs.Put(buf)
 	r := &recovery{log: l, buf: buf}
 	defer func() { l.recovery.Took = time.Duration(l.store.opts.Clock.Mono() - started) }()
-	for _, step := range []func() error{r.list, r.load, r.scan, r.join, r.judge, r.cut, r.sync, r.skip} {
+	for _, step := range []func() error{
+		r.load, r.list, r.finishCut, r.scan, r.join, r.judge, r.cut, r.removeGone, r.sync, r.skip,
+	} {
 		if err := step(); err != nil {
 			return ioError("open "+l.name(), err)
 		}
@@ -306,7 +309,9 @@ func (r *recovery) scanSegment(s *segmentFile, pos int64) error {
 			return err
 		}
 		if err == nil {
-			err = r.state.accept(&h)
+			if err = r.cutHere(&h); err == nil {
+				err = r.state.accept(&h)
+			}
 		}
 		if err != nil {
 			s.end = pos

@@ -25,6 +25,9 @@ func (r *recovery) cut() error {
 		if err := r.zero(last); err != nil {
 			return err
 		}
+		if r.cutDone() {
+			return nil // it went before
+		}
 		r.log.recovery.CutBytes += n
 		r.log.recovery.CutReason = fmt.Sprintf("segment %s, position %d: %s", last.path, last.end, r.stop.text)
 	}

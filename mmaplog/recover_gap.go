@@ -7,9 +7,9 @@ import (
 	"github.com/leatbus/leat/core"
 )
 
-// skip makes a log go on at its ceiling if the machine was started anew since it was written to and it was not
-// closed in order: offsets behind the accepted end may have been given to records that are lost. The gap is a
-// fact on the disk before anybody hears of it.
+// skip makes a log go on at its ceiling if the machine was started anew since it was written to and it
+// was not closed in order: offsets behind the accepted end may have been given to records that are lost.
+// The gap is a fact on the disk before anybody hears of it.
 func (r *recovery) skip() error {
 	l := r.log
 	if !l.reserves() || r.clean || r.file.boot.same(l.store.boot) {
@@ -69,17 +69,23 @@ func (r *recovery) beginBehind(gap Gap) error {
 	return nil
 }
 
-// remember writes the state of a log that reserves offsets, so that it tells of this start of the machine: a
-// process that is killed later loses nothing.
+// remember writes the state of a log that reserves offsets, so that it tells of this start of the
+// machine: a process that is killed later loses nothing. And that of a log whose truncation is complete
+// now.
 func (r *recovery) remember() error {
 	l := r.log
-	if !l.reserves() || len(r.chain) == 0 || r.clean || r.file.boot.same(l.store.boot) {
+	reserve := l.reserves() && len(r.chain) > 0 && !r.clean && !r.file.boot.same(l.store.boot)
+	if !reserve && !r.file.cut.active {
 		return nil
 	}
-	last := r.chain[len(r.chain)-1]
-	at := checkpoint{segment: last.header.id, pos: last.end, at: r.state}
-	l.keep.file.ceiling = max(l.keep.file.ceiling, r.state.offset)
-	err := l.replaceState(func(f *stateFile) { f.check = at })
+	var at checkpoint
+	if n := len(r.chain); n > 0 {
+		at = checkpoint{segment: r.chain[n-1].header.id, pos: r.chain[n-1].end, at: r.state}
+	}
+	if reserve {
+		l.keep.file.ceiling = max(l.keep.file.ceiling, r.state.offset)
+	}
+	err := l.replaceState(func(f *stateFile) { f.check, f.cut = at, suffixCut{} })
 	l.ceiling.Store(l.keep.file.ceiling)
 	l.w.marked = false
 	return err

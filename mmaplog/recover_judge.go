@@ -9,6 +9,9 @@ import (
 // judge decides whether what was not accepted is a torn tail or damage of durable data, which is
 // never cut. Durable is what a header or a younger frame says was durable when it was written.
 func (r *recovery) judge() error {
+	if r.cutDone() {
+		return nil
+	}
 	if err := r.judgeBroken(); err != nil {
 		return err
 	}

@@ -320,7 +320,7 @@ func (l *Log) publish() (end int64, err error) {
 	if w.open.records > 0 {
 		l.seal()
 	}
-	if w.next.offset == l.marks.end.Load() {
+	if w.next.offset == l.marks.end.Load() && w.next.index-1 == l.marks.endIndex.Load() {
 		return w.next.offset, nil
 	}
 	if w.arena != nil {

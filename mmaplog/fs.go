@@ -32,6 +32,8 @@ type FS interface {
 	// Mappable reports whether files under dir may be written through a map: false where the file
 	// system copies on write or the system has no map support here.
 	Mappable(dir string) bool
+	// Space is the free and the total bytes of the file system that holds dir, or errors.ErrUnsupported.
+	Space(dir string) (free, total int64, err error)
 	// BootID tells this start of the machine from others, or is zero if it cannot.
 	BootID() BootID
 }
@@ -89,6 +91,11 @@ type Region interface {
 
 // errLocked is answered by FS.Lock when another holder has the file.
 var errLocked = errors.New("lock is held")
+
+// outOfFiles reports whether err says that the process or the system has as many files open as it may.
+func outOfFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
 
 // ioError turns an error of the seam into one of the error table: a full disk, a refused permission
 // or any other failure. Errors that are ours already pass unchanged.

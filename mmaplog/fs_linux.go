@@ -15,16 +15,6 @@ func lockFile(f *os.File) error {
 	return err
 }
 
-// Mappable is true where a store into a pre-written block of a map needs no new block. XFS may share
-// blocks between files (reflink) and statfs does not tell, so it is left out.
-func (osFS) Mappable(dir string) bool {
-	var st unix.Statfs_t
-	if unix.Statfs(dir, &st) != nil {
-		return false
-	}
-	return st.Type == unix.EXT4_SUPER_MAGIC || st.Type == unix.TMPFS_MAGIC
-}
-
 func (osFS) SyncDir(dir string) error {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -92,7 +82,19 @@ func (f *osFile) Map(size int64) (Region, error) {
 type mapRegion struct{ b []byte }
 
 func (r *mapRegion) Bytes() []byte { return r.b }
-func (r *mapRegion) Close() error  { return unix.Munmap(r.b) }
+
+// Close first takes the pages out of the page tables, step by step: unmapping all of them at once would
+// stop every page fault and map of the process for milliseconds.
+func (r *mapRegion) Close() error {
+	for lo := 0; lo < len(r.b); lo += unmapStep {
+		if err := unix.Madvise(r.b[lo:min(lo+unmapStep, len(r.b))], unix.MADV_DONTNEED); err != nil {
+			break
+		}
+	}
+	return unix.Munmap(r.b)
+}
+
+const unmapStep = 2 << 20
 
 func (r *mapRegion) Populate(lo, hi int64) error {
 	lo, hi = pageBounds(lo, hi, int64(len(r.b)))

@@ -10,6 +10,9 @@ import (
 // Mappable is false outside Linux: this build writes and reads by system calls there.
 func (osFS) Mappable(string) bool { return false }
 
+// Space is not known here: a full disk shows when a segment is written, as an error.
+func (osFS) Space(string) (free, total int64, err error) { return 0, 0, errors.ErrUnsupported }
+
 func (f *osFile) Map(int64) (Region, error) { return nil, errors.ErrUnsupported }
 
 func adviseRandom(*os.File) {}

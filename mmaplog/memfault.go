@@ -20,6 +20,7 @@ type memFaults struct {
 	// mu guards the following.
 	limited  bool  // whether space is limited
 	space    int64 // bytes left
+	total    int64 // of the file system, for Space; 0 is unknown
 	syncErr  error // for the next sync of a file or map
 	outErr   error // for the next WriteOut
 	hang     chan struct{}
@@ -48,6 +49,13 @@ func (m *MemFS) LimitSpace(n int64) {
 	m.faults.mu.Lock()
 	defer m.faults.mu.Unlock()
 	m.faults.limited, m.faults.space = n >= 0, n
+}
+
+// SizeSpace makes a disk of total bytes of which free are left.
+func (m *MemFS) SizeSpace(free, total int64) {
+	m.faults.mu.Lock()
+	defer m.faults.mu.Unlock()
+	m.faults.limited, m.faults.space, m.faults.total = true, free, total
 }
 
 // FailNextSync makes the next sync of a file or map fail with err and lose what it covered. (Not of a state

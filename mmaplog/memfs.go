@@ -1,6 +1,7 @@
 package mmaplog
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -86,6 +87,16 @@ func (m *MemFS) BootID() BootID { return m.boot }
 
 // Mappable is true: its maps are the files' own memory.
 func (m *MemFS) Mappable(string) bool { return true }
+
+// Space is what SizeSpace set, and else unknown.
+func (m *MemFS) Space(string) (free, total int64, err error) {
+	m.faults.mu.Lock()
+	defer m.faults.mu.Unlock()
+	if m.faults.total == 0 {
+		return 0, 0, errors.ErrUnsupported
+	}
+	return m.faults.space, m.faults.total, nil
+}
 
 // MkdirAll creates dir and its parents.
 func (m *MemFS) MkdirAll(dir string) error {

@@ -16,6 +16,7 @@ type Options struct {
 	UnsyncedMax  int64         // where Log.Saturated turns true, of each log; its producers wait then; 256 MiB
 	HotBytes     int64         // mapped window behind the end of each log; 64 MiB
 	IndexBytes   int64         // memory for the indexes of segments that were left, of all logs; 16 MiB
+	MapBudget    int64         // mapped segments of all logs; half of what the system lets a process have
 	NoMap        bool          // write and read by system calls only
 	CompactBytes int64         // memory for the keys of a compaction; 64 MiB
 	Logger       *slog.Logger  // nil is silent
@@ -50,6 +51,7 @@ func (o Options) withDefaults() (Options, error) {
 		{"UnsyncedMax", &o.UnsyncedMax, 256 << 20},
 		{"CompactBytes", &o.CompactBytes, defaultCompactBytes},
 		{"HotBytes", &o.HotBytes, 64 << 20},
+		{"MapBudget", &o.MapBudget, mapLimit() / 2},
 		{"IndexBytes", &o.IndexBytes, 16 << 20},
 	} {
 		if *f.value == 0 {

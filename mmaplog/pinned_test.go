@@ -65,7 +65,7 @@ func TestPinnedRunsOutliveTheLog(t *testing.T) {
 				if mapped != want {
 					t.Errorf("%d of %d runs are parts of a map", mapped, len(runs))
 				}
-				if n := s.maps.Load(); n != 0 {
+				if n := s.maps.used.Load(); n != 0 {
 					t.Errorf("%d maps are left after the last release", n)
 				}
 			})

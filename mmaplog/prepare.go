@@ -34,15 +34,18 @@ const (
 
 // prepareFile makes a segment file of size bytes: one from the pool, or a new one, whose blocks are
 // reserved first, so that a full disk is an error and not a signal, and then filled with zeros, so that a
-// later sync has no block to convert. Then it is mapped and prefaulted. pace is called now and then, to
-// leave the disk to others; nil means hurry, and then nothing is synced either.
-func (l *Log) prepareFile(size int64, pace func()) (*prepared, error) {
+// later sync has no block to convert. Then it is mapped and prefaulted. pace is called after each MiB, with
+// the file and the position, to leave the disk to others; nil means hurry, and then nothing is synced either.
+func (l *Log) prepareFile(size int64, pace func(f File, at int64)) (*prepared, error) {
 	if err := l.store.fs.MkdirAll(l.dir); err != nil {
 		return nil, ioError(l.name(), err)
 	}
 	fill := l.reread
 	p := l.reuse(size)
 	if p == nil {
+		if err := l.store.admitFile(size); err != nil {
+			return nil, err
+		}
 		id := l.newID()
 		p = &prepared{id: id, path: filepath.Join(l.dir, spareName(id)), size: size}
 		f, err := l.store.fs.Open(p.path, Create)
@@ -64,7 +67,7 @@ func (l *Log) prepareFile(size int64, pace func()) (*prepared, error) {
 }
 
 // fill reserves and writes the blocks of a new file.
-func (l *Log) fill(p *prepared, pace func()) error {
+func (l *Log) fill(p *prepared, pace func(f File, at int64)) error {
 	f := p.res.file
 	if err := f.Allocate(p.size); err != nil {
 		return err
@@ -79,7 +82,7 @@ func (l *Log) fill(p *prepared, pace func()) error {
 			return err
 		}
 		if pace != nil && at%paceEvery == 0 {
-			pace()
+			pace(f, at)
 		}
 		if !synced && at%syncEvery == 0 {
 			if err := f.Sync(); err != nil {
@@ -96,7 +99,7 @@ func (l *Log) fill(p *prepared, pace func()) error {
 
 // reread brings the pages of a recycled file back into memory, where the disk has them alone: the writer
 // stores parts of pages, and each would have to be read first.
-func (l *Log) reread(p *prepared, pace func()) error {
+func (l *Log) reread(p *prepared, pace func(f File, at int64)) error {
 	if pace == nil {
 		return nil
 	}
@@ -106,7 +109,7 @@ func (l *Log) reread(p *prepared, pace func()) error {
 			return err
 		}
 		if at%paceEvery == 0 {
-			pace()
+			pace(p.res.file, at)
 		}
 	}
 	return nil

@@ -80,13 +80,12 @@ func (l *Log) mapFile(f File, size int64) (Region, error) {
 	if !l.opts.mapped() || !l.store.mappable || l.store.opts.NoMap {
 		return nil, nil
 	}
-	if l.store.maps.Add(1) > maxMaps {
-		l.store.maps.Add(-1)
+	if !l.store.takeMap() {
 		return nil, nil
 	}
 	r, err := f.Map(size)
 	if err != nil {
-		l.store.maps.Add(-1)
+		l.store.maps.used.Add(-1)
 		if errors.Is(err, errors.ErrUnsupported) {
 			return nil, nil
 		}
@@ -95,17 +94,14 @@ func (l *Log) mapFile(f File, size int64) (Region, error) {
 	return &countedRegion{Region: r, store: l.store}, nil
 }
 
-// maxMaps leaves half of the usual vm.max_map_count to the Go heap, which dies without maps.
-const maxMaps = 30_000
-
-// countedRegion gives its share of maxMaps back when it is closed.
+// countedRegion gives its share of the budget back when it is closed.
 type countedRegion struct {
 	Region
 	store *Store
 }
 
 func (r *countedRegion) Close() error {
-	r.store.maps.Add(-1)
+	r.store.maps.used.Add(-1)
 	return r.Region.Close()
 }
 

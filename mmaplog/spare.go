@@ -99,6 +99,7 @@ func (l *Log) prepare() {
 		return
 	}
 	busy, hurry, awaited := make(chan struct{}), make(chan struct{}), s.need > 0
+	fast := s.keep > 1
 	s.busy, s.hurry = busy, hurry
 	s.mu.Unlock()
 
@@ -111,7 +112,14 @@ func (l *Log) prepare() {
 	case awaited:
 		made, err = l.prepareFile(size, nil)
 	default:
-		made, err = l.prepareFile(size, func() { l.store.preparer.pace(hurry, l.opts.mapped()) })
+		made, err = l.prepareFile(size, func(f File, at int64) {
+			// Zeros that lie around would count against everybody's dirty pages; those of a fast log are
+			// overwritten before anybody writes them out.
+			if !fast {
+				f.BeginWriteOut(at-paceEvery, at)
+			}
+			l.store.preparer.pace(hurry, l.opts.mapped())
+		})
 	}
 
 	s.mu.Lock()

@@ -35,7 +35,8 @@ type Store struct {
 	pool     pool
 	mappable bool
 	boot     BootID
-	maps     atomic.Int64 // maps of all logs
+	maps     mapBudget
+	space    spaceGuard
 	ids      atomic.Uint64
 	arenas   sync.Pool
 	indexes  indexCache
@@ -79,7 +80,7 @@ func Open(fs FS, dir string, o Options) (*Store, error) {
 		return nil, errors.Join(ioError(op, err), lock.Close())
 	}
 	s := &Store{fs: fs, dir: dir, opts: o, lock: lock, logs: map[logKey]*Log{}}
-	s.mappable, s.boot = fs.Mappable(dir), fs.BootID()
+	s.mappable, s.boot, s.maps.limit = fs.Mappable(dir), fs.BootID(), o.MapBudget
 	s.indexes.budget = o.IndexBytes
 	s.arenas.New = func() any { return &arena{} }
 	if s.manifest, err = openManifest(s); err != nil {

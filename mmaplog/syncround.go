@@ -62,6 +62,10 @@ func (l *Log) beginRound() bool {
 
 // finishRound moves the marks, or fences the log with the error of a sync.
 func (l *Log) finishRound(err error) {
+	if outOfFiles(err) { // to sync a folder takes a file: nothing failed but to open that
+		l.store.syncer.markDirty(l)
+		return
+	}
 	if err != nil {
 		l.fenceWith(ioError(l.name(), err))
 		l.tellFence()

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package mmaplog
+
+func mapLimit() int64 { return usualMaps }

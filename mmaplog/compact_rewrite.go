@@ -230,12 +230,26 @@ func (s *segment) compacted(w *segmentRewrite) *segment {
 	return fresh
 }
 
+// checkpointBehind makes sure that a checkpoint on the disk is not before offset: recovery would look for the
+// frame at its position, which is another one in a compacted segment. It runs on the janitor.
+func (l *Log) checkpointBehind(offset int64) bool {
+	if check := &l.keep.file.check; check.segment != 0 && check.at.offset < offset {
+		l.keepState("checkpoint before a compaction", l.checkpointAtRoll)
+	}
+	check := &l.keep.file.check
+	return check.segment == 0 || check.at.offset >= offset
+}
+
 // swap gives the file at path the name of s and puts fresh in the list in its place. Readers that have the
 // old file go on in it; what they look up is found in the new one. It runs on the janitor.
 func (l *Log) swap(s, fresh *segment, path string) error {
 	if l.closed.Load() || s.header.base.offset < l.Start() {
 		l.store.removeFile(path)
 		return errRoundEnded
+	}
+	if !l.checkpointBehind(fresh.last.offset) {
+		l.store.removeFile(path)
+		return errRoundEnded // the next round tries again
 	}
 	s.completed = true // nobody writes a footer under this name for the old content
 	s.replaced.Store(true)

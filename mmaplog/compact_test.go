@@ -385,6 +385,44 @@ func crashInRound(t *testing.T, level core.Ack, cut int) (steps int, ended bool)
 	return steps, len(crashed) == 0
 }
 
+// TestCompactionMovesTheCheckpoint: a checkpoint within a segment that is then compacted must not send
+// recovery to a place of the old file. Without the manifest, nothing else tells where to begin.
+func TestCompactionMovesTheCheckpoint(t *testing.T) {
+	for _, level := range bothSinks {
+		disk := Heap()
+		r := newKeyedRun(t, disk, level, 0)
+		for i := range 100 {
+			r.put(0, [2]string{fmt.Sprint("k", i%3), strings.Repeat("v", 1000)})
+		}
+		syncNow(r.log)
+		done := make(chan struct{})
+		r.s.janitor.do(func() {
+			r.log.keepState("test", r.log.checkpointAtEnd)
+			close(done)
+		})
+		<-done
+		for i := range 30 {
+			r.put(0, [2]string{fmt.Sprint("k", i%3), strings.Repeat("w", 1000)})
+		}
+		if err := r.log.Roll(); err != nil { // the next header tells of no more than was durable before
+			t.Fatal(err)
+		}
+		r.compact()
+		if left := r.check(); left > 60 {
+			t.Fatalf("level %v: %d records are left", level, left)
+		}
+		fs := disk.Crash(1)
+		if err := fs.Remove("data/MANIFEST"); err != nil {
+			t.Fatal(err)
+		}
+		after := &keyedRun{TB: t, fs: fs, opts: r.opts, store: r.store, clock: r.clock, appended: r.appended}
+		after.open()
+		after.check()
+		_ = after.s.Close()
+		_ = r.s.Close()
+	}
+}
+
 // TestKeyTable compares the table with a map, and holds it to its budget.
 func TestKeyTable(t *testing.T) {
 	random := rand.New(rand.NewSource(1))

@@ -131,6 +131,10 @@ func TestLogErrors(t *testing.T) {
 		{"log dump data --partition 9", exitAbsent, "no log of such a partition"},
 		{"log dump data --partition x", exitUsage, "see: leat log dump --help"},
 		{"log stats data --topic 17", exitAbsent, "there is no log of topic"},
+		{"log repair data", exitFailed, "LEAT-3004"}, // the bus of the desk has it open
+		{"log repair data --yes", exitFailed, "LEAT-3004"},
+		{"log repair data --yes --dry-run", exitUsage, "exclude each other"},
+		{"log repair absent", exitAbsent, `there is no "absent"`},
 		{"log veryfy data", exitUsage, `did you mean "verify"?`},
 	}
 	for _, tt := range tests {

@@ -11,8 +11,8 @@ import (
 
 const keptVariable = "LEAT_KEPT_CHILD"
 
-// TestKeptRunsOutliveTheLog: what a reader was given stays as it was, through trimming, the reuse of files and
-// Close, until it is released. It runs in a process of its own, which a fault would end.
+// TestKeptRunsOutliveTheLog: what a reader was given stays as it was, through trimming, the reuse of files
+// and Close, until it is released. It runs in a process of its own, which a fault would end.
 func TestKeptRunsOutliveTheLog(t *testing.T) {
 	if dir := os.Getenv(keptVariable); dir != "" {
 		keepRuns(t, dir)

@@ -32,7 +32,10 @@ type modelRun struct {
 var modelLevels = []struct {
 	level core.Ack
 	noMap bool
-}{{core.AckNone, false}, {core.AckRing, false}, {core.AckPage, false}, {core.AckPage, true}, {core.AckDisk, false}}
+}{
+	{core.AckNone, false}, {core.AckRing, false}, {core.AckPage, false}, {core.AckPage, true},
+	{core.AckDisk, false},
+}
 
 // TestModel runs at every level and with both sinks; a failure names its seed.
 func TestModel(t *testing.T) {
@@ -97,7 +100,8 @@ func (m *modelRun) fail(format string, args ...any) {
 }
 
 func (m *modelRun) open() {
-	s, err := Open(m.fs, "data", Options{Clock: clock.NewManual(1), NoMap: m.noMap, HotBytes: int64(1 + m.next()%400_000)})
+	s, err := Open(m.fs, "data", Options{Clock: clock.NewManual(1), NoMap: m.noMap,
+		HotBytes: int64(1 + m.next()%400_000)})
 	if err != nil {
 		m.fail("open: %v", err)
 	}

@@ -46,8 +46,8 @@ func costsOfThread(t *testing.T) (c threadCosts) {
 	return c
 }
 
-// TestAppendIsNoSystemCall: at page the thread that appends reads and writes nothing by system call, and takes
-// fewer faults than there are pages.
+// TestAppendIsNoSystemCall: at page the thread that appends reads and writes nothing by system call, and
+// takes fewer faults than there are pages.
 func TestAppendIsNoSystemCall(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector takes faults of its own")
@@ -82,8 +82,8 @@ func TestAppendIsNoSystemCall(t *testing.T) {
 	calls := after.calls - before.calls - (before.calls - looking.calls)
 	written := after.written - before.written
 	faults := after.faults - before.faults
-	t.Logf("%d appends of %d bytes: %d system calls, %d bytes written by them, %d faults, %d pages", appends, size,
-		calls, written, faults, appends*size/pageSize)
+	t.Logf("%d appends of %d bytes: %d system calls, %d bytes written by them, %d faults, %d pages", appends,
+		size, calls, written, faults, appends*size/pageSize)
 	if calls != 0 || written != 0 {
 		t.Errorf("%d system calls of the appending thread wrote %d bytes, want none", calls, written)
 	}

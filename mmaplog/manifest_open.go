@@ -167,7 +167,7 @@ func (r *recovery) continuous(list []int32) (n int, bytes int64) {
 func (h *segmentHeader) continues(before *manifestEdit) bool {
 	return h.previousID == before.header.id && h.ordinal > before.header.ordinal &&
 		(before.end == 0 || h.base.index == before.last.index && h.base.prevCRC == before.last.prevCRC &&
-			h.base.offset >= before.last.offset)
+			h.from() == before.last.offset)
 }
 
 // inspectKnown reads the header of a segment that the manifest tells of, and takes what the manifest says

@@ -3,6 +3,7 @@ package crc32c
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"sync"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -23,13 +24,17 @@ func headerSlow(seed uint32, header *[64]byte) uint32 {
 	return crc32.Update(crc, castagnoli, header[8:])
 }
 
+// headers lends what sealSlow checksums: hash/crc32 lets its argument escape.
+var headers = sync.Pool{New: func() any { return new([64]byte) }}
+
 // sealSlow is Words.Seal without assembly.
 func (w *Words) sealSlow(seed uint32) {
-	var header [64]byte
+	header := headers.Get().(*[64]byte)
 	for i, word := range w {
 		binary.LittleEndian.PutUint64(header[8*i:], word)
 	}
-	w[0] = w[0]&(1<<32-1) | uint64(headerSlow(seed, &header))<<32
+	w[0] = w[0]&(1<<32-1) | uint64(headerSlow(seed, header))<<32
+	headers.Put(header)
 }
 
 // sumAndSealSlow is Words.SumAndSeal without assembly.

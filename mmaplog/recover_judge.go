@@ -45,8 +45,10 @@ func (r *recovery) judge() error {
 	if found == "" {
 		found = "nothing there"
 	}
-	return core.Errorf(core.CodeCorrupt, "open "+r.log.name(),
-		"segment %s, position %d: %s, but offset %d was durable", last.path, r.stop.at, found, r.state.offset)
+	return core.NewError(core.CodeCorrupt, "open "+r.log.name(), &Damaged{
+		From: r.state.offset, To: max(r.durable.end, r.state.offset+1), Segment: last.path, Position: r.stop.at,
+		Reason: found,
+	})
 }
 
 // rejected lists the segments with valid headers that do not continue the chain.

@@ -245,6 +245,10 @@ func TestDamageNamesSegmentAndPosition(t *testing.T) {
 			t.Errorf("error %q does not name %q", err, part)
 		}
 	}
+	var damaged *Damaged
+	if !errors.As(err, &damaged) || damaged.From != 1 || damaged.To < 2 || damaged.Segment != path {
+		t.Errorf("error %v tells of %+v", err, damaged)
+	}
 	other, err := s.OpenLog(16, 1, LogOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -42,6 +42,9 @@ func (m *manifestImage) resolve(log *knownLog) *resolvedLog {
 			delete(r.dropped, e.id())
 		}
 	}
+	if r.dropped != nil {
+		f.revive(r.dropped)
+	}
 	r.live = slices.DeleteFunc(f.list, func(n int32) bool { return n < 0 })
 	if f.byID != nil {
 		slices.SortFunc(r.live, func(a, b int32) int {
@@ -49,6 +52,38 @@ func (m *manifestImage) resolve(log *knownLog) *resolvedLog {
 		})
 	}
 	return r
+}
+
+// revive takes back drops that are in the manifest while those of older segments are not: a power cut kept
+// part of what was being synced, so the file of none of them is gone. Such a segment is the one before a
+// segment that is live; one that a cut of the log's end dropped is not.
+func (f *segmentFinder) revive(dropped map[uint64]struct{}) {
+	byID := map[uint64]int{}
+	var live []int
+	for i, n := range f.list {
+		byID[f.at(i).id()] = i
+		if n >= 0 {
+			live = append(live, i)
+		}
+	}
+	if len(live) == 0 {
+		return
+	}
+	oldest := f.at(live[0]).ordinal()
+	for _, i := range live {
+		oldest = min(oldest, f.at(i).ordinal())
+	}
+	for len(live) > 0 {
+		i := live[len(live)-1]
+		live = live[:len(live)-1]
+		before, known := byID[f.at(i).previousID()]
+		if !known || f.list[before] >= 0 || f.at(before).ordinal() < oldest {
+			continue
+		}
+		f.list[before] = ^f.list[before]
+		delete(dropped, f.at(before).id())
+		live = append(live, before)
+	}
 }
 
 // segmentFinder finds the segment an edit is about among those before, by its ordinal as long as those

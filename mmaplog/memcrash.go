@@ -42,6 +42,10 @@ func (c *chosenCut) survives() bool {
 }
 
 func (m *MemFS) crash(c cut) *MemFS {
+	// The disk is taken as it is at one moment: what a sync makes durable meanwhile may be told of by bytes
+	// that are written then, and an image with those but without that could not be.
+	m.power.Lock()
+	defer m.power.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	entries := maps.Clone(m.durable)

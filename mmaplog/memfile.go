@@ -100,6 +100,8 @@ func (f *memFile) Sync() error {
 	if err := f.fs.faults.sync("sync", f.name); err != nil {
 		return err
 	}
+	f.fs.power.RLock()
+	defer f.fs.power.RUnlock()
 	if f.fs.faults.ignoreSync.Load() {
 		return nil
 	}
@@ -152,6 +154,8 @@ func (r *memRegion) Sync(lo, hi int64) error {
 	if err := f.sync("msync", r.file.name); err != nil {
 		return err
 	}
+	r.file.fs.power.RLock()
+	defer r.file.fs.power.RUnlock()
 	if f.ignoreSync.Load() || f.ignoreMapSync.Load() {
 		return nil
 	}

@@ -15,6 +15,7 @@ import (
 // injected. A map of it is plain memory, which the race detector watches.
 type MemFS struct {
 	faults memFaults
+	power  sync.RWMutex // held for reading while a sync makes something durable, for writing by a crash
 	cache  memCache
 	boot   BootID // another one after each Crash
 
@@ -231,6 +232,8 @@ func (m *MemFS) SyncDir(dir string) error {
 	if m.faults.ignoreDirSync.Load() {
 		return nil
 	}
+	m.power.RLock()
+	defer m.power.RUnlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	kept := m.pending[:0]

@@ -92,7 +92,7 @@ func (j *Journal) progress() (p Progress, err error) {
 // Passed is how often each failpoint was passed, in the order of mmaplog.Points.
 func (p *Progress) Passed() []uint64 { return p[wordPoints:] }
 
-// Fenced reports whether the log was fenced, and how many more calls synced after one had failed.
+// Fenced reports whether the log was fenced, and how often a file was synced again that failed to sync.
 func (p *Progress) Fenced() (fenced bool, syncs int) {
 	return p[wordFenced] > 0, int(p[wordSyncs])
 }

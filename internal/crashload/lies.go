@@ -3,6 +3,7 @@ package crashload
 import (
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/leatbus/leat/mmaplog"
@@ -19,17 +20,17 @@ func Liar(fs mmaplog.FS) mmaplog.FS {
 	}}
 }
 
-// Counter is a file system that notes in a journal how many calls sync after one of them failed.
+// Counter is a file system that notes in a journal how many calls sync a file again that failed to sync.
 func Counter(fs mmaplog.FS, j *Journal) mmaplog.FS {
-	var failed atomic.Bool
+	var failed sync.Map // of names
 	var after atomic.Uint64
-	return &syncFS{FS: fs, sync: func(_ string, sync func() error) error {
-		if failed.Load() {
+	return &syncFS{FS: fs, sync: func(name string, sync func() error) error {
+		if _, again := failed.Load(name); again {
 			_ = j.set(wordSyncs, after.Add(1))
 		}
 		err := sync()
 		if err != nil {
-			failed.Store(true)
+			failed.Store(name, true)
 		}
 		return err
 	}}

@@ -93,3 +93,24 @@ func TestAddEachStopsAtTheFirstError(t *testing.T) {
 	}
 	wantValues(t, l, "good", "good")
 }
+
+// TestAddEachAfterALargeRecord: a frame that one record has filled beyond what is merged takes no more.
+func TestAddEachAfterALargeRecord(t *testing.T) {
+	for _, level := range []core.Ack{core.AckPage, core.AckDisk} {
+		s := openTest(t, Heap(), "data", Options{})
+		l := openLog(t, s, level)
+		large, small := numbered(1, core.MergeFrameBytes+100)[0], "small"
+		l.Begin(1)
+		if _, err := l.Add(encodeRecord(large), 1); err != nil {
+			t.Fatal(err)
+		}
+		base, added, err := l.AddEach([][]byte{encodeRecord(small), encodeRecord(small)})
+		if err != nil || base != 1 || added != 2 {
+			t.Fatalf("%v: AddEach = %d, %d, %v", level, base, added, err)
+		}
+		if _, err := l.Publish(); err != nil {
+			t.Fatal(err)
+		}
+		wantValues(t, l, large, small, small)
+	}
+}

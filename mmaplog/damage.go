@@ -11,6 +11,7 @@ type Damaged struct {
 	Reason   string
 }
 
+// Error tells where the damage is, and why it is known to be one.
 func (d *Damaged) Error() string {
 	return fmt.Sprintf("segment %s, position %d: %s, but offset %d was durable", d.Segment, d.Position, d.Reason,
 		d.From)

@@ -81,11 +81,15 @@ func (m *manifest) removed(s *segment) {
 	m.add(&manifestEdit{kind: editDropped, header: s.header})
 }
 
-// dropped makes durable that segments are not wanted any more; only then may their files go, and left is
-// called. Without an error they may, too, if there is no manifest any more.
-func (m *manifest) dropped(list []*segment) error {
+// trimmed makes durable that the oldest segments of a log are not wanted any more; only then may their files
+// go, and left is called. Without an error they may, too, if there is no manifest any more. Each edit is
+// also about the older ones: a power cut may keep any of them, and one that keeps a younger one only would
+// otherwise leave a hole.
+func (m *manifest) trimmed(list []*segment) error { return m.dropped(list, true) }
+
+func (m *manifest) dropped(list []*segment, older bool) error {
 	for _, s := range list {
-		m.add(&manifestEdit{kind: editDropped, header: s.header})
+		m.add(&manifestEdit{kind: editDropped, older: older, header: s.header})
 	}
 	err := m.sync()
 	if err == nil {
@@ -104,7 +108,7 @@ func (m *manifest) left() {
 // it are not wanted any more; left is called for each of those.
 func (m *manifest) truncated(s *segment, gone []*segment) error {
 	m.add(&manifestEdit{kind: editTruncated, header: s.header})
-	return m.dropped(gone)
+	return m.dropped(gone, false)
 }
 
 // topicRemoved makes durable that nothing of a topic is wanted any more.
@@ -205,7 +209,7 @@ func (l *Log) drop(list []*segment) {
 	if l.trimStuck {
 		return
 	}
-	if err := l.store.manifest.dropped(list); err != nil {
+	if err := l.store.manifest.trimmed(list); err != nil {
 		l.trimStuck = true
 		l.store.opts.Logger.Warn("cannot drop segments; none are removed until the log is opened again",
 			"topic", l.topic, "partition", l.partition, "err", err)

@@ -33,6 +33,7 @@ const (
 // for durable, which is not kept; the third has topic, partition and id.
 type manifestEdit struct {
 	kind   editKind
+	older  bool // all older segments of the log go, too; of a dropped one
 	header segmentHeader
 	end    int64    // position behind the last frame of a sealed segment; 0 if it is not known
 	last   logState // and what the next one continues
@@ -44,6 +45,9 @@ func (e *manifestEdit) append(dst []byte) []byte {
 	dst = append(dst, make([]byte, editSize)...)
 	b, h := dst[start:], &e.header
 	b[4] = byte(e.kind)
+	if e.older {
+		b[5] = editOlder
+	}
 	le.PutUint64(b[8:], h.topic)
 	le.PutUint32(b[16:], uint32(h.partition))
 	le.PutUint32(b[20:], h.base.term)
@@ -75,6 +79,9 @@ func (e *manifestEdit) append(dst []byte) []byte {
 // editFirst is set in an edit that is the only one of its segment, in a manifest that was written anew.
 const editFirst = 1
 
+// editOlder is set in the drop of a segment with which all older ones go.
+const editOlder = 2
+
 // appendFirst appends a copy of e as the only edit of its segment.
 func (b rawEdit) appendFirst(dst []byte) []byte {
 	dst = append(dst, b...)
@@ -91,6 +98,7 @@ type rawEdit []byte
 
 func (b rawEdit) kind() editKind { return editKind(b[4]) }
 func (b rawEdit) first() bool    { return b.kind() == editCreated || b[5]&editFirst != 0 }
+func (b rawEdit) older() bool    { return b[5]&editOlder != 0 }
 func (b rawEdit) topic() uint64  { return binary.LittleEndian.Uint64(b[8:]) }
 func (b rawEdit) id() uint64     { return binary.LittleEndian.Uint64(b[24:]) }
 func (b rawEdit) previousID() uint64 {
@@ -117,7 +125,7 @@ func (b rawEdit) change() int {
 // decode reads an edit and checks what it says of a segment.
 func (b rawEdit) decode() (manifestEdit, error) {
 	le := binary.LittleEndian
-	e := manifestEdit{kind: b.kind()}
+	e := manifestEdit{kind: b.kind(), older: b.older()}
 	h := &e.header
 	h.topic, h.partition, h.id = le.Uint64(b[8:]), int32(le.Uint32(b[16:])), le.Uint64(b[24:])
 	if e.kind < editCreated || e.kind > editClosed {

@@ -12,6 +12,7 @@ type resolvedLog struct {
 	edits   []int32             // all edits
 	live    []int32             // the last edit of each segment that was not dropped, ascending by ordinal
 	dropped map[uint64]struct{} // ids of those that were; nil if there are none
+	trimmed uint64              // all up to this ordinal were, whether the manifest knows them or not
 }
 
 // resolve applies the edits of a log in order.
@@ -30,6 +31,9 @@ func (m *manifestImage) resolve(log *knownLog) *resolvedLog {
 				r.dropped = map[uint64]struct{}{}
 			}
 			r.dropped[e.id()] = struct{}{}
+			if e.older() {
+				r.trimmed = max(r.trimmed, e.ordinal())
+			}
 			if i >= 0 && f.list[i] >= 0 {
 				f.list[i] = ^f.list[i]
 			}
@@ -43,7 +47,7 @@ func (m *manifestImage) resolve(log *knownLog) *resolvedLog {
 		}
 	}
 	if r.dropped != nil {
-		f.revive(r.dropped)
+		f.dropOlder(r.trimmed, r.dropped)
 	}
 	r.live = slices.DeleteFunc(f.list, func(n int32) bool { return n < 0 })
 	if f.byID != nil {
@@ -54,35 +58,14 @@ func (m *manifestImage) resolve(log *knownLog) *resolvedLog {
 	return r
 }
 
-// revive takes back drops that are in the manifest while those of older segments are not: a power cut kept
-// part of what was being synced, so the file of none of them is gone. Such a segment is the one before a
-// segment that is live; one that a cut of the log's end dropped is not.
-func (f *segmentFinder) revive(dropped map[uint64]struct{}) {
-	byID := map[uint64]int{}
-	var live []int
+// dropOlder drops what is as old as the youngest segment that was trimmed: a power cut may have kept the drop
+// of that one and not those of older ones.
+func (f *segmentFinder) dropOlder(trimmed uint64, dropped map[uint64]struct{}) {
 	for i, n := range f.list {
-		byID[f.at(i).id()] = i
-		if n >= 0 {
-			live = append(live, i)
+		if e := f.at(i); n >= 0 && e.ordinal() <= trimmed {
+			f.list[i] = ^n
+			dropped[e.id()] = struct{}{}
 		}
-	}
-	if len(live) == 0 {
-		return
-	}
-	oldest := f.at(live[0]).ordinal()
-	for _, i := range live {
-		oldest = min(oldest, f.at(i).ordinal())
-	}
-	for len(live) > 0 {
-		i := live[len(live)-1]
-		live = live[:len(live)-1]
-		before, known := byID[f.at(i).previousID()]
-		if !known || f.list[before] >= 0 || f.at(before).ordinal() < oldest {
-			continue
-		}
-		f.list[before] = ^f.list[before]
-		delete(dropped, f.at(before).id())
-		live = append(live, before)
 	}
 }
 

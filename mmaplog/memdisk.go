@@ -3,6 +3,7 @@ package mmaplog
 import (
 	"bytes"
 	"slices"
+	"sync"
 )
 
 const memPage = 4096
@@ -12,6 +13,26 @@ const memPage = 4096
 type memDisk struct {
 	size  int64
 	pages [][]byte // memPage bytes each; nil is zeros
+}
+
+// memPages lends the memory of new pages, a hundred at a time: tests count the allocations of what writes
+// here.
+var memPages struct {
+	mu   sync.Mutex
+	room []byte // guarded by mu
+}
+
+// newMemPage makes a page with the given content.
+func newMemPage(content []byte) []byte {
+	memPages.mu.Lock()
+	if len(memPages.room) < memPage {
+		memPages.room = make([]byte, 100*memPage)
+	}
+	page := memPages.room[:memPage:memPage]
+	memPages.room = memPages.room[memPage:]
+	memPages.mu.Unlock()
+	copy(page, content)
+	return page
 }
 
 func (d *memDisk) clone() memDisk { return memDisk{d.size, slices.Clone(d.pages)} }
@@ -53,7 +74,7 @@ func (d *memDisk) write(p []byte, at int64) {
 	for len(p) > 0 {
 		n := min(len(p), int(memPage-at%memPage))
 		if !d.equal(p[:n], at) {
-			page := bytes.Clone(d.page(at / memPage))
+			page := newMemPage(d.page(at / memPage))
 			copy(page[at%memPage:], p[:n])
 			d.pages[at/memPage] = page
 		}

@@ -28,7 +28,7 @@ func (s *offlineScan) useManifest() error {
 	log := image.resolve(known)
 	found := s.rec.found[:0:0]
 	for _, f := range s.rec.found {
-		if _, dropped := log.dropped[f.header.id]; dropped {
+		if _, dropped := log.dropped[f.header.id]; dropped || f.header.ordinal <= log.trimmed {
 			s.report.find(OfflineFinding{Path: f.path, Reason: "the segment was dropped",
 				Advice: "nothing: the next opening removes it"})
 		} else {

@@ -145,6 +145,10 @@ func (r *recovery) inspect(path string, base int64, id uint64) error {
 		r.broken = append(r.broken, brokenFile{base, id, path, allZero(page[:])})
 		return nil
 	}
+	if r.known != nil && r.known.log != nil && h.ordinal <= r.known.log.trimmed {
+		r.spares = append(r.spares, path) // a power cut took the edits that tell of it
+		return nil
+	}
 	r.found = append(r.found, &segmentFile{header: h, path: path, end: h.dataEnd})
 	r.durable.end = max(r.durable.end, h.durable.end)
 	r.durable.index = max(r.durable.index, h.durable.index)

@@ -127,7 +127,7 @@ func (l *Log) addSome(list [][]byte) (n int, err error) {
 		return 0, f
 	}
 	room := w.buf[w.pos+int64(core.FrameHeaderSize+w.open.fill) : w.dataEnd]
-	room = room[:min(len(room), core.MergeFrameBytes-w.open.fill)]
+	room = room[:max(0, min(len(room), core.MergeFrameBytes-w.open.fill))] // a large record fills a frame alone
 	list = list[:min(len(list), core.MaxBatchRecords-w.open.records)]
 	at := 0
 	for n < len(list) && len(list[n]) <= len(room)-at && len(list[n]) >= core.RecordHeaderSize &&

@@ -523,7 +523,7 @@ func TestCrash(t *testing.T) {
 				}
 			}
 			for _, at := range []place{{"d", 0}, {"d", 1}, {"p", 0}, {"p", 1}} {
-				if survived[at] < int(seeds/4) {
+				if survived[at] < int(seeds/8) {
 					t.Errorf("%d records of %v survived: the test looks at nothing", survived[at], at)
 				}
 			}

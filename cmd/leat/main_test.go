@@ -284,6 +284,9 @@ func runExample(t *testing.T, line string) {
 		}
 	}
 	if args[1] == "serve" {
+		if err := os.Remove("data"); err != nil { // the folder of another node
+			t.Fatal(err)
+		}
 		serveExample(t, args[1:])
 		return
 	}

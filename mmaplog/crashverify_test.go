@@ -2,6 +2,7 @@ package mmaplog
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/leatbus/leat/core"
 )
@@ -35,8 +36,15 @@ func (c *crashScene) verify(image *crashImage, nested bool) error {
 		c.tally.durable++
 	}
 	var inside []crashImage
+	var mu sync.Mutex
+	closed := false
 	if nested {
 		image.fs.Hook(func(op, name string) {
+			mu.Lock()
+			defer mu.Unlock()
+			if closed {
+				return
+			}
 			again := *image
 			again.fs, again.where = image.fs.Crash(c.dice.next()), image.where+", then at "+op+" "+name
 			inside = append(inside, again)
@@ -46,6 +54,9 @@ func (c *crashScene) verify(image *crashImage, nested bool) error {
 	if err != nil {
 		return err
 	}
+	mu.Lock()
+	closed = true
+	mu.Unlock()
 	image.fs.Hook(nil)
 	if err := image.compare(l); err != nil {
 		_ = s.Close()

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"testing"
 
 	"github.com/leatbus/leat/core"
@@ -105,16 +105,21 @@ func TestTruncateSurvivesACrash(t *testing.T) {
 			syncNow(l)
 			drainJanitor(s)
 			var images []*MemFS
-			var done atomic.Bool
+			var mu sync.Mutex // the preparer is at work, too
+			done := false
 			fs.Hook(func(op, name string) {
-				if !done.Load() {
+				mu.Lock()
+				defer mu.Unlock()
+				if !done {
 					images = append(images, fs.Crash(uint64(len(images))), fs.Crash(uint64(1000+len(images))))
 				}
 			})
 			if err := l.TruncateSuffix(from, 3); err != nil {
 				t.Fatal(err)
 			}
-			done.Store(true)
+			mu.Lock()
+			done = true
+			mu.Unlock()
 			fs.Hook(nil)
 			images = append(images, fs.Crash(7))
 			truncated := 0

@@ -58,7 +58,8 @@ func (l *Log) writeProducers() {
 // is not read at all. It is called once, after OpenLog and before the first batch. Errors: CodeCorrupt if
 // the header of a frame is damaged, after which nothing is known; CodeIO.
 func (l *Log) RestoreProducers(load func(state []byte) error, frame func(*core.FrameHeader)) error {
-	if !l.w.produced {
+	list := l.segs.recent()
+	if !l.w.produced || len(list) == 0 { // a crash before the first frame leaves the word of it, but no segment
 		return nil
 	}
 	from := l.Start()
@@ -75,7 +76,6 @@ func (l *Log) RestoreProducers(load func(state []byte) error, frame func(*core.F
 		l.store.opts.Logger.Warn("the state of producers is not usable; the log is read instead",
 			"topic", l.topic, "partition", l.partition, "err", err)
 	}
-	list := l.segs.recent()
 	l.w.stateDue = from < list[len(list)-1].header.base.offset
 	return l.walkFrom(from, frame)
 }

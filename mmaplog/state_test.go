@@ -400,3 +400,28 @@ func TestSegmentHeaderTellsOfProducers(t *testing.T) {
 		t.Errorf("with features of a later build: %+v, %v", got, err)
 	}
 }
+
+// TestStateOfLogWithoutSegments is what a kill leaves after the ceiling was written, which comes before the
+// first segment and tells of producers already.
+func TestStateOfLogWithoutSegments(t *testing.T) {
+	b := newStateBed(t, Heap())
+	b.log.setProduced()
+	if err := b.fs.MkdirAll(b.log.dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.log.replaceState(func(f *stateFile) { f.ceiling = 100 }); err != nil {
+		t.Fatal(err)
+	}
+	b.reopen()
+	if b.walk != 0 || b.load != nil || b.read != nil || b.log.StateDue() {
+		t.Errorf("%d frames read, state %v, due %v, error %v", b.walk, b.load, b.log.StateDue(), b.read)
+	}
+	b.seen = nil
+	base := b.log.End()
+	b.publish(10, 100)
+	b.reopen()
+	if len(b.seen) != 5 || b.log.End() != base+10 {
+		t.Errorf("then %d frames of producers in [%d, %d), want 5 in [%d, %d)",
+			len(b.seen), b.log.Start(), b.log.End(), base, base+10)
+	}
+}

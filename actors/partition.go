@@ -1,6 +1,9 @@
 package actors
 
-import "github.com/leatbus/leat"
+import (
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/core"
+)
 
 // PartitionShell is the data plane of a partition. Its methods are called by the partition's actor,
 // on the executor of its shard, so they never race with the journal.
@@ -61,8 +64,11 @@ func (a *partitionActor) Receive(ctx Context) {
 		m.Reply.Answer(struct{}{}, a.fault)
 	case DescribePartition:
 		info := leat.PartitionInfo{Err: a.fault}
-		if a.state == partitionLeading || a.state == partitionStopped {
+		switch a.state {
+		case partitionLeading, partitionStopped:
 			info = a.shell.Describe()
+		case partitionRecovering: // also one that was started again because opening panicked
+			info.Err = core.Errorf(core.CodeUnavailable, "describe partition", "its log is not open")
 		}
 		m.Reply.Answer(info, nil)
 	case ClosePartition:

@@ -89,6 +89,9 @@ func (a *topicActor) describe() []leat.PartitionInfo {
 	answers := askAll(a.system, a.partitions,
 		func(r Reply[leat.PartitionInfo]) any { return DescribePartition{r} })
 	for i := range answers.list {
+		if err := answers.errs[i]; err != nil {
+			answers.list[i] = leat.PartitionInfo{Err: err}
+		}
 		answers.list[i].Partition = int32(i)
 	}
 	return answers.list

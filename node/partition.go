@@ -52,6 +52,18 @@ func (p *partition) Open() error {
 	if !p.here {
 		return nil
 	}
+	ended := false
+	defer func() {
+		if !ended { // by a panic: what it left half done must take no records
+			p.setFault(core.Errorf(core.CodeHandlerFailed, p.op("open"), "opening its log failed half way"))
+		}
+	}()
+	err := p.open()
+	ended = true
+	return err
+}
+
+func (p *partition) open() error {
 	cfg := p.topic.cfg
 	keep := p.topic.retention()
 	log, err := p.store.OpenLog(p.topic.id, p.number, mmaplog.LogOptions{

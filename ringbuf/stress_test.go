@@ -315,39 +315,50 @@ func TestRingLostWakeup(t *testing.T) {
 		o.Wait, o.MaxBatch = Block, 1
 		there, back := mustRing[uint64](t, 2, o, 0), mustRing[uint64](t, 2, o, 0)
 		cycles := uint64(cut(100_000, 15_000))
-		var wg sync.WaitGroup
-		in, out := mustConsumer(t, there), mustProducer(t, back)
-		wg.Go(func() { pump(t, cycles, in, func(v uint64) error { return out.Send(t.Context(), &v) }) })
+		// All before anybody sends: a consumer sees only what is published after it was added.
+		in, out, last := mustConsumer(t, there), mustProducer(t, back), mustConsumer(t, back)
 		p := mustProducer(t, there)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		check := func(err error) { // whoever fails ends the others
+			if err != nil && ctx.Err() == nil {
+				t.Error(err)
+				cancel()
+			}
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			check(pump(ctx, cycles, in, func(v uint64) error { return out.Send(ctx, &v) }))
+		})
 		wg.Go(func() {
 			random := rand.New(rand.NewPCG(5, 5))
 			for v := range cycles {
 				burn(random.IntN(1 + int(v%2)*300))
-				if err := p.Send(t.Context(), &v); err != nil {
-					t.Errorf("Send = %v", err)
+				if err := p.Send(ctx, &v); err != nil {
+					check(fmt.Errorf("Send = %w", err))
+					return
 				}
 			}
 		})
-		pump(t, cycles, mustConsumer(t, back), func(uint64) error { return nil })
+		check(pump(ctx, cycles, last, func(uint64) error { return nil }))
 		wg.Wait()
 	})
 }
 
 // pump hands n values, which must be 0, 1, 2 …, from c to use, one by one.
-func pump(t *testing.T, n uint64, c *Consumer[uint64], use func(uint64) error) {
+func pump(ctx context.Context, n uint64, c *Consumer[uint64], use func(uint64) error) error {
 	for want := range n {
-		first, _, err := c.Next(t.Context())
+		first, _, err := c.Next(ctx)
 		if err != nil || first[0] != want {
-			t.Errorf("Next = %v, %v, want %d first", first, err, want)
-			return
+			return fmt.Errorf("Next = %v, %v, want %d first", first, err, want)
 		}
 		c.ReleaseTo(1)
 		c.Rewind()
 		if err := use(want); err != nil {
-			t.Errorf("value %d: %v", want, err)
-			return
+			return fmt.Errorf("value %d: %w", want, err)
 		}
 	}
+	return nil
 }
 
 // One of many sleepers is cancelled while all are woken: no token may go astray.

@@ -23,9 +23,10 @@ type Log struct {
 	idSeed    uint64                    // of the ids of segments started from now on
 	recovery  Recovery
 
-	marks  logMarks
-	fence  atomic.Pointer[core.Error]
-	closed atomic.Bool
+	marks     logMarks
+	fence     atomic.Pointer[core.Error]
+	closed    atomic.Bool
+	recovered atomic.Bool
 
 	segs segmentList // ascending by offset
 	mu   sync.Mutex  // held while segs is replaced; never across I/O

@@ -20,6 +20,13 @@ type Options struct {
 	NoMap        bool          // write and read by system calls only
 	CompactBytes int64         // memory for the keys of a compaction; 64 MiB
 	Logger       *slog.Logger  // nil is silent
+	// ScrubEvery is how long a pass over all sealed segments may take, which reads and checks them in the
+	// background, and the time between the beginnings of two; 0 is never. It takes longer where more than 128
+	// MiB would have to be read in a second.
+	ScrubEvery time.Duration
+	// OnScrub is called once for each place of a sealed segment that turned out to be damaged; d.From and d.To
+	// are equal if no records are hit. Nothing is deleted, and the log goes on. It must not block.
+	OnScrub func(topic uint64, partition int32, d *Damaged)
 	// Synced is called after each round that moved the durable end of a log, with how long its sync took, in
 	// nanoseconds, and the records it made durable. Calls of different logs overlap. It must not block.
 	Synced func(took, records int64)
@@ -41,6 +48,10 @@ func (o Options) withDefaults() (Options, error) {
 	const op = "open data folder"
 	if o.FlushEvery < 2*time.Millisecond {
 		return o, core.Errorf(core.CodeInvalidConfig, op, "FlushEvery %v: want at least 2ms", o.FlushEvery)
+	}
+	if o.ScrubEvery < 0 || o.ScrubEvery > 0 && o.ScrubEvery < leastScrubEvery {
+		return o, core.Errorf(core.CodeInvalidConfig, op, "ScrubEvery %v: want 0 or at least %v", o.ScrubEvery,
+			leastScrubEvery)
 	}
 	for _, f := range []struct {
 		name  string

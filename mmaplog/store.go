@@ -29,6 +29,7 @@ type Store struct {
 	keeper   *keeper
 	watcher  *watcher
 	cleaner  *cleaner
+	scrubber *scrubber
 	early    sync.WaitGroup // all of them but the janitor, to which they may hand jobs
 	late     sync.WaitGroup // janitor
 
@@ -94,7 +95,7 @@ func (s *Store) start() {
 	s.syncer = newSyncer(s)
 	s.preparer = newPreparer(s)
 	s.janitor = &janitor{store: s, wake: make(chan struct{}, 1), quit: make(chan struct{})}
-	s.keeper, s.cleaner = newKeeper(s), newCleaner(s)
+	s.keeper, s.cleaner, s.scrubber = newKeeper(s), newCleaner(s), newScrubber(s)
 	s.watcher = &watcher{store: s, wake: make(chan struct{}, 1), quit: make(chan struct{})}
 	s.syncer.start()
 	s.early.Go(s.preparer.run)
@@ -104,6 +105,9 @@ func (s *Store) start() {
 	s.early.Go(s.keeper.run)
 	s.early.Go(s.watcher.run)
 	s.early.Go(s.cleaner.run)
+	if s.scrubber.every > 0 {
+		s.early.Go(s.scrubber.run)
+	}
 	s.late.Go(s.janitor.run)
 }
 
@@ -130,6 +134,7 @@ func (s *Store) Close() error {
 	close(s.keeper.quit)
 	close(s.watcher.quit)
 	close(s.cleaner.quit)
+	close(s.scrubber.quit)
 	s.early.Wait()
 	s.janitor.await() // segments that were left get their end
 	s.closeStates(logs)
@@ -198,6 +203,7 @@ func (s *Store) OpenLog(topic uint64, partition int32, o LogOptions) (*Log, erro
 		s.mu.Unlock()
 		return nil, err
 	}
+	l.recovered.Store(true)
 	s.keeper.watch(l, l.w.now)
 	return l, nil
 }

@@ -22,11 +22,7 @@ func TestFramesThroughFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer relay.Close()
-	dialed, err := Dial(t.Context(), relay.Addr(), DialConfig{TLS: ca.client(), Protocol: testProtocol})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dialed.Close(0, "")
+	dialed := dial(t, relay.Addr(), DialConfig{TLS: ca.client()})
 	accepted, err := l.Accept(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -67,11 +63,7 @@ func TestRetargetedConnectionIsReset(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer relay.Close()
-	dialed, err := Dial(t.Context(), relay.Addr(), DialConfig{TLS: ca.client(), Protocol: testProtocol})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dialed.Close(0, "")
+	dialed := dial(t, relay.Addr(), DialConfig{TLS: ca.client()})
 	accepted, err := first.Accept(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -58,7 +58,13 @@ func TestServeOverQUIC(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- s.Close() }()
 	c.control.want(wire.GoAway)
-	wantClosed(t, "drained", c.conn, core.CodeDraining)
+	receive(t, "the end of the connection", c.conn.Done())
+	// That nobody listens any more may overtake the last packet of who did: by then the client has been told.
+	switch code := core.CodeOf(c.conn.Err()); code {
+	case core.CodeDraining, core.CodeUnavailable:
+	default:
+		t.Errorf("drained: closed with %v (%v)", code, c.conn.Err())
+	}
 	if err := receive(t, "Close", done); err != nil {
 		t.Error(err)
 	}

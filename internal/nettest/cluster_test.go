@@ -43,7 +43,8 @@ func startCluster(t *testing.T) []*server {
 // is missing or there twice.
 func TestNodeKilledUnderLoad(t *testing.T) {
 	nodes := startCluster(t)
-	bus := nodes[0].dial() // knows one address
+	// Knows one address. Longer than a busy machine holds up nodes that live.
+	bus := nodes[0].dial(leat.WithUnreachableAfter(4 * time.Second))
 	const topic = "shared"
 	createTopic(t, bus, topic, clusterPartitions)
 	led := leaders(t, bus, topic)
@@ -53,8 +54,8 @@ func TestNodeKilledUnderLoad(t *testing.T) {
 	dead := nodes[2]
 	dead.kill()
 	began := time.Now()
-	<-time.After(pick(4*time.Second, 10*time.Second))
-	down := load.failures()
+	<-time.After(pick(2*time.Second, 10*time.Second))
+	down := load.awaitFailures(t, func(partition int) bool { return led[partition] == 3 })
 	for partition, f := range down {
 		switch {
 		case led[partition] != 3 && f.count > 0:
@@ -208,6 +209,30 @@ func (l *load) await(t *testing.T, n int) {
 		case <-ctx.Done():
 			t.Fatalf("partition %d has too few acknowledged messages after 30 s: %v",
 				behind, l.failures()[behind].last)
+		}
+	}
+}
+
+// awaitFailures waits until each of some partitions has failed, and gives the failures of all.
+func (l *load) awaitFailures(t *testing.T, of func(partition int) bool) [clusterPartitions]failure {
+	t.Helper()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	ctx := soon(t, 30*time.Second)
+	for {
+		failed, missing := l.failures(), 0
+		for i := range failed {
+			if of(i) && failed[i].count == 0 {
+				missing++
+			}
+		}
+		if missing == 0 {
+			return failed
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			t.Fatalf("%d partitions of the dead node have not failed after 30 s", missing)
 		}
 	}
 }

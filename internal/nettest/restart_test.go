@@ -16,13 +16,14 @@ func TestPoliteRestarts(t *testing.T) {
 	restarts := pick(4, 20)
 	s := newServer(t)
 	const topic, rate = "restarts", 20_000
-	admin := s.dial(leat.WithUnreachableAfter(time.Minute))
+	patient := leat.WithUnreachableAfter(time.Minute) // a restart takes as long as the machine is busy
+	admin := s.dial(patient)
 	createTopic(t, admin, topic, 6)
 	out := &output{seen: map[uint64]int{}}
 	var members []*leat.Subscription
 	var reading sync.WaitGroup
 	for range 3 {
-		sub, err := s.dial().Subscribe(topic, leat.Group("g"), leat.AutoAck())
+		sub, err := s.dial(patient).Subscribe(topic, leat.Group("g"), leat.AutoAck())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,7 +33,7 @@ func TestPoliteRestarts(t *testing.T) {
 	stop := make(chan struct{})
 	var publishing sync.WaitGroup
 	var published atomic.Uint64
-	publisher := s.dial()
+	publisher := s.dial(patient)
 	publishing.Go(func() { published.Store(publishAtRate(t, publisher, topic, rate, stop)) })
 	for range restarts {
 		<-time.After(pick(500*time.Millisecond, time.Second))

@@ -7,10 +7,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/internal/crashload"
 )
-
-const sectorBytes = 512
 
 // operation is one thing that reached the disk: a write, or a flush.
 type operation struct {
@@ -109,10 +108,12 @@ type recordedRun struct {
 	image []byte // all of ops[:done] is in it
 	ops   []operation
 	done  int
+	level core.Ack
+	lie   bool // the writer's syncs did nothing: what is lost is counted and no error
 }
 
 // cut gives the disk when the power went just before ops[at]. The caller must not keep it.
-func (r *recordedRun) cut(at int, random *rand.Rand, scratch []byte) []byte {
+func (r *recordedRun) cut(at, sector int, random *rand.Rand, scratch []byte) []byte {
 	flushed := r.done
 	for i := r.done; i < at; i++ {
 		if r.ops[i].data == nil {
@@ -130,9 +131,9 @@ func (r *recordedRun) cut(at int, random *rand.Rand, scratch []byte) []byte {
 		case random.IntN(256) < odds:
 			copy(scratch[op.at:], op.data)
 		case random.IntN(2) == 0: // torn
-			for lo := 0; lo < len(op.data); lo += sectorBytes {
+			for lo := 0; lo < len(op.data); lo += sector {
 				if random.IntN(256) < odds {
-					copy(scratch[op.at+int64(lo):], op.data[lo:min(lo+sectorBytes, len(op.data))])
+					copy(scratch[op.at+int64(lo):], op.data[lo:min(lo+sector, len(op.data))])
 				}
 			}
 		}

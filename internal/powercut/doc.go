@@ -8,7 +8,10 @@
 // its sectors. So it is a state in which the device may be after a power cut, while the file system and all
 // above it are the real ones. Cuts are aimed at the failpoints of the log, or fall anywhere.
 //
-// It needs Linux, root, /dev/fuse, a free loop device and mkfs.ext4; where one is missing it says so.
+// Instead of ext4 it may be btrfs or XFS with reflinks, which write elsewhere what they overwrite.
+//
+// It needs Linux, root, /dev/fuse, a free loop device and the mkfs of the file system; where one is missing
+// it says so.
 //
 // Invariants: what the journal said was durable when a write arrived is there in every cut behind it; what
 // is there is a prefix of what was being written, each record as it was written last.

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +12,6 @@ import (
 )
 
 const (
-	diskBytes = 24 << 20
 	busyTries = 400
 	busyPause = 5 * time.Millisecond
 )
@@ -32,7 +29,7 @@ func retryBusy(call func() error) error {
 }
 
 // attachLoop makes a loop device of a file. It goes when it is neither open nor mounted any more.
-func attachLoop(file *os.File) (device *os.File, err error) {
+func attachLoop(file *os.File, sector int) (device *os.File, err error) {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -47,7 +44,7 @@ func attachLoop(file *os.File) (device *os.File, err error) {
 		if err != nil {
 			return err
 		}
-		config := unix.LoopConfig{Fd: uint32(file.Fd()), Size: sectorBytes}
+		config := unix.LoopConfig{Fd: uint32(file.Fd()), Size: uint32(sector)}
 		config.Info.Flags = unix.LO_FLAGS_AUTOCLEAR
 		if err := unix.IoctlLoopConfigure(int(device.Fd()), &config); err != nil {
 			return errors.Join(err, device.Close())
@@ -57,38 +54,11 @@ func attachLoop(file *os.File) (device *os.File, err error) {
 	return device, err
 }
 
-// mountFile mounts the ext4 in a file.
-func mountFile(file *os.File, dir string) error {
-	device, err := attachLoop(file)
-	if err != nil {
-		return fmt.Errorf("loop device: %w", err)
-	}
-	defer device.Close()
-	if err := unix.Mount(device.Name(), dir, "ext4", unix.MS_NOATIME, ""); err != nil {
-		return fmt.Errorf("mount ext4: %w", err)
-	}
-	return nil
-}
-
 func unmount(dir string) error {
 	if err := retryBusy(func() error { return unix.Unmount(dir, 0) }); err != nil {
 		return fmt.Errorf("unmount: %w", err)
 	}
 	return nil
-}
-
-// makeDisk makes an empty ext4.
-func makeDisk(dir string) ([]byte, error) {
-	path := filepath.Join(dir, "new.img")
-	if err := os.WriteFile(path, make([]byte, diskBytes), 0o600); err != nil {
-		return nil, err
-	}
-	mkfs := exec.Command("mkfs.ext4", "-q", "-F", "-b", "4096", "-J", "size=4",
-		"-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0", path)
-	if printed, err := mkfs.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("mkfs.ext4: %w: %s", err, printed)
-	}
-	return os.ReadFile(path)
 }
 
 // imageFile is a file in memory that holds the image of one cut after the other.
@@ -107,8 +77,8 @@ func (f *imageFile) set(image []byte) error {
 	return err
 }
 
-// obstacle tells why this machine cannot run the rig, or is empty.
-func obstacle() string {
+// obstacle tells why this machine cannot run the rig with a file system, or is empty.
+func obstacle(fs *fileSystem) string {
 	if os.Geteuid() != 0 {
 		return "mounting needs root"
 	}
@@ -119,8 +89,5 @@ func obstacle() string {
 		}
 		_ = f.Close()
 	}
-	if _, err := exec.LookPath("mkfs.ext4"); err != nil {
-		return err.Error()
-	}
-	return ""
+	return fs.obstacle()
 }

@@ -24,11 +24,17 @@ const (
 	pointsWanted = 8
 )
 
-func needRig(t *testing.T) {
+// needRig gives a file system to work with, or skips the test with the reason.
+func needRig(t *testing.T, name string) fileSystem {
 	t.Helper()
-	if why := obstacle(); why != "" {
+	fs, err := findFileSystem(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if why := obstacle(&fs); why != "" {
 		t.Skip("power cuts are not simulated here: ", why)
 	}
+	return fs
 }
 
 // testSeed is LEAT_SEED or the time.
@@ -48,8 +54,8 @@ func testSeed(t *testing.T) uint64 {
 // TestPowerCuts: what was reported durable survives a power cut at any moment, at page and disk, and what is
 // lost of the rest is its end.
 func TestPowerCuts(t *testing.T) {
-	needRig(t)
-	p := plan{seed: testSeed(t), cuts: cutsWanted, perRun: 50, steps: 250}
+	needRig(t, "ext4")
+	p := plan{seed: testSeed(t), cuts: cutsWanted, perRun: 50, steps: 250, fs: "ext4"}
 	if testing.Short() {
 		p.cuts, p.perRun = cutsShort, 12
 	}
@@ -66,34 +72,55 @@ func TestPowerCuts(t *testing.T) {
 	}
 }
 
+// TestPowerCutsOfFileSystems does the same where the log is never mapped.
+func TestPowerCutsOfFileSystems(t *testing.T) {
+	for _, name := range []string{"xfs", "btrfs"} {
+		t.Run(name, func(t *testing.T) {
+			needRig(t, name)
+			p := plan{seed: testSeed(t), cuts: 12, perRun: 6, steps: 250, fs: name}
+			if testing.Short() {
+				p.cuts, p.perRun = 4, 4
+			}
+			tally, err := runPlan(p)
+			t.Logf("LEAT_SEED=%d: %v", p.seed, tally)
+			if err != nil {
+				t.Fatalf("LEAT_SEED=%d: %v", p.seed, err)
+			}
+			if tally.Cuts < p.cuts || tally.Acked < int64(10*p.cuts) {
+				t.Errorf("%d cuts and %d durable records, want %d and 10 for each", tally.Cuts, tally.Acked, p.cuts)
+			}
+		})
+	}
+}
+
 // TestLieIsFound is the negative control: a writer whose syncs do nothing is caught.
 func TestLieIsFound(t *testing.T) {
-	needRig(t)
-	p := plan{seed: testSeed(t), cuts: 60, perRun: 20, steps: 60, lie: true}
+	needRig(t, "ext4")
+	p := plan{seed: testSeed(t), cuts: 12, perRun: 6, steps: 60, fs: "ext4", lie: true}
 	tally, err := runPlan(p)
-	if err == nil {
-		t.Fatalf("LEAT_SEED=%d: %v, and nothing was found", p.seed, tally)
+	t.Logf("LEAT_SEED=%d: %v", p.seed, tally)
+	if err != nil || tally.Broken == 0 || tally.Lost == 0 {
+		t.Errorf("LEAT_SEED=%d: %v, and nothing was found: %v", p.seed, tally, err)
 	}
-	t.Logf("found after %d cuts: %v", tally.Cuts, err)
 }
 
 // TestFailingDiskFences: after the first sync that fails nothing is synced again, nothing more is reported
 // durable, and the log that is opened from the healed disk has all that was.
 func TestFailingDiskFences(t *testing.T) {
-	needRig(t)
-	empty, err := makeDisk(t.TempDir())
+	fs := needRig(t, "ext4")
+	empty, err := fs.make(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, atDisk := range []bool{false, true} {
-		if err := failOnce(t.Context(), empty, crashload.Spec{Disk: atDisk, Seed: testSeed(t)}); err != nil {
+		if err := failOnce(t.Context(), fs, empty, crashload.Spec{Disk: atDisk, Seed: testSeed(t)}); err != nil {
 			t.Errorf("level disk %t: %v", atDisk, err)
 		}
 	}
 }
 
-func failOnce(ctx context.Context, empty []byte, load crashload.Spec) (err error) {
-	r, err := newRig(empty)
+func failOnce(ctx context.Context, fs fileSystem, empty []byte, load crashload.Spec) (err error) {
+	r, err := newRig(fs, empty)
 	if err != nil {
 		return err
 	}
@@ -154,7 +181,7 @@ func (r *rig) checkHealed(p *crashload.Progress, load crashload.Spec) error {
 		return err
 	}
 	dir := filepath.Join(r.dir, "cut")
-	if err := mountFile(r.image.file, dir); err != nil {
+	if err := r.fs.mount(r.image.file, dir, 0); err != nil {
 		return err
 	}
 	level := core.AckPage
@@ -176,7 +203,7 @@ func TestCutKeepsWhatWasFlushed(t *testing.T) {
 	seen := map[byte]int{}
 	for range 200 {
 		run := &recordedRun{image: make([]byte, 4096), ops: ops}
-		image := run.cut(len(ops), random, scratch)
+		image := run.cut(len(ops), 512, random, scratch)
 		if image[0] != 1 && image[0] != 3 || image[1024] != 2 || image[2048] != 0 && image[2048] != 4 {
 			t.Fatalf("sectors %d %d %d %d", image[0], image[512], image[1024], image[2048])
 		}
@@ -185,7 +212,7 @@ func TestCutKeepsWhatWasFlushed(t *testing.T) {
 			seen[0]++ // torn
 		}
 		early := &recordedRun{image: make([]byte, 4096), ops: ops}
-		if image := early.cut(1, random, scratch); image[1024] != 0 || image[2048] != 0 {
+		if image := early.cut(1, 512, random, scratch); image[1024] != 0 || image[2048] != 0 {
 			t.Fatal("a write from behind the cut is there")
 		}
 	}

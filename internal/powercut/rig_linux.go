@@ -52,6 +52,7 @@ func runWriter(text string) error {
 
 // rig is one disk with a file system on it and a place to mount images of it.
 type rig struct {
+	fs      fileSystem
 	dir     string
 	disk    *disk
 	fuse    *fuseServer
@@ -60,8 +61,9 @@ type rig struct {
 	closers []func() error // run in reverse order
 }
 
-func newRig(empty []byte) (r *rig, err error) {
-	r = &rig{}
+// newRig makes a rig with the file system fs, an empty one of which is given, on its live disk.
+func newRig(fs fileSystem, empty []byte) (r *rig, err error) {
+	r = &rig{fs: fs}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close())
@@ -104,11 +106,20 @@ func (r *rig) mountLive() error {
 	}
 	file := os.NewFile(uintptr(fd), "disk")
 	defer file.Close()
-	if err := mountFile(file, r.live()); err != nil {
+	if err := r.fs.mount(file, r.live(), 0); err != nil {
 		return err
 	}
 	r.closers = append(r.closers, func() error { return unmount(r.live()) })
 	return nil
+}
+
+// unmountLive is for file systems that do not suffer two mounts of one identity: images of the live one are
+// mounted next.
+func (r *rig) unmountLive() error {
+	last := len(r.closers) - 1
+	c := r.closers[last]
+	r.closers = r.closers[:last]
+	return c()
 }
 
 func (r *rig) close() error {
@@ -145,31 +156,23 @@ func (r *rig) load(spec writerSpec) (*recordedRun, error) {
 	if err := cmd.Wait(); err != nil {
 		return nil, fmt.Errorf("writer: %w: %s", err, stderr)
 	}
-	return r.disk.stop()
+	run, err := r.disk.stop()
+	run.level, run.lie = core.AckPage, spec.Lie
+	if spec.Load.Disk {
+		run.level = core.AckDisk
+	}
+	return run, err
 }
 
 const writerPatience = 2 * time.Minute
 
-// tally counts cuts.
-type tally struct {
-	Runs, Cuts     int
-	Aimed          map[string]int // by failpoint
-	Operations     int
-	Flushes        int
-	Acked          int64 // records that were durable at a cut
-	Tail, TailMax  int64 // records that were published and are gone, at page
-	CutBytes       int64
-	RecordedBytes  int64
-	VerifyFor, For time.Duration
-}
-
 // cutMany cuts one recorded run n times and verifies each image.
-func (r *rig) cutMany(run *recordedRun, n int, level core.Ack, random *rand.Rand, t *tally) error {
-	plan := planCuts(run.ops, n, random)
-	scratch := make([]byte, diskBytes)
+func (r *rig) cutMany(run *recordedRun, n int, random *rand.Rand, t *tally) error {
+	plan := planCuts(run.ops, n, t.Aimed, random)
+	scratch := make([]byte, len(run.image))
 	started := clock.System.Mono()
 	for _, c := range plan {
-		if err := r.verify(run, c, level, random, scratch, t); err != nil {
+		if err := r.verify(run, c, random, scratch, t); err != nil {
 			return fmt.Errorf("cut before operation %d of %d (%s): %w", c.at, len(run.ops), c.why, err)
 		}
 		t.Cuts++
@@ -190,9 +193,8 @@ func (r *rig) cutMany(run *recordedRun, n int, level core.Ack, random *rand.Rand
 }
 
 // verify mounts the image of a cut and judges the log on it.
-func (r *rig) verify(run *recordedRun, c plannedCut, level core.Ack, random *rand.Rand, scratch []byte,
-	t *tally) error {
-	if err := r.image.set(run.cut(c.at, random, scratch)); err != nil {
+func (r *rig) verify(run *recordedRun, c plannedCut, random *rand.Rand, scratch []byte, t *tally) error {
+	if err := r.image.set(run.cut(c.at, r.fs.sector, random, scratch)); err != nil {
 		return err
 	}
 	progress := run.ops[len(run.ops)-1].progress
@@ -204,56 +206,25 @@ func (r *rig) verify(run *recordedRun, c plannedCut, level core.Ack, random *ran
 		return err
 	}
 	dir := filepath.Join(r.dir, "cut")
-	if err := mountFile(r.image.file, dir); err != nil {
+	if err := r.fs.mount(r.image.file, dir, 0); err != nil {
 		return err
 	}
-	found, err := crashload.Verify(mmaplog.OS(), filepath.Join(dir, "data"), level, &w)
-	if err := errors.Join(err, unmount(dir)); err != nil {
-		return err
+	found, err := crashload.Verify(mmaplog.OS(), filepath.Join(dir, "data"), run.level, &w)
+	if unmounted := unmount(dir); unmounted != nil {
+		return errors.Join(err, unmounted)
 	}
 	t.Acked += w.Must
+	if err != nil && run.lie {
+		t.Broken++
+		t.Lost += max(0, w.Must-found.End)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	tail := max(0, progress.Published()-found.End)
 	t.Tail += tail
 	t.TailMax = max(t.TailMax, tail)
 	t.CutBytes += found.CutBytes
 	return nil
-}
-
-// plannedCut is a moment: just before an operation.
-type plannedCut struct {
-	at         int
-	point, why string // aimed at a failpoint, or not
-}
-
-// planCuts draws n cuts, half of them right behind failpoints, each failpoint as often as any other.
-func planCuts(ops []operation, n int, random *rand.Rand) []plannedCut {
-	hits := map[string][]int{}
-	var names []string
-	before := make([]uint64, len(mmaplog.Points()))
-	for i, op := range ops {
-		passed := op.progress.Passed()
-		for n, name := range mmaplog.Points() {
-			if passed[n] == before[n] {
-				continue
-			}
-			before[n] = passed[n]
-			if hits[name] == nil {
-				names = append(names, name)
-			}
-			hits[name] = append(hits[name], i)
-		}
-	}
-	slices.Sort(names)
-	var plan []plannedCut
-	for i := range n {
-		if i%2 == 0 || len(names) == 0 {
-			plan = append(plan, plannedCut{at: random.IntN(len(ops) + 1), why: "anywhere"})
-			continue
-		}
-		name := names[i/2%len(names)]
-		at := hits[name][random.IntN(len(hits[name]))] + random.IntN(4)
-		plan = append(plan, plannedCut{at: min(at, len(ops)), point: name, why: "behind " + name})
-	}
-	slices.SortFunc(plan, func(a, b plannedCut) int { return a.at - b.at })
-	return plan
 }

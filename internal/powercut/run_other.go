@@ -6,6 +6,6 @@ import "errors"
 
 func becomeWriter() (code int, child bool) { return 0, false }
 
-func run(seed uint64, cuts, perRun, steps int) (summary string, err error) {
+func run(plan) (summary string, err error) {
 	return "", errors.New("it needs FUSE and loop devices: Linux only")
 }

@@ -111,5 +111,10 @@ func ioError(op string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return core.NewError(core.CodePermission, op, err)
 	}
-	return core.NewError(core.CodeIO, op, err)
+	e := core.NewError(core.CodeIO, op, err)
+	if errors.Is(err, syscall.EROFS) {
+		e.Hint = "the file system is read-only: if it was mounted so, mount it for writing (mount -o remount,rw) " +
+			"or use another folder; if the kernel made it so, dmesg tells why, and the disk comes first"
+	}
+	return e
 }

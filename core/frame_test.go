@@ -182,3 +182,19 @@ func BenchmarkFrameHeader(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "frames/s")
 }
+
+func TestIsFrameHeader(t *testing.T) {
+	h := sampleHeader()
+	buf := make([]byte, FrameHeaderSize)
+	h.Encode(buf, 7)
+	if !IsFrameHeader(buf, 7) || IsFrameHeader(buf, 8) {
+		t.Error("a header is told by its seed")
+	}
+	for bit := range 8 * len(buf) {
+		buf[bit/8] ^= 1 << (bit % 8)
+		if IsFrameHeader(buf, 7) {
+			t.Errorf("bit %d flipped: still a header", bit)
+		}
+		buf[bit/8] ^= 1 << (bit % 8)
+	}
+}

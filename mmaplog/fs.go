@@ -18,6 +18,8 @@ type FS interface {
 	MkdirAll(dir string) error
 	// Open opens or creates a file, see OpenMode.
 	Open(name string, mode OpenMode) (File, error)
+	// Size is the length in bytes of a file that is not open; fs.ErrNotExist if it is not there.
+	Size(name string) (int64, error)
 	// ReadDir lists the names in dir in ascending order; fs.ErrNotExist if there is no dir.
 	ReadDir(dir string) ([]string, error)
 	// Rename moves a file, replacing what was there. Between two folders of one file system a power cut
@@ -55,6 +57,10 @@ type File interface {
 	io.Closer
 	// Size is the file's length in bytes.
 	Size() (int64, error)
+	// Data gives the first range at from or behind that may hold something else than zeros: all that lies
+	// between from and lo reads as zeros. lo and hi are the file's size if nothing does. Where the file
+	// system does not tell, it is everything from from on.
+	Data(from int64) (lo, hi int64, err error)
 	// Allocate reserves blocks for [0, size) and extends the file to size; what is there stays. A
 	// full disk is an error here, never a signal later.
 	Allocate(size int64) error

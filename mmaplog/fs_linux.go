@@ -45,6 +45,46 @@ func (f *osFile) Device() uint64 {
 	return st.Dev
 }
 
+// Data asks those file systems that are known to count pages in memory that are not on the disk yet.
+func (f *osFile) Data(from int64) (lo, hi int64, err error) {
+	size, err := f.Size()
+	var st unix.Statfs_t
+	fd := int(f.f.Fd())
+	if err != nil || from >= size {
+		return size, size, err
+	}
+	if unix.Fstatfs(fd, &st) != nil {
+		return from, size, nil
+	}
+	switch st.Type {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.TMPFS_MAGIC:
+	default:
+		return from, size, nil
+	}
+	lo, err = unix.Seek(fd, from, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return size, size, nil
+	case err != nil:
+		return from, size, nil
+	}
+	if hi, err = unix.Seek(fd, lo, unix.SEEK_HOLE); err != nil {
+		hi = size
+	}
+	return lo, hi, nil
+}
+
+func (osFS) Size(name string) (int64, error) {
+	var st unix.Stat_t
+	if err := retryInterrupted(func() error { return unix.Lstat(name, &st) }); err != nil {
+		return 0, &os.PathError{Op: "stat", Path: name, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return 0, notRegular(name)
+	}
+	return st.Size, nil
+}
+
 func (f *osFile) BeginWriteOut(lo, hi int64) {
 	_ = unix.SyncFileRange(int(f.f.Fd()), lo, hi-lo, unix.SYNC_FILE_RANGE_WRITE)
 }

@@ -71,7 +71,11 @@ func (f *osFile) Size() (int64, error) {
 		return 0, err
 	}
 	if !info.Mode().IsRegular() {
-		return 0, &fs.PathError{Op: "size", Path: f.f.Name(), Err: errors.New("not a regular file")}
+		return 0, notRegular(f.f.Name())
 	}
 	return info.Size(), nil
+}
+
+func notRegular(name string) error {
+	return &fs.PathError{Op: "size", Path: name, Err: errors.New("not a regular file")}
 }

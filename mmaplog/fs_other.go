@@ -15,6 +15,23 @@ func (osFS) Space(string) (free, total int64, err error) { return 0, 0, errors.E
 
 func (f *osFile) Map(int64) (Region, error) { return nil, errors.ErrUnsupported }
 
+// Data is not known here.
+func (f *osFile) Data(from int64) (lo, hi int64, err error) {
+	size, err := f.Size()
+	return min(from, size), size, err
+}
+
+func (osFS) Size(name string) (int64, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return 0, notRegular(name)
+	}
+	return info.Size(), nil
+}
+
 func adviseRandom(*os.File) {}
 
 func (f *osFile) Sync() error { return f.f.Sync() }

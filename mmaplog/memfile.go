@@ -18,6 +18,26 @@ func (f *memFile) Close() error { return nil }
 
 func (f *memFile) Size() (int64, error) { return f.node.size(), nil }
 
+// Data tells of sectors that hold something else than zeros.
+func (f *memFile) Data(from int64) (lo, hi int64, err error) {
+	f.node.mu.Lock()
+	defer f.node.mu.Unlock()
+	size := f.node.sizeLocked()
+	lo, hi = size, size
+	if from >= size {
+		return lo, hi, nil
+	}
+	for at := from &^ (memSector - 1); at < size; at += memSector {
+		switch zero := allZero(f.node.sectorLocked(at)); {
+		case zero && lo < size:
+			return lo, at, nil
+		case !zero && lo == size:
+			lo = max(at, from)
+		}
+	}
+	return lo, hi, nil
+}
+
 func (f *memFile) ReadAt(p []byte, at int64) (int, error) {
 	if err := f.fs.faults.read(f.name); err != nil {
 		return 0, err

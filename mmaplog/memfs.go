@@ -275,6 +275,27 @@ func (l *memLock) Close() error {
 	return nil
 }
 
+// Size is the length of a file.
+func (m *MemFS) Size(name string) (int64, error) {
+	name = filepath.Clean(name)
+	m.mu.Lock()
+	node := m.entries[name]
+	m.mu.Unlock()
+	if node == nil || node.dir {
+		return 0, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
+	}
+	return node.size(), nil
+}
+
+// sectorLocked is the sector at position at, or what is there of it.
+func (n *memNode) sectorLocked(at int64) []byte {
+	hi := min(at+memSector, n.sizeLocked())
+	if n.data != nil {
+		return n.data[at:hi]
+	}
+	return n.disk.page(at / memPage)[at%memPage:][:hi-at]
+}
+
 func (n *memNode) size() int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()

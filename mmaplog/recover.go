@@ -269,15 +269,11 @@ func (r *recovery) closedAt(c checkpoint, s *segmentFile) (bool, error) {
 
 // walkBack accepts the segments before s, which are durable as a whole, by their links.
 func (r *recovery) walkBack(s *segmentFile) error {
-	for at := s; ; {
-		i := slices.IndexFunc(r.found, func(f *segmentFile) bool {
-			return f.header.id == at.header.previousID && f.header.ordinal < at.header.ordinal
-		})
-		if i < 0 {
-			break
+	for i, at := slices.Index(r.found, s), s; i >= 0; i-- { // found ascends, and so does the chain
+		if h := &r.found[i].header; h.id == at.header.previousID && h.ordinal < at.header.ordinal {
+			at = r.found[i]
+			r.chain = append(r.chain, at)
 		}
-		at = r.found[i]
-		r.chain = append(r.chain, at)
 	}
 	slices.Reverse(r.chain)
 	oldest := s

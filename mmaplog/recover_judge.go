@@ -1,10 +1,6 @@
 package mmaplog
 
-import (
-	"slices"
-
-	"github.com/leatbus/leat/core"
-)
+import "github.com/leatbus/leat/core"
 
 // judge decides whether what was not accepted is a torn tail or damage of durable data, which is
 // never cut. Durable is what a header or a younger frame says was durable when it was written.
@@ -54,8 +50,11 @@ func (r *recovery) judge() error {
 // rejected lists the segments with valid headers that do not continue the chain.
 func (r *recovery) rejected() []*segmentFile {
 	var rest []*segmentFile
+	accepted := r.chain // in the order in which they are in found
 	for _, s := range r.found {
-		if !slices.Contains(r.chain, s) {
+		if len(accepted) > 0 && s == accepted[0] {
+			accepted = accepted[1:]
+		} else {
 			rest = append(rest, s)
 		}
 	}

@@ -1,7 +1,6 @@
 package mmaplog
 
 import (
-	"encoding/binary"
 	"errors"
 
 	"github.com/leatbus/leat/core"
@@ -27,31 +26,6 @@ func (r *recovery) explainRecycled(s *segmentFile, pos int64) error {
 	s.markLost = !allZero(head)
 	s.zeroTo, err = r.buf.headersEnd(pos, core.HeaderSeed(s.header.id), &r.state)
 	return err
-}
-
-// headersEnd searches [from, b.end) for headers of frames of this segment younger than next and gives the
-// position behind the last such frame, whether its payload is right or not; from if there is none.
-func (b *scanBuf) headersEnd(from int64, seed uint32, next *logState) (int64, error) {
-	end := from
-	for pos := from; pos+core.FrameHeaderSize <= b.end; pos += 8 {
-		head, err := b.view(pos, core.FrameHeaderSize)
-		if err != nil {
-			return 0, err
-		}
-		if binary.LittleEndian.Uint32(head) < core.FrameHeaderSize ||
-			binary.LittleEndian.Uint64(head[8:]) < next.index {
-			continue
-		}
-		h, err := core.DecodeFrameHeader(head, seed)
-		if errors.Is(err, core.ErrCorrupt) {
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		end = max(end, min(pos+h.Size(), b.end))
-	}
-	return end, nil
 }
 
 // markEnd stores the zeros behind the last accepted frame where a power cut took them and an earlier life of

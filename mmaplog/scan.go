@@ -18,16 +18,21 @@ type scanBuf struct {
 	buf   []byte
 	at    int64 // buf holds [at, at+n)
 	n     int64
+
+	sparse bool  // nobody writes to the file meanwhile: what it tells of holes stays true
+	asked  int64 // where it was asked: [asked, lo) is zeros, [lo, hi) may be something else
+	lo, hi int64
 }
 
 const scanChunk = 1 << 20
 
 // scanBufs lends windows: a node that opens a thousand logs reads them through a few.
-var scanBufs = sync.Pool{New: func() any { return new(scanBuf) }}
+var scanBufs = sync.Pool{New: func() any { return &scanBuf{sparse: true} }}
 
 // reset starts at a file whose interesting part ends at end.
 func (b *scanBuf) reset(f File, end int64) {
 	b.f, b.end, b.chunk, b.at, b.n = f, end, scanChunk, 0, 0
+	b.asked, b.lo, b.hi = 0, 0, 0
 }
 
 // view gives the bytes [pos, pos+size), which lie before b.end, until the next call.
@@ -42,10 +47,19 @@ func (b *scanBuf) view(pos, size int64) ([]byte, error) {
 
 func (b *scanBuf) load(pos, size int64) error {
 	want := min(max(size, b.chunk), b.end-pos)
+	lo, hi, err := b.data(pos)
+	if err != nil {
+		return err
+	}
+	read := int64(0)
+	if lo < pos+want {
+		want = max(size, min(want, hi-pos))
+		read = want
+	}
 	if int64(len(b.buf)) < want {
 		b.buf = make([]byte, want)
 	}
-	n, err := b.f.ReadAt(b.buf[:want], pos)
+	n, err := b.f.ReadAt(b.buf[:read], pos)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
@@ -109,57 +123,6 @@ func allZero(p []byte) bool {
 		}
 	}
 	return true
-}
-
-// lastNonZero is the position behind the last byte of [from, b.end) that is not zero, or from.
-func (b *scanBuf) lastNonZero(from int64) (int64, error) {
-	last := from
-	for pos := from; pos < b.end; {
-		p, err := b.view(pos, min(64<<10, b.end-pos))
-		if err != nil {
-			return 0, err
-		}
-		if !allZero(p) {
-			i := len(p)
-			for p[i-1] == 0 {
-				i--
-			}
-			last = pos + int64(i)
-		}
-		pos += int64(len(p))
-	}
-	return last, nil
-}
-
-// durableAfter searches [from, b.end) for frames of this segment younger than next and gives the
-// highest frame index one of them says was durable when it was written; 0 if none says so. Frames
-// that were copied into a payload are older than next and do not count.
-func (b *scanBuf) durableAfter(from int64, seed uint32, next *logState) (uint64, error) {
-	durable := uint64(0)
-	for pos := from; pos+core.FrameHeaderSize <= b.end; {
-		head, err := b.view(pos, core.FrameHeaderSize)
-		if err != nil {
-			return 0, err
-		}
-		if binary.LittleEndian.Uint32(head) < core.FrameHeaderSize ||
-			binary.LittleEndian.Uint64(head[8:]) < next.index {
-			pos += 8
-			continue
-		}
-		h, err := b.frameAt(pos, seed)
-		if unreadable(err) {
-			return 0, err
-		}
-		if err != nil {
-			pos += 8
-			continue
-		}
-		if known := knownDurable(&h); known > durable {
-			durable = known
-		}
-		pos += h.Size()
-	}
-	return durable, nil
 }
 
 // knownDurable is the index of the last frame that was durable when h was written, 0 if h does not

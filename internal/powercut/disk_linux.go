@@ -29,8 +29,10 @@ type disk struct {
 	ops       []operation
 	bytes     int64
 	recording bool
-	failing   bool // writes and flushes answer EIO
 	failed    error
+
+	failing      bool // writes and flushes answer EIO
+	failingReads bool
 }
 
 // recordedMax bounds what is kept of a run; what comes later is not recorded.
@@ -38,10 +40,13 @@ const recordedMax = 192 << 20
 
 func (d *disk) size() int64 { return int64(len(d.data)) }
 
-func (d *disk) read(p []byte, at int64) int {
+func (d *disk) read(p []byte, at int64) (n int, errno unix.Errno) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return copy(p, d.data[min(at, int64(len(d.data))):])
+	if d.failingReads {
+		return 0, unix.EIO
+	}
+	return copy(p, d.data[min(at, int64(len(d.data))):]), 0
 }
 
 func (d *disk) write(p []byte, at int64) unix.Errno {
@@ -101,6 +106,12 @@ func (d *disk) fail(on bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.failing = on
+}
+
+func (d *disk) failReads(on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failingReads = on
 }
 
 // recordedRun builds the images of cuts, in ascending order.

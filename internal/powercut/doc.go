@@ -10,6 +10,8 @@
 //
 // Instead of ext4 it may be btrfs or XFS with reflinks, which write elsewhere what they overwrite.
 //
+// The same server gives the tests a small file system in memory, on which any operation can fail: TestStorm.
+//
 // It needs Linux, root, /dev/fuse, a free loop device and the mkfs of the file system; where one is missing
 // it says so.
 //

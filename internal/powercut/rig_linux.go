@@ -87,7 +87,7 @@ func newRig(fs fileSystem, empty []byte) (r *rig, err error) {
 	}
 	r.closers = append(r.closers, r.image.file.Close)
 	r.disk = &disk{journal: r.journal, data: slices.Clone(empty)}
-	if r.fuse, err = serveFuse(filepath.Join(r.dir, "fuse"), r.disk); err != nil {
+	if r.fuse, err = serveFuse(filepath.Join(r.dir, "fuse"), diskFolder{r.disk}); err != nil {
 		return r, err
 	}
 	r.closers = append(r.closers, r.fuse.close)

@@ -42,6 +42,8 @@ func (s *Store) admitFile(size int64) error {
 		fmt.Errorf("%d bytes of %d are free, and a segment of %d has to leave %d", free, total, size, want))
 }
 
-// LowOnSpace reports whether the last attempt to make a segment was refused because too little of the file
-// system is free.
-func (s *Store) LowOnSpace() bool { return s.space.refusing.Load() }
+// LowOnSpace reports whether new segments are refused because too little of the file system is free. It asks
+// the file system if one was.
+func (s *Store) LowOnSpace() bool {
+	return s.space.refusing.Load() && s.admitFile(core.MinSegmentBytes) != nil
+}

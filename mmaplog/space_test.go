@@ -49,11 +49,14 @@ func TestLowSpaceRefusesNewSegments(t *testing.T) {
 			large := numbered(1, 20_000)[0]
 			fs.SizeSpace(total/10+core.MinSegmentBytes-1, total)
 			wantCode(t, "append below 10 %", appendValue(l, large), core.CodeStorageFull)
-			fs.SizeSpace(total/10+10*core.MinSegmentBytes, total)
-			appendValues(t, l, large)
-			if s.LowOnSpace() {
-				t.Error("still refusing")
+			if !s.LowOnSpace() {
+				t.Error("refuses and does not say so")
 			}
+			fs.SizeSpace(total/10+10*core.MinSegmentBytes, total)
+			if s.LowOnSpace() {
+				t.Error("still refusing before somebody tries")
+			}
+			appendValues(t, l, large)
 			wantValues(t, l, append(kept, large)...)
 		})
 	}

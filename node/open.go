@@ -22,7 +22,8 @@ const minUnsyncedMax = 4 << 20
 // ErrConfigMismatch if a topic differs from its WithTopic, ErrWrongNode if the folder belongs to another
 // node of a cluster.
 func Open(ctx context.Context, dir string, opts ...Option) (*leat.Bus, error) {
-	o := options{clock: clock.System, fs: mmaplog.OS(), log: mmaplog.Options{UnsyncedMax: 256 << 20}}
+	o := options{clock: clock.System, fs: mmaplog.OS(), log: mmaplog.Options{
+		UnsyncedMax: 256 << 20, ScrubEvery: scrubEvery}}
 	for _, opt := range opts {
 		opt(&o)
 	}

@@ -39,7 +39,9 @@ func WithTopic(name string, cfg leat.TopicConfig) Option {
 // InMemory keeps everything in memory instead of the folder, whose name means nothing then: no file is
 // written, every level costs the same, and all is lost when the bus is closed. It is for tests, see
 // package leattest, and for buses that only pass messages on.
-func InMemory() Option { return func(o *options) { o.fs, o.dir = mmaplog.Heap(), "memory" } }
+func InMemory() Option {
+	return func(o *options) { o.fs, o.dir, o.log.ScrubEvery = mmaplog.Heap(), "memory", 0 }
+}
 
 // WithLogger makes the node report changes of state: failed partitions, retried commits, failing
 // handlers. Without it the node is silent; nothing is ever logged per message.
@@ -53,3 +55,11 @@ func WithUnsyncedMax(bytes int64) Option { return func(o *options) { o.log.Unsyn
 // WithFlushEvery sets how long a record at level page may wait until a sync for it starts. The
 // default is 50 ms.
 func WithFlushEvery(d time.Duration) Option { return func(o *options) { o.log.FlushEvery = d } }
+
+// WithScrubEvery sets how often everything that is stored, but for the segments that are written to, is read
+// and checked in the background, in a pass that takes at most as long; 0 is never. The default is 24 hours,
+// the least 50 ms. What is damaged is logged and counted (Stats.Scrub); nothing is deleted.
+func WithScrubEvery(d time.Duration) Option { return func(o *options) { o.log.ScrubEvery = d } }
+
+// scrubEvery is the default of WithScrubEvery.
+const scrubEvery = 24 * time.Hour

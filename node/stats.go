@@ -8,6 +8,7 @@ import (
 	"github.com/leatbus/leat/actors"
 	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/internal/histogram"
+	"github.com/leatbus/leat/mmaplog"
 )
 
 // Stats are figures of a node at one moment. Counters begin with 0 when the node is opened.
@@ -27,6 +28,8 @@ type Stats struct {
 	Syncs        histogram.Snapshot
 	SyncRecords  histogram.Snapshot // records that each sync made durable
 	UnsyncedByte int64              // bytes written that no sync covers yet
+	Scrub        mmaplog.ScrubStats
+	LowOnSpace   bool // no new segment is made, because too little of the file system is free
 
 	Server *ServerStats // nil while the node is not served
 }
@@ -117,6 +120,7 @@ func (n *Node) stats(ctx context.Context) (*Stats, error) {
 	s := &Stats{
 		Actors: n.system.Kinds(), Rebalances: n.groups.Rebalances(),
 		Recovery: n.recovery.took, RecoveryCut: n.recovery.cut,
+		Scrub: n.store.ScrubStats(), LowOnSpace: n.store.LowOnSpace(),
 		Syncs: n.syncs.took.Snapshot(), SyncRecords: n.syncs.records.Snapshot(),
 	}
 	info, err := n.Cluster(ctx)

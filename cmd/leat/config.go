@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/leatbus/leat/core"
 )
@@ -39,7 +40,10 @@ type clusterConfig struct {
 	PeerCA    string
 }
 
-type logConfig struct{ Level slog.Level }
+type logConfig struct {
+	Level      slog.Level
+	ScrubEvery time.Duration // of what is stored; 0: never
+}
 
 type limitsConfig struct{ Connections, Streams int }
 

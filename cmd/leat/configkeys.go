@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/leatbus/leat/core"
@@ -75,6 +76,15 @@ var settings = []setting{
 	{key: "log.level", flag: "log-level", kind: kindText, fallback: "info", about: "debug, info, warn or error",
 		set: setLevel,
 		get: func(c *serveConfig) any { return strings.ToLower(c.Log.Level.String()) }},
+	{key: "log.scrub_every", flag: "scrub-every", kind: kindText, fallback: "1d",
+		about: "how often everything stored is read and checked, as in 12h or 7d, or off",
+		set:   setScrubEvery,
+		get: func(c *serveConfig) any {
+			if c.Log.ScrubEvery == 0 {
+				return "off"
+			}
+			return humanSpan(c.Log.ScrubEvery)
+		}},
 	numberSetting("limits.connections", "max-connections", "10000", 1, 1_000_000,
 		"connections of clients at a time",
 		func(c *serveConfig) *int { return &c.Limits.Connections }),
@@ -130,6 +140,19 @@ func setLevel(c *serveConfig, text string) error {
 		return fmt.Errorf("found %s, want debug, info, warn or error", core.Quote(text))
 	}
 	c.Log.Level = level
+	return nil
+}
+
+func setScrubEvery(c *serveConfig, text string) error {
+	if text == "off" {
+		c.Log.ScrubEvery = 0
+		return nil
+	}
+	every, err := parseSpan(text)
+	if err != nil || every < time.Second {
+		return fmt.Errorf("found %s, want a duration of 1s or more, as in 12h or 7d, or off", core.Quote(text))
+	}
+	c.Log.ScrubEvery = every
 	return nil
 }
 

@@ -29,17 +29,21 @@ func (l *lifespan) Set(text string) error {
 		*l = lifespan(leat.KeepForever)
 		return nil
 	}
-	age, err := time.ParseDuration(text)
-	if digits, ok := strings.CutSuffix(text, "d"); ok {
-		var days uint64
-		days, err = strconv.ParseUint(digits, 10, 16) // 65,535 days fit a Duration
-		age = time.Duration(days) * 24 * time.Hour
-	}
+	age, err := parseSpan(text)
 	if err != nil || age < leat.MinRetention {
 		return errors.New("want a duration of 1s or more, such as 7d, 36h or 90m, or none")
 	}
 	*l = lifespan(age)
 	return nil
+}
+
+// parseSpan reads a duration, also in days.
+func parseSpan(text string) (time.Duration, error) {
+	if digits, ok := strings.CutSuffix(text, "d"); ok {
+		days, err := strconv.ParseUint(digits, 10, 16) // 65,535 days fit a Duration
+		return time.Duration(days) * 24 * time.Hour, err
+	}
+	return time.ParseDuration(text)
 }
 
 // Type names the value in help texts.

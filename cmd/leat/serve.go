@@ -92,7 +92,7 @@ func (a *app) serve(ctx context.Context, cfg *serveConfig) error {
 
 // openNode opens the folder, of a node that is alone or of one of several.
 func openNode(ctx context.Context, cfg *serveConfig, logger *slog.Logger) (*leat.Bus, error) {
-	options := []node.Option{node.WithLogger(logger)}
+	options := []node.Option{node.WithLogger(logger), node.WithScrubEvery(cfg.Log.ScrubEvery)}
 	if c := &cfg.Cluster; len(c.Peers) > 0 {
 		cluster := node.ClusterConfig{
 			Node: uint16(cfg.Node.ID), Name: c.Name, Peers: c.Peers, Advertise: c.Advertise,

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -168,5 +169,24 @@ func TestAdrift(t *testing.T) {
 	w := ask(t, o.Handler(true), "GET", "/readyz", "localhost")
 	if w.Code != 503 || !strings.Contains(w.Body.String(), "meta node") {
 		t.Errorf("/readyz = %d %s; want 503 and the meta node", w.Code, w.Body)
+	}
+}
+
+// TestLowOnSpace: that no new segment is made is a metric, and a reason not to be ready.
+func TestLowOnSpace(t *testing.T) {
+	o := observer(t)
+	for low, reasons := range map[bool]int{false: 0, true: 1} {
+		stats := &node.Stats{LowOnSpace: low}
+		p := newPage()
+		p.logs(stats)
+		var b bytes.Buffer
+		p.write(&b)
+		e, err := parse(b.String())
+		if err != nil || e.value["leat_disk_low_on_space"] != float64(reasons) {
+			t.Errorf("low %v: %v, %v", low, e.value["leat_disk_low_on_space"], err)
+		}
+		if got := o.faults(&view{stats: stats, free: leastFree}); len(got) != reasons {
+			t.Errorf("low %v: not ready because of %q", low, got)
+		}
 	}
 }

@@ -107,6 +107,10 @@ func (p *page) logs(s *node.Stats) {
 	p.add("leat_log_unsynced_bytes", float64(s.UnsyncedByte))
 	p.add("leat_log_recovery_seconds", s.Recovery.Seconds())
 	p.add("leat_log_recovery_truncated_bytes", float64(s.RecoveryCut))
+	p.add("leat_scrub_bytes_total", float64(s.Scrub.Bytes))
+	p.add("leat_scrub_damaged_total", float64(s.Scrub.Damaged))
+	p.add("leat_scrub_pass_seconds", s.Scrub.LastPass.Seconds())
+	p.add("leat_disk_low_on_space", oneIf(s.LowOnSpace))
 }
 
 // groups adds how far groups are behind.

@@ -113,6 +113,10 @@ func (o *Observer) faults(v *view) []string {
 		list = append(list, fmt.Sprintf("disk full: %d bytes free in %s, want %d",
 			v.free, core.Quote(o.cfg.Data), int64(leastFree)))
 	}
+	if v.stats.LowOnSpace {
+		list = append(list, "disk low: too little of the file system is free for a new segment in "+
+			core.Quote(o.cfg.Data))
+	}
 	for i, err := range v.stats.Failed {
 		if i == maxReasons {
 			list = append(list, fmt.Sprintf("and %d more partitions", len(v.stats.Failed)-i))

@@ -76,6 +76,8 @@ type File interface {
 	// durable when a later Sync of any file of the same Device, not 0, has returned, if their blocks
 	// were durable before. After an error nothing is known about them.
 	WriteOut(lo, hi int64) error
+	// Cached reports whether all pages of [0, size) are known to be in memory.
+	Cached(size int64) bool
 	// Forget drops clean pages from memory, so that reads show what is on the disk: after a failed
 	// sync the two differ. It is best effort.
 	Forget()
@@ -89,6 +91,9 @@ type Region interface {
 	Bytes() []byte
 	// Populate makes the pages of [lo, hi) writable without a fault. It does not change content.
 	Populate(lo, hi int64) error
+	// Release takes the pages of [lo, hi) out of the page tables, where the system has such: whoever
+	// touches them next takes a fault. It does not change content.
+	Release(lo, hi int64) error
 	// Sync makes the bytes in [lo, hi) and what is needed to read them durable.
 	Sync(lo, hi int64) error
 	// Close unmaps; nobody may touch Bytes any more.

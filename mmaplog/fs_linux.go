@@ -94,6 +94,14 @@ func (f *osFile) WriteOut(lo, hi int64) error {
 	return retryInterrupted(func() error { return unix.SyncFileRange(int(f.f.Fd()), lo, hi-lo, all) })
 }
 
+// Cached needs Linux 6.5.
+func (f *osFile) Cached(size int64) bool {
+	var have unix.Cachestat_t
+	err := unix.Cachestat(uint(f.f.Fd()), &unix.CachestatRange{Off: 0, Len: uint64(size)}, &have, 0)
+	page := int64(os.Getpagesize())
+	return err == nil && int64(have.Cache) >= (size+page-1)/page
+}
+
 func (f *osFile) Forget() { _ = unix.Fadvise(int(f.f.Fd()), 0, 0, unix.FADV_DONTNEED) }
 
 func (f *osFile) Allocate(size int64) error {
@@ -152,11 +160,16 @@ func (r *mapRegion) Populate(lo, hi int64) error {
 func (r *mapRegion) Sync(lo, hi int64) error {
 	lo, hi = pageBounds(lo, hi, int64(len(r.b)))
 	if whole := hi - int64(os.Getpagesize()); whole > lo {
-		if err := unix.Madvise(r.b[lo:whole], unix.MADV_DONTNEED); err != nil {
+		if err := r.Release(lo, whole); err != nil {
 			return err
 		}
 	}
 	return retryInterrupted(func() error { return unix.Msync(r.b[lo:hi], unix.MS_SYNC) })
+}
+
+func (r *mapRegion) Release(lo, hi int64) error {
+	lo, hi = pageBounds(lo, hi, int64(len(r.b)))
+	return unix.Madvise(r.b[lo:hi], unix.MADV_DONTNEED)
 }
 
 // pageBounds widens [lo, hi) to whole pages within size.

@@ -42,6 +42,8 @@ func (f *osFile) BeginWriteOut(int64, int64) {}
 
 func (f *osFile) WriteOut(int64, int64) error { return errors.ErrUnsupported }
 
+func (f *osFile) Cached(int64) bool { return false }
+
 func (f *osFile) Forget() {}
 
 // Allocate only extends: the zeros that are written next reserve the blocks, and a full disk shows

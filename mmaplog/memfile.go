@@ -143,6 +143,9 @@ func (n *memNode) persistLocked(lo, hi int64) {
 	n.disk.write(n.data[lo:hi], lo)
 }
 
+// Cached does not know.
+func (f *memFile) Cached(int64) bool { return false }
+
 // Forget does nothing: what is read here is what was written.
 func (f *memFile) Forget() {}
 
@@ -167,6 +170,9 @@ func (r *memRegion) Bytes() []byte { return r.b }
 func (r *memRegion) Populate(lo, hi int64) error {
 	return r.file.fs.faults.step("populate", r.file.name)
 }
+
+// Release does nothing: there are no page tables.
+func (r *memRegion) Release(int64, int64) error { return nil }
 
 func (r *memRegion) Sync(lo, hi int64) error {
 	f := &r.file.fs.faults

@@ -165,3 +165,24 @@ func TestModes(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestCachedPages: pages that were written are in memory, those nobody touched are not.
+func TestCachedPages(t *testing.T) {
+	f, err := OS().Open(filepath.Join(t.TempDir(), "file"), Create)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(zeros[:], 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Allocate(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	if f.Cached(1 << 20) {
+		t.Error("pages nobody touched are called cached")
+	}
+	if !f.Cached(int64(len(zeros))) {
+		t.Skip("the kernel does not tell which pages are in memory: it is older than 6.5")
+	}
+}

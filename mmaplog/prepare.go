@@ -12,8 +12,9 @@ type prepared struct {
 	path      string
 	size      int64
 	populated int64
-	recycled  bool // the bytes of an earlier segment are in it
-	filled    bool // see segment.filled
+	recycled  bool  // the bytes of an earlier segment are in it
+	zeroed    int64 // a new file is filled up to here
+	filled    bool  // see segment.filled
 	res       *resource
 }
 
@@ -40,22 +41,18 @@ func (l *Log) prepareFile(size int64, pace func(f File, at int64)) (*prepared, e
 	if err := l.store.fs.MkdirAll(l.dir); err != nil {
 		return nil, ioError(l.name(), err)
 	}
-	fill := l.reread
-	p := l.reuse(size)
-	if p == nil {
-		if err := l.store.admitFile(size); err != nil {
+	p, err := l.reuse(size), error(nil)
+	if p != nil {
+		err = l.reread(p, pace)
+	} else {
+		if p, err = l.newFile(size); err != nil {
 			return nil, err
 		}
-		id := l.newID()
-		p = &prepared{id: id, path: filepath.Join(l.dir, spareName(id)), size: size}
-		f, err := l.store.fs.Open(p.path, Create)
-		if err != nil {
-			return nil, ioError(l.name(), err)
+		if err = l.fill(p, pace); errors.Is(err, errNotNeeded) {
+			l.putHalfway(p)
+			return l.prepareFile(size, pace)
 		}
-		p.res = newResource(f, nil, l.store.janitor.close)
-		fill = l.fill
 	}
-	err := fill(p, pace)
 	if err == nil {
 		err = l.prefault(p)
 	}
@@ -63,6 +60,27 @@ func (l *Log) prepareFile(size int64, pace func(f File, at int64)) (*prepared, e
 		l.store.janitor.discard(p)
 		return nil, ioError(l.name(), err)
 	}
+	return p, nil
+}
+
+// errNotNeeded is why a new file was not filled: there is one in the pool now.
+var errNotNeeded = errors.New("a recycled file can be used")
+
+// newFile gives one that takes to be filled, maybe from where somebody stopped.
+func (l *Log) newFile(size int64) (*prepared, error) {
+	if p := l.takeHalfway(size); p != nil {
+		return p, nil
+	}
+	if err := l.store.admitFile(size); err != nil {
+		return nil, err
+	}
+	id := l.newID()
+	p := &prepared{id: id, path: filepath.Join(l.dir, spareName(id)), size: size}
+	f, err := l.store.fs.Open(p.path, Create)
+	if err != nil {
+		return nil, ioError(l.name(), err)
+	}
+	p.res = newResource(f, nil, l.store.janitor.close)
 	return p, nil
 }
 
@@ -77,12 +95,17 @@ func (l *Log) fill(p *prepared, pace func(f File, at int64)) error {
 	if l.opts.mapped() && p.size >= largeSegment {
 		unit = preWriteLarge
 	}
-	for at := unit; at <= p.size; at += unit {
+	for at := p.zeroed + unit; at <= p.size; at += unit {
 		if _, err := f.WriteAt(zeros[:unit], at-unit); err != nil {
 			return err
 		}
-		if pace != nil && at%paceEvery == 0 {
-			pace(f, at)
+		if at%paceEvery == 0 {
+			if p.zeroed = at; at < p.size && l.store.pool.has(p.size) {
+				return errNotNeeded
+			}
+			if pace != nil {
+				pace(f, at)
+			}
 		}
 		if !synced && at%syncEvery == 0 {
 			if err := f.Sync(); err != nil {
@@ -100,7 +123,7 @@ func (l *Log) fill(p *prepared, pace func(f File, at int64)) error {
 // reread brings the pages of a recycled file back into memory, where the disk has them alone: the writer
 // stores parts of pages, and each would have to be read first.
 func (l *Log) reread(p *prepared, pace func(f File, at int64)) error {
-	if pace == nil {
+	if pace == nil || p.res.file.Cached(p.size) {
 		return nil
 	}
 	buf := make([]byte, rereadUnit)
@@ -113,6 +136,32 @@ func (l *Log) reread(p *prepared, pace func(f File, at int64)) error {
 		}
 	}
 	return nil
+}
+
+// putHalfway keeps a new file that is not filled yet for the next time one is needed.
+func (l *Log) putHalfway(p *prepared) {
+	s := &l.prep
+	s.mu.Lock()
+	if !s.closed {
+		p, s.halfway = s.halfway, p
+	}
+	s.mu.Unlock()
+	if p != nil {
+		l.store.janitor.discard(p)
+	}
+}
+
+// takeHalfway gives what putHalfway kept, nil if there is none of that size.
+func (l *Log) takeHalfway(size int64) *prepared {
+	s := &l.prep
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.halfway
+	if p == nil || p.size != size {
+		return nil
+	}
+	s.halfway = nil
+	return p
 }
 
 // prefault maps a file for the map sink.

@@ -3,6 +3,7 @@ package mmaplog
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/leatbus/leat/core"
@@ -53,6 +54,13 @@ func (p *pool) room(size int64) bool {
 		}
 	}
 	return same < poolPerClass && p.bytes+size <= poolBytes
+}
+
+// has reports whether there is a file of exactly size bytes.
+func (p *pool) has(size int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.files, func(f pooled) bool { return f.size == size })
 }
 
 func (p *pool) put(f pooled) {

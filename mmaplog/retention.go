@@ -22,6 +22,7 @@ func (l *Log) TrimTo(offset int64) error {
 	}
 	l.mu.Unlock()
 	if n > 0 {
+		l.prep.coming.Add(int64(n))
 		l.store.janitor.do(func() { l.drop(list[:n]) })
 	}
 	for _, s := range list[:n] {
@@ -40,6 +41,7 @@ func (l *Log) expendable(list []*segment, n int) bool {
 // power cut never leaves an older segment without a younger one, which would be a hole.
 // For the same reason nothing younger goes once a removal failed.
 func (l *Log) removeSegment(s *segment) {
+	defer l.fileCame()
 	if l.trimStuck {
 		return
 	}

@@ -24,6 +24,7 @@ type segment struct {
 	_           [64]byte
 	synced      atomic.Int64 // position behind the last byte known durable; moved by the sync round
 	unmapped    atomic.Int64 // a sync took the pages below it out of the page tables
+	begun       int64        // the disk began to write up to this position; owned by the sync round
 	entrySynced atomic.Bool  // header and folder entry are durable
 	sealed      atomic.Bool  // a later segment exists and published is final
 	live        atomic.Pointer[resource]

@@ -11,19 +11,21 @@ import (
 type prepState struct {
 	mu sync.Mutex
 	// mu guards the following.
-	spares []*prepared   // ready, in the order they were made
-	tail   *resource     // the last segment, opened for a writer that has none
-	size   int64         // class of the next segment
-	keep   int           // spares to have ready
-	need   int64         // room that was asked for with Await; 0 if none is
-	attach bool          // and the writer has no segment
-	queued bool          // in the preparer's queue
-	busy   chan struct{} // closed when the file being made is ready; nil if none is being made
-	hurry  chan struct{} // closed by a writer that waits for busy
-	failed error         // why there is no room for need; Await tells it once
-	ailing bool          // the last file was not made, and that was logged
-	closed bool
+	spares  []*prepared   // ready, in the order they were made
+	halfway *prepared     // a new file that is not filled to its end; nil mostly
+	tail    *resource     // the last segment, opened for a writer that has none
+	size    int64         // class of the next segment
+	keep    int           // spares to have ready
+	need    int64         // room that was asked for with Await; 0 if none is
+	attach  bool          // and the writer has no segment
+	queued  bool          // in the preparer's queue
+	busy    chan struct{} // closed when the file being made is ready; nil if none is being made
+	hurry   chan struct{} // closed by a writer that waits for busy
+	failed  error         // why there is no room for need; Await tells it once
+	ailing  bool          // the last file was not made, and that was logged
+	closed  bool
 
+	coming  atomic.Int64 // files of trimmed segments the janitor is about to put into the pool, or to delete
 	room    atomic.Int64 // in the largest spare, or in tail
 	window  atomic.Int64
 	asked   atomic.Bool // a longer window was asked for
@@ -153,9 +155,25 @@ func (l *Log) nextJobLocked() (size int64, tail *segment) {
 	case s.need > s.room.Load():
 		return classFor(s.size, s.need), nil
 	case n < s.keep:
-		return min(s.size<<n, l.opts.SegmentBytes), nil
+		size := min(s.size<<n, l.opts.SegmentBytes)
+		if s.coming.Load() > 0 && !l.store.pool.has(size) {
+			// Were a new file made for each that a fast log may need, as many would have to be deleted.
+			return 0, nil // fileCame looks again
+		}
+		return size, nil
 	}
 	return 0, nil
+}
+
+// fileCame is told of each trimmed segment when its file is gone, into the pool or for good.
+func (l *Log) fileCame() {
+	l.prep.coming.Add(-1)
+	s := &l.prep
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if size, _ := l.nextJobLocked(); size > 0 {
+		l.enqueueLocked()
+	}
 }
 
 // endJob tells a writer that asked with Await, if there is something to tell, and goes on with what else the
@@ -265,6 +283,9 @@ func (l *Log) closeSpares() {
 	if s.tail != nil {
 		s.tail.unpin()
 	}
-	s.spares, s.tail = nil, nil
+	if s.halfway != nil {
+		l.store.janitor.discard(s.halfway)
+	}
+	s.spares, s.tail, s.halfway = nil, nil, nil
 	s.room.Store(0)
 }

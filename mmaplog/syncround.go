@@ -22,6 +22,7 @@ type roundPlan struct {
 	before int64 // durable end when the round began
 	began  int64 // on the clock's Mono
 	out    outSegment
+	segs   []segmentEnd
 
 	gather     gather
 	fenceTold  bool
@@ -140,40 +141,41 @@ func (s *segment) needsSync() bool {
 	return s.synced.Load() < s.published.Load() || !s.entrySynced.Load()
 }
 
-// syncSegments makes every published byte durable.
+// syncSegments makes durable what was published when it began.
 func (l *Log) syncSegments() error {
-	for _, s := range l.unfinished() {
-		sealed := s.sealed.Load()
-		if s.needsSync() {
-			if err := l.syncSegment(s); err != nil {
+	l.planSegments()
+	l.writeAhead()
+	for _, e := range l.round.plan.segs {
+		if e.seg.needsSync() {
+			if err := l.syncSegment(e.seg, e.to); err != nil {
 				return err
 			}
 		}
-		if sealed && s.live.Load() != nil {
+		if e.sealed && e.seg.live.Load() != nil {
 			l.askCooling()
 		}
 	}
 	return nil
 }
 
-// syncSegment makes the published bytes of s durable: content first, then, the first time, the
+// syncSegment makes the bytes of s below position to durable: content first, then, the first time, the
 // folder entries that lead to it.
-func (l *Log) syncSegment(s *segment) error {
+func (l *Log) syncSegment(s *segment, to int64) error {
 	res := s.pinned()
 	if res == nil {
 		return core.Errorf(core.CodeInternal, l.name(), "segment %s was closed before it was synced", s.path)
 	}
 	defer res.unpin()
-	to := s.published.Load()
 	var err error
 	switch {
 	case res.region == nil:
+		to = s.published.Load() // the sync is one of the whole file
 		err = res.file.Sync()
 	case s.entrySynced.Load():
-		s.unmapped.Store(to &^ (pageBytes - 1))
+		s.noteUnmapped(to)
 		err = res.region.Sync(s.synced.Load(), to)
 	default:
-		s.unmapped.Store(to &^ (pageBytes - 1))
+		s.noteUnmapped(to)
 		err = res.region.Sync(0, to)
 	}
 	if err != nil {
@@ -188,6 +190,11 @@ func (l *Log) syncSegment(s *segment) error {
 	}
 	s.synced.Store(to)
 	return nil
+}
+
+// noteUnmapped tells readers that a sync takes whole pages below position to out of the page tables.
+func (s *segment) noteUnmapped(to int64) {
+	s.unmapped.Store(max(s.unmapped.Load(), to&^(pageBytes-1)))
 }
 
 // syncFolders makes the log's folder durable and, once, the folders that hold it.

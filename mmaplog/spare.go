@@ -32,9 +32,6 @@ type prepState struct {
 	askedAt int64       // on the clock's Mono; owned by the preparer
 }
 
-// plentyRoom is the room in a segment from which Room does not look further.
-const plentyRoom = 256 << 10
-
 // Room is how many bytes of frames, headers included, can certainly be added now without waiting for a
 // file. It belongs to the writer. One that must not wait looks before it adds, and if there is too little
 // asks with Await; one that may wait need not look.
@@ -45,9 +42,6 @@ func (l *Log) Room() int64 {
 		room = w.dataEnd - w.pos
 		if w.open.records > 0 {
 			room -= int64(core.FrameHeaderSize + w.open.fill)
-		}
-		if room >= plentyRoom {
-			return room
 		}
 	}
 	return max(room, l.prep.room.Load())

@@ -29,6 +29,22 @@ func (b *bed) hangFiles(n int) (hung <-chan struct{}, release func()) {
 	return reached, sync.OnceFunc(func() { close(wait) })
 }
 
+// TestLargeRecordsGoOn: records of all sizes, small and large ones in turn, so that each kind of end of a
+// segment comes up: one with much room, but too little for the next record, is left behind.
+func TestLargeRecordsGoOn(t *testing.T) {
+	for _, ack := range []leat.Ack{leat.AckPage, leat.AckDisk} {
+		b := one(t, leat.TopicConfig{Ack: ack, MaxRecordBytes: 4 << 20, SegmentBytes: 4 << 20})
+		p := b.producer("t")
+		value := make([]byte, 3_500_000)
+		for i, size := range []int{10, 300_000, 900_000, 900_000, 10, 2_000_000, 3_500_000, 300_000, 3_500_000, 10} {
+			if _, err := p.Publish(soon(t), leat.Message{Value: value[:size]}); err != nil {
+				t.Fatalf("%v: publish %d, of %d bytes: %v", ack, i, size, err)
+			}
+		}
+		b.close()
+	}
+}
+
 func to(n int32, v string) leat.Message { return leat.Message{Partition: n, Value: []byte(v)} }
 
 // sameShard gives another partition of topic "t" that shares the shard of partition n.

@@ -2,7 +2,10 @@ package mmaplog
 
 import (
 	"errors"
+	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -278,4 +281,79 @@ func TestGroupCommit(t *testing.T) {
 			t.Fatalf("%d rounds, durable end %d; want 2 and 65", rounds, l.DurableEnd())
 		}
 	})
+}
+
+// ghostFS is full as far as frames are concerned, and removes nothing.
+type ghostFS struct {
+	FS
+	full atomic.Bool
+}
+
+type ghostFile struct {
+	File
+	fs *ghostFS
+}
+
+func (g *ghostFS) Open(name string, mode OpenMode) (File, error) {
+	f, err := g.FS.Open(name, mode)
+	return &ghostFile{f, g}, err
+}
+
+func (g *ghostFS) Remove(name string) error {
+	if g.full.Load() {
+		return syscall.ENOSPC
+	}
+	return g.FS.Remove(name)
+}
+
+func (f *ghostFile) WriteAt(p []byte, at int64) (int, error) {
+	if f.fs.full.Load() && at >= headerSize && p[0] != 0 {
+		return 0, syscall.ENOSPC
+	}
+	return f.File.WriteAt(p, at)
+}
+
+// TestSegmentThatWasGivenUp has the file of a segment whose first batch was not written stay beside the one
+// that took its place, which a kill in time does too.
+func TestSegmentThatWasGivenUp(t *testing.T) {
+	for _, before := range []int{0, 200} { // records, in the first segment
+		fs := &ghostFS{FS: Heap()}
+		s := openTest(t, fs, "data", Options{})
+		l := openLog(t, s, core.AckDisk)
+		want := numbered(before, 1000)
+		appendValues(t, l, want...)
+		settle(s, l)
+		fs.full.Store(true)
+		large := strings.Repeat("x", 100_100)
+		wantCode(t, "append", appendValue(l, large), core.CodeStorageFull)
+		drainJanitor(s)
+		fs.full.Store(false)
+		want = append(want, large, "more")
+		appendValues(t, l, want[before:]...)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		names, err := fs.ReadDir(l.dir)
+		if err != nil || strings.Count(strings.Join(names, " "), ".seg") != l.Segments()+1 {
+			t.Fatalf("%v of %d segments: %v", names, l.Segments(), err)
+		}
+		if err := fs.Remove(filepath.Join("data", manifestName)); err != nil { // it was on the full disk too
+			t.Fatal(err)
+		}
+		folder, err := FindOffline(fs, "data")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report, err := Scan(t.Context(), fs, folder.Logs[0], ScanOptions{}); err != nil ||
+			len(report.Damaged()) > 0 || report.End != int64(len(want)) {
+			t.Errorf("Scan = %+v, %v", report, err)
+		}
+		for range 2 {
+			s = openTest(t, fs, "data", Options{})
+			wantValues(t, openLog(t, s, core.AckDisk), want...)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }

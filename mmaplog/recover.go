@@ -281,12 +281,21 @@ func (r *recovery) walkBack(s *segmentFile) error {
 		oldest = r.chain[0]
 	}
 	// Retention deletes the oldest first, so an older one that is still there tells of a missing one.
-	if before := r.found[0]; before.header.ordinal < oldest.header.ordinal {
+	first := slices.IndexFunc(r.found, func(f *segmentFile) bool { return f == oldest || !oldest.replaces(f) })
+	if before := r.found[first]; before.header.ordinal < oldest.header.ordinal {
 		return core.Errorf(core.CodeCorrupt, "open "+r.log.name(),
 			"segment %016x, which comes before %s, is missing, while the older %s is there",
 			oldest.header.previousID, oldest.path, before.path)
 	}
 	return nil
+}
+
+// replaces reports whether s has the place of an older segment: one that was started and given up, because
+// its first batch was not written, before anything in it was published. Its file may be there still.
+func (s *segmentFile) replaces(older *segmentFile) bool {
+	a, b := &s.header, &older.header
+	return a.previousID == b.previousID && a.base.offset == b.base.offset && a.base.index == b.base.index &&
+		b.ordinal < a.ordinal
 }
 
 // scanSegment accepts frames from pos on as long as each continues the one before.

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fuseServer serves a mounted folder to the kernel, one request at a time. source: linux/fuse.h, protocol 7.31.
+// fuseServer serves a mounted folder to the kernel, one request at a time. source: linux/fuse.h, protocol
+// 7.31.
 type fuseServer struct {
 	fd    int
 	dir   string
@@ -18,8 +19,8 @@ type fuseServer struct {
 
 // fuseFiles are what is served.
 type fuseFiles interface {
-	// answer serves one request: it fills out, which is larger than any answer, and gives how much of it, or an
-	// error.
+	// answer serves one request: it fills out, which is larger than any answer, and gives how much of it,
+	// or an error.
 	answer(op uint32, node uint64, body, out []byte) (length int, errno unix.Errno)
 }
 

@@ -19,15 +19,15 @@ import (
 )
 
 // stormVariable makes a test of this file the child that uses the log; it holds the folder that the parent
-// serves. Who serves a FUSE folder must not use it: a page fault or a lock of the runtime may wait for itself.
+// serves. Who serves a FUSE folder must not use it: it may wait for itself.
 const stormVariable = "LEAT_POWERCUT_STORM"
 
 // stormAllVariable makes TestStorm try every operation; else the seed draws some.
 const stormAllVariable = "LEAT_STORM_ALL"
 
-// TestStorm has a short run of a log meet a file system that fails: at each of its operations in turn, once or
-// from then on, with a full disk, an error of the device, or read-only. Each is an error of a call, and what
-// was acknowledged is there when the file system is well again.
+// TestStorm has a short run of a log meet a file system that fails: at each of its operations in turn, once
+// or from then on, with a full disk, an error of the device, or read-only. Each is an error of a call, and
+// what was acknowledged is there when the file system is well again.
 func TestStorm(t *testing.T) { inStorm(t, stormAll) }
 
 // TestFailingReads has reads of segments fail: the reader gets an error, the log stays, and reads again.

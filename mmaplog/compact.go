@@ -135,7 +135,8 @@ func (l *Log) compactDue(now int64) bool {
 }
 
 // cleanable gives the segments a round may replace: all that were left and are durable, as is the start of
-// the next one; and where their records end. The last segment of the log is never among them.
+// the next one; and where their records end. The last segment of the log is never among them. Damaged ones,
+// and those before, are left as they are.
 func (l *Log) cleanable() (list []*segment, ends []int64) {
 	all := *l.segs.Load()
 	n := 0
@@ -143,7 +144,13 @@ func (l *Log) cleanable() (list []*segment, ends []int64) {
 		n++
 		ends = append(ends, all[n].header.from())
 	}
-	return all[:n:n], ends
+	first := 0
+	for i, s := range all[:n] {
+		if s.damaged() {
+			first = i + 1
+		}
+	}
+	return all[first:n:n], ends[first:]
 }
 
 // compact does one round.
@@ -158,6 +165,8 @@ func (l *Log) compact() {
 		now: l.store.opts.Clock.Now(), edges: map[uint64]struct{}{}}
 	round.list, round.ends = l.cleanable()
 	round.list = slices.Clone(round.list)
+	// Nobody knows which keys there are before: tombstones stay.
+	round.anyEdge = len(round.list) > 0 && round.list[0].header.base.offset > l.Start()
 	err := round.do()
 	switch {
 	case err == nil, l.closed.Load(), errors.Is(err, errRoundEnded):
@@ -350,6 +359,9 @@ func (l *Log) frames(s *segment, end int64, f func(h *core.FrameHeader, payload 
 		h, err := buf.frameAt(pos, s.seed)
 		if err == nil {
 			err = at.accept(&h)
+		}
+		if err != nil && l.foundDamaged(s) {
+			return errRoundEnded // the next round leaves the segment alone
 		}
 		if err != nil {
 			return core.NewError(core.CodeCorrupt, "compact "+l.name(), err)

@@ -2,6 +2,7 @@ package mmaplog
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
@@ -72,18 +73,31 @@ func (l *Log) walkHeaders(s *segment, at *checkpoint, more func(*core.FrameHeade
 	buf.reset(f, s.published.Load())
 	buf.chunk = headerChunk
 	behind := l.behind(s)
-	for at.pos+core.FrameHeaderSize <= buf.end && at.at.offset < behind {
+	for at.at.offset < behind {
+		if at.pos+core.FrameHeaderSize > buf.end {
+			l.overLostEnd(s, at, behind)
+			return nil
+		}
 		head, err := buf.view(at.pos, core.FrameHeaderSize)
 		if err != nil {
 			return ioError("read "+l.name(), err)
 		}
 		if binary.LittleEndian.Uint32(head) == 0 {
+			if l.overLostEnd(s, at, behind) {
+				continue
+			}
 			return nil
 		}
 		h, err := core.DecodeFrameHeader(head, s.seed)
 		next := at.at
 		if err == nil {
 			err = next.accept(&h)
+		}
+		if errors.Is(err, core.ErrVersionTooNew) {
+			return err
+		}
+		if err != nil && l.overHole(s, at) {
+			continue
 		}
 		if err != nil {
 			return core.NewError(core.CodeCorrupt, "read "+l.name(),
@@ -95,4 +109,9 @@ func (l *Log) walkHeaders(s *segment, at *checkpoint, more func(*core.FrameHeade
 		at.at, at.pos = next, at.pos+h.Size()
 	}
 	return nil
+}
+
+// overLostEnd is overHole where the segment seems to end before the next one begins.
+func (l *Log) overLostEnd(s *segment, at *checkpoint, behind int64) bool {
+	return behind != math.MaxInt64 && l.overHole(s, at)
 }

@@ -24,7 +24,8 @@ func (l *Log) complete(s *segment, res *resource) {
 
 // completeCold does the same to a segment that was found without a footer. It runs on the janitor.
 func (l *Log) completeCold(s *segment) {
-	if s.completed || l.closed.Load() || s.header.base.offset < l.Start() || !s.entrySynced.Load() {
+	if s.completed || s.damaged() ||
+		l.closed.Load() || s.header.base.offset < l.Start() || !s.entrySynced.Load() {
 		return
 	}
 	s.completed = true

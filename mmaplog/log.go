@@ -74,7 +74,9 @@ type Recovery struct {
 	CutBytes  int64  // bytes after the last accepted frame that were zeroed or removed
 	CutReason string // why, empty if nothing was cut
 	Gap       Gap    // the log goes on behind it, because its offsets may have been given to lost records
-	Took      time.Duration
+	// Damaged lists what cannot be read, ascending, as far as opening met it; with SkipWithGap only.
+	Damaged []Damaged
+	Took    time.Duration
 }
 
 // Start is the first kept offset.

@@ -213,7 +213,8 @@ func rootAbove(fs FS, path string, levels int) string {
 // isLogFile reports whether a name is one that only the folder of a partition has.
 func isLogFile(name string) bool {
 	_, _, segment := parseSegmentName(strings.TrimSuffix(name, ".cut"))
-	return segment || isSpareName(name) || name == stateName || name == stateTmpName
+	return segment || isSpareName(name) || name == stateName || name == stateTmpName ||
+		name == damageName || name == damageTmpName
 }
 
 // parseID reads a decimal number without leading zeros of at most so many bits.

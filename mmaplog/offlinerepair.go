@@ -146,7 +146,8 @@ func (r *repairer) repairLog(log OfflineLog) (cut bool, err error) {
 	}
 	if changed {
 		r.changed = true
-		return cut, r.setAside(log.Name(), filepath.Join(log.Dir, stateName))
+		return cut, errors.Join(r.setAside(log.Name(), filepath.Join(log.Dir, stateName)),
+			r.setAside(log.Name(), filepath.Join(log.Dir, damageName)))
 	}
 	return cut, nil
 }

@@ -2,7 +2,6 @@ package mmaplog
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -292,7 +291,7 @@ func (s *offlineScan) skip(seg, next *segmentFile, out *OfflineSegment, pos int6
 	if !damaged {
 		return seg.header.dataEnd, s.openEnd(seg, pos, reason)
 	}
-	at, h, err := s.nextFrame(pos, seed)
+	at, h, err := s.buf.nextFrame(pos, seed, &s.state, s.limit)
 	if err != nil {
 		return pos, err
 	}
@@ -343,7 +342,7 @@ func (s *offlineScan) openEnd(seg *segmentFile, pos int64, reason string) error 
 
 // followed reports whether a younger frame of the segment in buf is behind pos.
 func (s *offlineScan) followed(pos int64, seed uint32) bool {
-	_, h, err := s.nextFrame(pos, seed)
+	_, h, err := s.buf.nextFrame(pos, seed, &s.state, s.limit)
 	return err == nil && h != nil
 }
 
@@ -374,29 +373,6 @@ func (s *offlineScan) why(pos int64, seed uint32) (string, error) {
 		return "nothing there", nil
 	}
 	return cause(err), nil
-}
-
-// nextFrame finds a frame of this segment, at pos or behind, that is younger than what was read.
-func (s *offlineScan) nextFrame(pos int64, seed uint32) (int64, *core.FrameHeader, error) {
-	for ; pos+core.FrameHeaderSize <= s.buf.end; pos += 8 {
-		head, err := s.buf.view(pos, core.FrameHeaderSize)
-		if err != nil {
-			return 0, nil, err
-		}
-		if binary.LittleEndian.Uint32(head) < core.FrameHeaderSize ||
-			binary.LittleEndian.Uint64(head[8:]) < s.state.index {
-			continue
-		}
-		h, err := s.buf.frameAt(pos, seed)
-		if unreadable(err) {
-			return 0, nil, err
-		}
-		if err == nil && h.Type() != core.FrameFiller && h.BaseOffset >= s.state.offset &&
-			h.BaseOffset < s.limit && h.Time >= s.state.time && h.Term >= s.state.term {
-			return pos, &h, nil
-		}
-	}
-	return s.buf.end, nil, nil
 }
 
 func (s *offlineScan) progress(n int64) {

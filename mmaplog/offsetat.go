@@ -39,6 +39,9 @@ func (r *Reader) firstAt(t int64) (int64, error) {
 	end := r.log.End()
 	for r.Offset() < end {
 		run, err := r.Next(end)
+		if err != nil && r.log.skips() && r.seekBehind(err) {
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}

@@ -101,6 +101,8 @@ type LogOptions struct {
 	// twice. When the machine was started anew without an orderly close before, the log goes on behind all that
 	// was reserved (Recovery.Gap). 0 reserves nothing; at other levels it means nothing.
 	Reserve int64
+	// OnDamage says what happens when durable records cannot be read; default Fail.
+	OnDamage OnDamage
 	// Durable is called after DurableEnd moved, and once with the error that fenced the log, by a goroutine
 	// of the syncer or by one that is inside Sync. Calls of one log do not overlap. It must not block.
 	Durable func(end int64, err error)
@@ -127,6 +129,9 @@ func (o LogOptions) withDefaults() (LogOptions, error) {
 	if n < core.MinSegmentBytes || n > core.MaxSegmentBytes || n&(n-1) != 0 {
 		return o, core.Errorf(core.CodeInvalidConfig, op, "SegmentBytes %d: want a power of two from %d to %d",
 			n, core.MinSegmentBytes, core.MaxSegmentBytes)
+	}
+	if o.OnDamage > SkipWithGap {
+		return o, core.Errorf(core.CodeInvalidConfig, op, "OnDamage %d: want Fail or SkipWithGap", o.OnDamage)
 	}
 	for _, f := range []struct {
 		name  string

@@ -88,8 +88,8 @@ func (r *Reader) closeFile() error {
 // that holds the cursor's offset, which is not always the frame's first, and all of it lies below
 // limit and End. The cursor moves behind the run. The slice is valid until the next call. It is
 // nil, nil when there is nothing below limit. Errors: CodeOffsetOutOfRange if the offset was trimmed
-// away, CodeCorrupt with segment and position if a checksum fails, CodeIO, CodeClosed. It does not
-// block but for the disk.
+// away, CodeCorrupt if records are damaged, which Damaged as the cause tells of: Seek to its To goes on
+// behind them; CodeIO, CodeClosed. It does not block but for the disk.
 func (r *Reader) Next(limit int64) (run []byte, err error) {
 	l := r.log
 	if err := r.usable(); err != nil {
@@ -262,8 +262,9 @@ func (r *Reader) take(w *frameWalk, hi int64) (run []byte, more bool, err error)
 	if errors.Is(w.err, core.ErrVersionTooNew) {
 		return nil, false, w.err
 	}
-	return nil, false, core.NewError(core.CodeCorrupt, "read "+r.log.name(),
-		fmt.Errorf("segment %s, position %d, offset %d: %w", r.seg.path, at, r.offset, w.err))
+	more, err = r.meet(core.NewError(core.CodeCorrupt, "read "+r.log.name(),
+		fmt.Errorf("segment %s, position %d, offset %d: %w", r.seg.path, at, r.offset, w.err)))
+	return nil, more, err
 }
 
 // left reports whether the cursor's offset is not in its segment any more: that was trimmed away, and its
@@ -292,8 +293,10 @@ func (r *Reader) nextSegment() (run []byte, more bool, err error) {
 		return nil, false, nil // the next call says so
 	}
 	if r.seg == before {
-		return nil, false, core.Errorf(core.CodeCorrupt, "read "+r.log.name(),
-			"segment %s ends at position %d before offset %d", before.path, at, r.offset)
+		r.pos = at
+		more, err = r.meet(core.Errorf(core.CodeCorrupt, "read "+r.log.name(),
+			"segment %s ends at position %d before offset %d", before.path, at, r.offset))
+		return nil, more, err
 	}
 	return nil, true, nil
 }
@@ -350,7 +353,7 @@ func (r *Reader) openFailed(err error) error {
 	case r.offset < r.log.Start():
 		return r.outOfRange()
 	}
-	return core.NewError(core.CodeCorrupt, op, fmt.Errorf("offset %d: a segment is missing: %w", r.offset, err))
+	return r.lost()
 }
 
 // load reads from the cursor on by system call into the reader's buffer: a usual run, or as much as

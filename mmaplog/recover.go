@@ -27,6 +27,7 @@ type recovery struct {
 	state logState       // behind the last accepted frame
 	clean bool           // the log was closed in order, and nothing was read
 
+	find     finding        // of a log that is damaged
 	unusable bool           // there is a state file, which cannot be used
 	gone     []*segmentFile // behind a truncation that was begun
 	stop     stopReason
@@ -40,7 +41,9 @@ type segmentFile struct {
 	zeroTo  int64 // cut: [end, zeroTo) is to be zeroed
 	scanned bool
 	index   sparseIndex
+	holes   []hole
 
+	noHeader bool // the header was made of the frames: the file's is damaged
 	markLost bool // of a recycled file: what is at end does not read as the end
 }
 
@@ -62,25 +65,81 @@ func (l *Log) recover() error {
 	started := l.store.opts.Clock.Mono()
 	buf := scanBufs.Get().(*scanBuf)
 	defer scanBufs.Put(buf)
-	r := &recovery{log: l, buf: buf}
-	defer func() { l.recovery.Took = time.Duration(l.store.opts.Clock.Mono() - started) }()
-	for _, step := range []func() error{
-		r.load, r.list, r.finishCut, r.scan, r.join, r.judge, r.cut, r.removeGone, r.sync, r.skip,
-	} {
-		if err := step(); err != nil {
-			return ioError("open "+l.name(), err)
-		}
+	r, err := l.recoverAny(buf)
+	l.recovery.Took = time.Duration(l.store.opts.Clock.Mono() - started)
+	if err != nil {
+		return ioError("open "+l.name(), err)
 	}
 	r.install()
 	l.store.manifest.recovered(r)
 	if err := r.remember(); err != nil {
 		return ioError("open "+l.name(), err)
 	}
+	r.tell()
+	return nil
+}
+
+// recoverAny finds out whether the log is damaged, and takes the way for it.
+func (l *Log) recoverAny(buf *scanBuf) (*recovery, error) {
+	known, there, err := l.readDamage()
+	unreadable := core.CodeOf(err) == core.CodeCorrupt
+	if err != nil && !unreadable {
+		return nil, err
+	}
+	if !there {
+		r := &recovery{log: l, buf: buf}
+		err = r.sound()
+		if core.CodeOf(err) != core.CodeCorrupt || !l.skips() {
+			return r, err
+		}
+	}
+	l.recovery = Recovery{}
+	r := &recovery{log: l, buf: buf, find: finding{noted: known, all: unreadable}}
+	switch findErr := r.do(r.load, r.listAll, r.finishCut, r.findDamage); {
+	case findErr != nil:
+		return nil, findErr
+	case len(r.find.damage) > 0 && l.skips():
+		return r, r.do(r.cut, r.removeGone, r.sync, r.goBehind, r.skip)
+	case len(r.find.damage) > 0:
+		return nil, core.NewError(core.CodeCorrupt, "open "+l.name(), &r.find.damage[0])
+	case !there:
+		return nil, err
+	}
+	l.recovery = Recovery{}
+	r = &recovery{log: l, buf: buf}
+	if err := r.sound(); err != nil {
+		return nil, err
+	}
+	return r, l.noteDamage(nil) // somebody repaired it
+}
+
+// sound opens a log that is not damaged. Nothing is changed on the disk before it is known to be sound.
+func (r *recovery) sound() error {
+	return r.do(r.load, r.list, r.finishCut, r.scan, r.join, r.judge, r.cut, r.removeGone, r.sync, r.skip)
+}
+
+func (r *recovery) do(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell logs what opening did beside the usual.
+func (r *recovery) tell() {
+	l := r.log
 	if l.recovery.CutBytes > 0 {
 		l.store.opts.Logger.Warn("cut a torn tail", "topic", l.topic, "partition", l.partition,
 			"bytes", l.recovery.CutBytes, "reason", l.recovery.CutReason)
 	}
-	return nil
+	const most = 16
+	for i := range l.recovery.Damaged[:min(len(l.recovery.Damaged), most)] {
+		l.store.opts.Logger.Error("durable records are damaged; the log is served without them",
+			"topic", l.topic, "partition", l.partition, "places", len(l.recovery.Damaged),
+			"err", &l.recovery.Damaged[i])
+	}
 }
 
 // list finds the log's files. What it does not know it leaves alone.
@@ -111,13 +170,17 @@ func (r *recovery) list() error {
 	if err := r.listKnown(); err != nil {
 		return err
 	}
+	r.sortFound()
+	return nil
+}
+
+func (r *recovery) sortFound() {
 	slices.SortFunc(r.found, func(a, b *segmentFile) int {
 		if a.header.ordinal < b.header.ordinal {
 			return -1
 		}
 		return 1
 	})
-	return nil
 }
 
 // inspect reads the header of one segment file.

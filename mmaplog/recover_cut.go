@@ -32,6 +32,9 @@ func (r *recovery) cut() error {
 		r.log.recovery.CutReason = fmt.Sprintf("segment %s, position %d: %s", last.path, last.end, r.stop.text)
 	}
 	for _, seg := range r.rejected() {
+		if seg.noHeader {
+			continue
+		}
 		if err := r.setAside(seg); err != nil {
 			return err
 		}
@@ -109,6 +112,10 @@ func (r *recovery) install() {
 		s.entrySynced.Store(true)
 		s.sealed.Store(i+1 < len(r.chain))
 		s.adoptIndex(&f.index, l.store)
+		s.noHeader = f.noHeader
+		if f.damaged() {
+			s.holes.Store(&f.holes)
+		}
 		if i+1 == len(r.chain) {
 			s.hotFrom = f.end
 		}

@@ -21,7 +21,7 @@ func (r *recovery) skip() error {
 	}
 	if ceiling > r.state.offset {
 		gap := Gap{From: r.state.offset, To: ceiling}
-		if err := r.beginBehind(gap); err != nil {
+		if err := r.beginAt(gap); err != nil {
 			return err
 		}
 		l.recovery.Gap = gap
@@ -29,8 +29,8 @@ func (r *recovery) skip() error {
 	return nil
 }
 
-// beginBehind starts a segment behind a gap, durably.
-func (r *recovery) beginBehind(gap Gap) error {
+// beginAt starts a segment behind a gap, which may be none, durably.
+func (r *recovery) beginAt(gap Gap) error {
 	l, fs := r.log, r.log.store.fs
 	p, err := l.prepareFile(core.MinSegmentBytes, nil)
 	if err != nil {
@@ -39,14 +39,18 @@ func (r *recovery) beginBehind(gap Gap) error {
 	h := segmentHeader{
 		topic: l.topic, partition: l.partition, id: p.id, ordinal: 1,
 		base: segmentBase{offset: gap.To, index: r.state.index, term: r.state.term, prevCRC: r.state.prevCRC},
-		gap:  true, gapFrom: gap.From,
+		gap:  gap.From < gap.To,
 		size: p.size, dataEnd: classDataEnd(p.size), created: r.state.time, recycled: p.recycled,
 		produced: l.w.produced, durable: mark{end: r.state.offset, index: r.state.index - 1},
+	}
+	if h.gap {
+		h.gapFrom = gap.From
 	}
 	if n := len(r.chain); n > 0 {
 		last := &r.chain[n-1].header
 		h.previousID, h.ordinal = last.id, last.ordinal+1
 	}
+	h.ordinal = max(h.ordinal, r.newestOrdinal()+1)
 	var page [headerSize]byte
 	h.encode(page[:])
 	path := filepath.Join(l.dir, segmentName(gap.To, p.id))

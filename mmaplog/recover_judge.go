@@ -77,6 +77,9 @@ func (r *recovery) evidence(path string, id uint64, from, to int64) (uint64, err
 // Frames under a header that was written and is damaged now may have been durable.
 func (r *recovery) judgeBroken() error {
 	for _, b := range r.broken {
+		if !b.blank && len(r.chain) > 0 && r.chain[0].header.previousID == b.id {
+			return r.headerLost(&b)
+		}
 		if b.base < r.state.offset {
 			continue // replaced long ago
 		}
@@ -86,11 +89,15 @@ func (r *recovery) judgeBroken() error {
 		}
 		missing := !b.blank && b.base > r.state.offset && len(r.found) == 0
 		if missing || frames && (!b.blank || durable >= r.state.index) {
-			return core.Errorf(core.CodeCorrupt, "open "+r.log.name(),
-				"segment %s, position 0: the header is damaged and offset %d may have been durable", b.path, b.base)
+			return r.headerLost(&b)
 		}
 	}
 	return nil
+}
+
+func (r *recovery) headerLost(b *brokenFile) error {
+	return core.Errorf(core.CodeCorrupt, "open "+r.log.name(),
+		"segment %s, position 0: the header is damaged and offset %d may have been durable", b.path, b.base)
 }
 
 // framesIn tells whether a file without a header holds frames that continue the log.

@@ -240,7 +240,7 @@ func TestDamageNamesSegmentAndPosition(t *testing.T) {
 	s := openTest(t, fs, "data", Options{})
 	_, err := s.OpenLog(16, 0, LogOptions{})
 	wantCode(t, "open", err, core.CodeCorrupt)
-	for _, part := range []string{path, "position 4", "offset 1 was durable"} {
+	for _, part := range []string{path, "position 4", "offsets [1, "} {
 		if !bytes.Contains([]byte(err.Error()), []byte(part)) {
 			t.Errorf("error %q does not name %q", err, part)
 		}

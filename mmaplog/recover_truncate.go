@@ -53,6 +53,10 @@ func (r *recovery) removeGone() error {
 	r.state.term = max(r.state.term, r.file.cut.term)
 	if n := len(r.chain); n > 0 {
 		h := &r.chain[n-1].header
+		if r.chain[n-1].damaged() {
+			return core.Errorf(core.CodeCorrupt, "open "+r.log.name(),
+				"a truncation was under way at offset %d in %s, which is damaged", r.file.cut.from, r.chain[n-1].path)
+		}
 		f, err := r.log.store.fs.Open(r.chain[n-1].path, ReadWrite)
 		if err != nil {
 			return err

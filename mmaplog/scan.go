@@ -133,3 +133,28 @@ func knownDurable(h *core.FrameHeader) uint64 {
 	}
 	return h.Index - 1 - uint64(h.DurableLag)
 }
+
+// nextFrame finds a good frame of this segment, at pos or behind, that is not before next and has an offset
+// below limit. Without one it gives b.end.
+func (b *scanBuf) nextFrame(pos int64, seed uint32, next *logState, limit int64) (int64, *core.FrameHeader,
+	error) {
+	for ; pos+core.FrameHeaderSize <= b.end; pos += 8 {
+		head, err := b.view(pos, core.FrameHeaderSize)
+		if err != nil {
+			return 0, nil, err
+		}
+		if binary.LittleEndian.Uint32(head) < core.FrameHeaderSize ||
+			binary.LittleEndian.Uint64(head[8:]) < next.index {
+			continue
+		}
+		h, err := b.frameAt(pos, seed)
+		if unreadable(err) {
+			return 0, nil, err
+		}
+		if err == nil && h.Type() != core.FrameFiller && h.BaseOffset >= next.offset &&
+			h.BaseOffset < limit && h.Time >= next.time && h.Term >= next.term {
+			return pos, &h, nil
+		}
+	}
+	return b.end, nil, nil
+}

@@ -38,6 +38,9 @@ type segment struct {
 	completed bool        // index and footer were written, or that was tried; owned by the janitor
 	last      logState    // behind the last frame, when the writer left the segment; before sealed is set
 	replaced  atomic.Bool // the file may be a compacted one, which has its frames elsewhere
+
+	noHeader bool                   // the file's is damaged: header was made of the frames; immutable
+	holes    atomic.Pointer[[]hole] // what of it cannot be read; nil if nobody looked
 }
 
 // resource is the open file of a segment and its map, kept alive by pins: one of the segment itself

@@ -136,7 +136,8 @@ func (r *Result) judge(good, broken, chain []*segment, p place, at, d, di uint64
 		known := evidence(b, 4096, p.index)
 		missing := !blank && b.base > p.offset && len(good) == 0
 		lost := missing || (ok || known > 0) && (!blank || known >= p.index)
-		r.Refused = r.Refused || b.base >= p.offset && lost
+		named := !blank && len(chain) > 0 && chain[0].previous == b.id
+		r.Refused = r.Refused || named || b.base >= p.offset && lost
 	}
 	return torn
 }

@@ -12,7 +12,15 @@ import (
 	"github.com/leatbus/leat/internal/benchkit"
 )
 
-const appenders = 64
+const (
+	appenders = 64
+	pageBytes = 4 << 10
+	// batchBytes is what the records of all appenders and the header of their frame take, in whole pages.
+	batchBytes = 20 << 10
+	// recycling names a log whose files go round.
+	recycling  = " + recycling"
+	roundBytes = 8 << 20 // appended before, until they do
+)
 
 // durableOne appends one record after the other, each when the one before is durable.
 func (s *suite) durableOne() benchkit.Scenario {
@@ -20,7 +28,11 @@ func (s *suite) durableOne() benchkit.Scenario {
 		"append %d B and wait until it survives a power cut, one after the other", recordBytesLarge))
 	scenario.Measure = benchkit.ByP50
 	alone := setting{durable: true, alone: true}
-	scenario.Cases = []benchkit.Case{s.appendersCase(p, &ours, ours.name, alone, 1), s.syncFloor(p, 1)}
+	round := setting{durable: true, alone: true, round: true}
+	scenario.Cases = []benchkit.Case{
+		s.appendersCase(p, &ours, ours.name, alone, 1), s.appendersCase(p, &ours, ours.name+recycling, round, 1),
+		s.syncFloor(p, syncFloorName, pageBytes, 1),
+	}
 	for _, k := range goPeers() {
 		scenario.Cases = append(scenario.Cases, s.appendersCase(p, k, k.name, alone, 1))
 	}
@@ -36,7 +48,8 @@ func (s *suite) durableMany() benchkit.Scenario {
 	scenario.Cases = []benchkit.Case{
 		s.appendersCase(p, &ours, ours.name, setting{durable: true}, appenders),
 		s.appendersCase(p, &ours, ours.name+groupCommit, behind, appenders),
-		s.syncFloor(p, appenders),
+		s.syncFloor(p, fmt.Sprintf("%d × %s", appenders, syncFloorName), pageBytes, appenders),
+		s.syncFloor(p, fmt.Sprintf("%d × %s", appenders, batchFloorName), batchBytes, appenders),
 	}
 	for _, k := range goPeers() {
 		scenario.Cases = append(scenario.Cases, s.appendersCase(p, k, k.name, setting{durable: true}, appenders))
@@ -56,6 +69,11 @@ func (s *suite) appendersCase(p *places, k *kind, name string, o setting, n int)
 				if st, err = p.store(k, o); err != nil {
 					return sample, err
 				}
+				if o.round {
+					if err := fillUp(st); err != nil {
+						return sample, err
+					}
+				}
 				if o.batched {
 					st = p.committer(st)
 				}
@@ -72,12 +90,30 @@ func (s *suite) appendersCase(p *places, k *kind, name string, o setting, n int)
 		}}
 }
 
+// fillUp appends until the files of a log with little retention go round.
+func fillUp(st store) error {
+	records := make([][]byte, appenders)
+	for i := range records {
+		records[i] = newRecord(recordBytesLarge)
+	}
+	for done := 0; done < roundBytes; done += appenders * recordBytesLarge {
+		if err := st.appendAll(records); err != nil {
+			return err
+		}
+	}
+	return st.sync()
+}
+
 // bytesFigure names the figure of what reached the disk for a record.
 func bytesFigure(name string) string { return "written per record, " + name }
 
 func durableNote(k *kind, o setting) string {
-	if o.batched {
+	switch {
+	case o.batched:
 		return "one goroutine appends what is waiting with one call, syncs once and answers all"
+	case o.round:
+		return "its files are those of segments it dropped; one that keeps everything writes each byte once " +
+			"more before, as zeros"
 	}
 	return k.note
 }
@@ -120,12 +156,8 @@ func appendDurably(ctx context.Context, st store, n int, length time.Duration) (
 	return sample, errors.Join(errors.Join(failures...), ctx.Err())
 }
 
-// syncFloor overwrites 4 KiB of a file and syncs its data. Its rate counts n records per sync.
-func (s *suite) syncFloor(p *places, n int) benchkit.Case {
-	name := syncFloorName
-	if n > 1 {
-		name = fmt.Sprintf("%d × %s", n, syncFloorName)
-	}
+// syncFloor overwrites size bytes of a file and syncs its data. Its rate counts n records per sync.
+func (s *suite) syncFloor(p *places, name string, size, n int) benchkit.Case {
 	var file *os.File
 	return benchkit.Case{Name: name, Role: benchkit.Floor, Level: levelDisk,
 		Note: "into blocks that were written before, by the one who waits",
@@ -135,7 +167,7 @@ func (s *suite) syncFloor(p *places, n int) benchkit.Case {
 				if err != nil {
 					return sample, err
 				}
-				if file, err = writtenFile(filepath.Join(dir, "floor"), 1<<20); err != nil {
+				if file, err = writtenFile(filepath.Join(dir, "floor"), floorTurns*int64(size)); err != nil {
 					return sample, err
 				}
 				p.later(file.Close)
@@ -143,11 +175,14 @@ func (s *suite) syncFloor(p *places, n int) benchkit.Case {
 			if err := drain(p.dir); err != nil {
 				return sample, err
 			}
-			sample, err = appendDurably(ctx, &syncStore{file: file, page: make([]byte, 4<<10)}, 1, s.length)
+			sample, err = appendDurably(ctx, &syncStore{file: file, page: make([]byte, size)}, 1, s.length)
 			sample.Rate *= float64(n)
 			return sample, err
 		}}
 }
+
+// floorTurns is how many writes there are before the file of syncFloor is written over.
+const floorTurns = 256
 
 // syncStore is the floor of durability; it reads nothing.
 type syncStore struct {
@@ -159,7 +194,7 @@ type syncStore struct {
 func (s *syncStore) append(record []byte) error {
 	copy(s.page[s.n%8*int64(len(record)):], record)
 	s.n++
-	if _, err := s.file.WriteAt(s.page, s.n%256*int64(len(s.page))); err != nil {
+	if _, err := s.file.WriteAt(s.page, s.n%floorTurns*int64(len(s.page))); err != nil {
 		return err
 	}
 	return syncData(s.file)

@@ -15,6 +15,7 @@ const (
 	mapFloorName    = "memcpy into a map"
 	pwriteFloorName = "pwrite"
 	syncFloorName   = "4 KiB pwrite + fdatasync"
+	batchFloorName  = "20 KiB pwrite + fdatasync"
 )
 
 // floorBytes is the size of the file of a floor, which is written in a circle.

@@ -59,6 +59,9 @@ func (o setting) options() mmaplog.LogOptions {
 	if o.small {
 		settings.SegmentBytes = core.MinSegmentBytes
 	}
+	if o.round {
+		settings.SegmentBytes, settings.RetentionBytes = 1<<20, 2<<20
+	}
 	if o.kept {
 		settings.RetentionBytes = 0
 	}

@@ -31,6 +31,7 @@ type setting struct {
 	alone   bool // and only one goroutine appends
 	batched bool // somebody else calls sync: append and appendAll leave that
 	small   bool // one of hundreds: small segments
+	round   bool // little is kept, and the files go round
 	kept    bool // nothing is ever dropped, whatever it takes
 }
 

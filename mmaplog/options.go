@@ -17,6 +17,7 @@ type Options struct {
 	HotBytes     int64         // mapped window behind the end of each log; 64 MiB
 	IndexBytes   int64         // memory for the indexes of segments that were left, of all logs; 16 MiB
 	MapBudget    int64         // mapped segments of all logs; half of what the system lets a process have
+	FileBudget   int64         // files of all logs open at a time; what the process may have but for a quarter
 	NoMap        bool          // write and read by system calls only
 	CompactBytes int64         // memory for the keys of a compaction; 64 MiB
 	Logger       *slog.Logger  // nil is silent
@@ -63,6 +64,7 @@ func (o Options) withDefaults() (Options, error) {
 		{"CompactBytes", &o.CompactBytes, defaultCompactBytes},
 		{"HotBytes", &o.HotBytes, 64 << 20},
 		{"MapBudget", &o.MapBudget, mapLimit() / 2},
+		{"FileBudget", &o.FileBudget, fileLimit()},
 		{"IndexBytes", &o.IndexBytes, 16 << 20},
 	} {
 		if *f.value == 0 {

@@ -119,5 +119,6 @@ func (r *Reader) hotToPin() *resource {
 		res.unpin()
 		return nil
 	}
+	r.log.store.maps.lookedAt(s)
 	return res
 }

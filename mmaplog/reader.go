@@ -326,6 +326,7 @@ func (r *Reader) hot() *resource {
 		res.unpin()
 		return nil
 	}
+	r.log.store.maps.lookedAt(s)
 	return res
 }
 

@@ -407,8 +407,8 @@ func TestRealReadOnly(t *testing.T) {
 	}
 }
 
-// TestFewFiles runs logs in a child process that may open few files: an error of the call and no fence, and
-// when there are more files all goes on.
+// TestFewFiles runs logs in a child process that may open fewer files than the store has been told: others
+// are closed when there is none left, and nothing fails.
 func TestFewFiles(t *testing.T) {
 	const name = "LEAT_TEST_FEW_FILES"
 	if dir := os.Getenv(name); dir != "" {
@@ -427,7 +427,7 @@ func fewFiles(t *testing.T, dir string) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Skip("cannot lower the limit: ", err)
 	}
-	s := openTest(t, OS(), dir, Options{})
+	s := openTest(t, OS(), dir, Options{FileBudget: 1 << 20})
 	var logs []*Log
 	var err error
 	for i := 0; err == nil && i < 200; i++ {
@@ -438,7 +438,7 @@ func fewFiles(t *testing.T, dir string) {
 			}
 		}
 	}
-	if !errors.Is(err, syscall.EMFILE) || core.CodeOf(err) != core.CodeIO || len(logs) < 10 {
+	if err != nil {
 		t.Fatalf("%d logs, then %v", len(logs), err)
 	}
 	for _, l := range logs {
@@ -447,14 +447,10 @@ func fewFiles(t *testing.T, dir string) {
 			t.Fatalf("fenced: %v", l.Fenced())
 		}
 	}
-	limit.Cur, limit.Max = 1000, 1000
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Skip("cannot raise the limit again: ", err)
-	}
 	for _, l := range logs {
 		syncNow(l)
 		if l.Fenced() != nil || l.DurableEnd() != 2 {
-			t.Fatalf("durable end %d, fence %v, with files again", l.DurableEnd(), l.Fenced())
+			t.Fatalf("durable end %d, fence %v", l.DurableEnd(), l.Fenced())
 		}
 		wantValues(t, l, "x", "y")
 	}

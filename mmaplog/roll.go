@@ -152,6 +152,7 @@ func (l *Log) roll(need int64) error {
 	l.store.point("roll.adopted")
 	if w.seg != nil {
 		w.seg.last = w.next
+		l.store.maps.lookedAt(w.seg)
 		w.rolled = append(w.rolled, rolledSegment{w.seg, w.pos})
 	}
 	l.appendSegment(s)

@@ -31,6 +31,7 @@ type segment struct {
 	users       atomic.Int32 // resources of this segment that are not closed yet
 	nudges      nudges
 
+	lookedAt  atomic.Int64 // tick of the map budget when the map was used last
 	index     sparseIndex
 	indexUsed atomic.Bool // somebody looked into it lately
 	noFooter  atomic.Bool // the file has none that can be used, and the janitor was told

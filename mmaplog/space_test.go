@@ -125,3 +125,32 @@ func TestScarceMapsAreGivenUp(t *testing.T) {
 		t.Errorf("%d maps, the current segment is mapped: %v", n, l.w.mapped)
 	}
 }
+
+// TestMapsOfLeastUseAreGivenUp: what is read stays mapped, what nobody looks at goes.
+func TestMapsOfLeastUseAreGivenUp(t *testing.T) {
+	s := openTest(t, Heap(), "data", Options{Clock: clock.NewManual(1), MapBudget: 64, HotBytes: 1 << 30})
+	l := openLog(t, s, core.AckPage)
+	r := l.Reader(0)
+	defer r.Close()
+	for range 55 {
+		appendValues(t, l, numbered(60, 4000)...)
+		if err := l.Roll(); err != nil {
+			t.Fatal(err)
+		}
+		settle(s, l)
+		r.Seek(0)
+		run, err := r.NextPinned(l.End()) // of the first segment
+		if err != nil || run == nil {
+			t.Fatal(run, err)
+		}
+		run.Release()
+	}
+	drainJanitor(s)
+	mapped := func(s *segment) bool { return s.live.Load() != nil }
+	list := *l.segs.Load()
+	n := len(list)
+	if !mapped(list[0]) || mapped(list[1]) || mapped(list[2]) || !mapped(list[n-2]) || !mapped(list[n-1]) {
+		t.Errorf("of %d segments: first %v, %v, %v, last %v, %v", n, mapped(list[0]), mapped(list[1]),
+			mapped(list[2]), mapped(list[n-2]), mapped(list[n-1]))
+	}
+}

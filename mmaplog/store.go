@@ -67,6 +67,7 @@ func Open(fs FS, dir string, o Options) (*Store, error) {
 		return nil, err
 	}
 	op := "open data folder " + strconv.Quote(dir)
+	fs = newFileBudget(fs, o.FileBudget)
 	if err := fs.MkdirAll(filepath.Join(dir, "t")); err != nil {
 		return nil, ioError(op, err)
 	}

@@ -1,0 +1,3 @@
+package mmaplog
+
+func fileLimit() int64 { return usualFiles }

@@ -271,6 +271,15 @@ func (h *fileHandle) WriteOut(lo, hi int64) error {
 	return failed
 }
 
+func (h *fileHandle) Cached(size int64) bool {
+	file, err := h.acquire()
+	if err != nil {
+		return false
+	}
+	defer h.release()
+	return file.Cached(size)
+}
+
 func (h *fileHandle) Forget() {
 	if file, err := h.acquire(); err == nil {
 		defer h.release()

@@ -208,12 +208,8 @@ func (r *recovery) checkSize(e rawEdit) error {
 	if err != nil {
 		return err
 	}
-	f, err := r.log.store.fs.Open(r.log.segmentPath(&edit.header), ReadOnly)
+	size, err := r.log.store.fs.Size(r.log.segmentPath(&edit.header))
 	if err != nil {
-		return err
-	}
-	size, err := f.Size()
-	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	if want := max(edit.end, headerSize); size < want {

@@ -26,6 +26,7 @@ type recovery struct {
 	chain []*segmentFile // the accepted segments, ascending
 	state logState       // behind the last accepted frame
 	clean bool           // the log was closed in order, and nothing was read
+	began checkpoint     // where reading frames began; the zero value if that was somewhere else
 
 	find     finding        // of a log that is damaged
 	unusable bool           // there is a state file, which cannot be used
@@ -247,6 +248,7 @@ func (r *recovery) scan() error {
 	if err := r.walkBack(next); err != nil {
 		return err
 	}
+	r.began = from
 	if r.clean, err = r.closedAt(from, next); r.clean || err != nil {
 		next.end, next.zeroTo = from.pos, from.pos
 		next.index.beginAt(from.pos)

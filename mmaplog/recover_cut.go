@@ -78,7 +78,7 @@ func (r *recovery) zero(s *segmentFile) error {
 // sync makes durable what was accepted before anybody may read it: the page cache may hold frames
 // the disk does not.
 func (r *recovery) sync() error {
-	if len(r.chain) == 0 || r.clean {
+	if len(r.chain) == 0 || r.clean || r.nothingNew() {
 		return nil
 	}
 	for _, s := range r.chain {
@@ -96,7 +96,7 @@ func (r *recovery) sync() error {
 	if err := r.log.store.fs.SyncDir(r.log.dir); err != nil {
 		return err
 	}
-	return r.log.store.syncParents(r.log.topic)
+	return r.log.store.syncParentsOnce(r.log.topic)
 }
 
 // install hands the accepted segments to the log.

@@ -42,6 +42,7 @@ type Store struct {
 	arenas   sync.Pool
 	indexes  indexCache
 	manifest *manifest
+	folders  folderSyncs
 
 	mu sync.Mutex
 	// mu guards the following.
@@ -239,6 +240,7 @@ func (s *Store) RemoveTopic(topic uint64) error {
 		}
 	}
 	s.mu.Unlock()
+	s.folders.forget(topicDir(s.dir, topic))
 	s.syncer.drain(logs)
 	for _, l := range logs {
 		_ = l.close()

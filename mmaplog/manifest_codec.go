@@ -179,7 +179,7 @@ func manifestHeadCRC(b []byte) uint32 {
 
 // manifestImage is what is in a manifest, checked as far as checksums go.
 type manifestImage struct {
-	raw    []byte
+	chunks [][]byte // of manifestChunk bytes each, but for the last one
 	logs   map[logKey]*knownLog
 	closed bool  // it ends with the mark of an orderly close
 	end    int64 // where the next edit goes
@@ -198,48 +198,9 @@ type knownLog struct {
 }
 
 func (m *manifestImage) edit(n int32) rawEdit {
-	at := (int(n) + 1) * editSize
-	return rawEdit(m.raw[at : at+editSize : at+editSize])
-}
-
-// decodeManifest reads the content of a manifest, which it keeps. Edits that are all zero were never
-// synced: a power cut took them and may have left later ones, which count. The same is true of a last edit
-// that is not whole. Anything else that does not check is damage of the whole, and CodeCorrupt.
-func decodeManifest(raw []byte) (*manifestImage, error) {
-	const op = "read manifest"
-	le := binary.LittleEndian
-	if len(raw) < editSize || string(raw[:8]) != manifestMagic || le.Uint32(raw[12:]) != manifestHeadCRC(raw) {
-		return nil, core.Errorf(core.CodeCorrupt, op, "%d bytes that are no manifest", len(raw))
-	}
-	if v := le.Uint32(raw[8:]); v > manifestVersion {
-		return nil, core.Errorf(core.CodeVersionTooNew, op, "version %d, this build reads %d", v, manifestVersion)
-	}
-	m := &manifestImage{raw: raw, logs: map[logKey]*knownLog{}, end: editSize}
-	var at logKey
-	var log *knownLog
-	n := int32(len(raw)/editSize) - 1
-	holes := len(raw)%editSize != 0
-	for i := range n {
-		e := m.edit(i)
-		if le.Uint32(e) != editCRC(e) {
-			if !allZero(e) {
-				return nil, core.Errorf(core.CodeCorrupt, op, "edit %d does not match its checksum", i)
-			}
-			holes = true
-			continue
-		}
-		m.end = int64(i+2) * editSize
-		m.edits++
-		m.closed = e.kind() == editClosed
-		if key := e.key(); log == nil || key != at {
-			at, log = key, m.logs[key]
-		}
-		if log = m.apply(log, e, i); e.kind() < editCreated || e.kind() > editClosed {
-			return nil, core.Errorf(core.CodeCorrupt, op, "edit %d is of kind %d", i, e.kind())
-		}
-	}
-	m.closed = m.closed && !holes
-	return m, nil
+	const each = manifestChunk / editSize
+	chunk, at := m.chunks[uint32(n+1)/each], uint32(n+1)%each*editSize
+	return rawEdit(chunk[at : at+editSize : at+editSize])
 }
 
 // look keeps plain and what goes with it when e is about to be added.

@@ -2,7 +2,6 @@ package mmaplog
 
 import (
 	"errors"
-	"io"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -88,23 +87,4 @@ func (m *manifest) replace(content []byte) error {
 	}
 	m.file, m.at, m.edits, m.live = f, image.end, image.edits, image.live
 	return nil
-}
-
-// readManifest reads and checks a manifest.
-func readManifest(fs FS, path string) (*manifestImage, error) {
-	f, err := fs.Open(path, ReadOnly)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return nil, err
-	}
-	raw := make([]byte, size)
-	n, err := f.ReadAt(raw, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return decodeManifest(raw[:n])
 }

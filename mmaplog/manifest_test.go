@@ -3,6 +3,7 @@ package mmaplog
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -414,5 +415,62 @@ func TestManifestForgetsTopics(t *testing.T) {
 	s = openTest(t, fs, "data", manualOptions())
 	if l := openLog(t, s, core.AckDisk); l.End() != 0 {
 		t.Errorf("the log of a removed topic ends at %d", l.End())
+	}
+}
+
+// TestManifestOfManyChunks: what is read piece by piece is what is decoded at once, wherever the pieces meet.
+func TestManifestOfManyChunks(t *testing.T) {
+	fs := Heap()
+	if err := fs.MkdirAll("d"); err != nil {
+		t.Fatal(err)
+	}
+	content := appendManifestHead(nil)
+	var h segmentHeader
+	for i := range 3*manifestChunk/editSize + 5 {
+		before := h.id
+		h = segmentHeader{topic: 16, partition: int32(i / 3000), id: mixIDs(uint64(i)), previousID: before,
+			ordinal: uint64(i + 1), size: core.MinSegmentBytes, dataEnd: classDataEnd(core.MinSegmentBytes),
+			base: segmentBase{offset: int64(i), index: uint64(i + 1)}}
+		content = rawEdit((&manifestEdit{kind: editSealed, header: h}).append(nil)).appendFirst(content)
+	}
+	content = (&manifestEdit{kind: editDropped, header: h}).append(content)
+	content = (&manifestEdit{kind: editClosed}).append(content)
+	for _, cut := range []int{0, 1, editSize, manifestChunk + editSize, len(content) - manifestChunk} {
+		src := content[:len(content)-cut]
+		path := filepath.Join("d", fmt.Sprint(cut))
+		f, err := fs.Open(path, Create)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt(src, 0); err != nil {
+			t.Fatal(err)
+		}
+		m, err := readManifest(fs, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := len(src)/editSize - 1; m.closed != (cut == 0) || m.edits != want {
+			t.Errorf("cut by %d: closed %v, %d edits; want %d", cut, m.closed, m.edits, want)
+		}
+		seen := 0
+		for key, log := range m.logs {
+			for _, n := range log.edits {
+				seen++
+				at := int(n+1) * editSize
+				if e := m.edit(n); e.key() != key || string(e) != string(src[at:at+editSize]) {
+					t.Fatalf("cut by %d: edit %d is another one", cut, n)
+				}
+			}
+			if key.partition == 0 && (!log.plain || log.sealed != 3000 || log.bytes != 3000*core.MinSegmentBytes) {
+				t.Errorf("log 0: plain %v, %d sealed, %d bytes", log.plain, log.sealed, log.bytes)
+			}
+		}
+		if marks := m.edits - seen; marks != 0 && cut != 0 || marks > 1 {
+			t.Errorf("cut by %d: %d edits of no log", cut, marks)
+		}
+	}
+	content[2*manifestChunk+editSize+9] ^= 1
+	if _, err := decodeManifest(content); err == nil {
+		t.Error("damage in the third chunk was not seen")
 	}
 }

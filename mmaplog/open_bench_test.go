@@ -34,9 +34,9 @@ func BenchmarkOpen(b *testing.B) {
 }
 
 // BenchmarkOpenKilled opens 100 GB, 1,600 segments of 64 MiB, after a process was killed: no log has a clean
-// mark, and 512 MiB of frames lie behind the checkpoints. The rest of the files are holes. With boot=other the
-// machine was started anew, so that each log goes on at its ceiling, in a new segment. The floor is reading and
-// checking those frames one after the other. Figures are medians.
+// mark, and 512 MiB of frames lie behind the checkpoints. The rest of the files are holes. With boot=other
+// the machine was started anew, so that each log goes on at its ceiling, in a new segment. The floor is
+// reading and checking those frames one after the other. Figures are medians.
 //
 //	go test -run '^$' -bench OpenKilled -benchtime 5x ./mmaplog
 func BenchmarkOpenKilled(b *testing.B) {
@@ -70,8 +70,9 @@ type openLogScene struct {
 	files []string      // ascending
 }
 
-// newOpenScene makes the files of logs whose segments are all durable, each of 1,000 records in 10 frames that
-// are not there, but for the last one of each, which has frames of the given bytes behind its checkpoint.
+// newOpenScene makes the files of logs whose segments are all durable, each of 1,000 records in 10 frames
+// that are not there, but for the last one of each, which has frames of the given bytes behind its
+// checkpoint.
 func newOpenScene(b *testing.B, logs, segments, frames int) *openScene {
 	b.Helper()
 	s := &openScene{dir: b.TempDir(), logs: make([]openLogScene, logs)}

@@ -138,14 +138,10 @@ func knownDurable(h *core.FrameHeader) uint64 {
 // below limit. Without one it gives b.end.
 func (b *scanBuf) nextFrame(pos int64, seed uint32, next *logState, limit int64) (int64, *core.FrameHeader,
 	error) {
-	for ; pos+core.FrameHeaderSize <= b.end; pos += 8 {
-		head, err := b.view(pos, core.FrameHeaderSize)
-		if err != nil {
-			return 0, nil, err
-		}
-		if binary.LittleEndian.Uint32(head) < core.FrameHeaderSize ||
-			binary.LittleEndian.Uint64(head[8:]) < next.index {
-			continue
+	for ; ; pos += 8 {
+		var err error
+		if pos, err = b.nextHeader(pos, seed, next.index); err != nil || pos >= b.end {
+			return pos, nil, err
 		}
 		h, err := b.frameAt(pos, seed)
 		if unreadable(err) {
@@ -156,5 +152,4 @@ func (b *scanBuf) nextFrame(pos int64, seed uint32, next *logState, limit int64)
 			return pos, &h, nil
 		}
 	}
-	return b.end, nil, nil
 }

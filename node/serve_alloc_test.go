@@ -3,6 +3,7 @@ package node
 import (
 	"encoding/binary"
 	"io"
+	"math"
 	"runtime"
 	"testing"
 
@@ -63,7 +64,11 @@ func TestRemotePublishDoesNotAllocate(t *testing.T) {
 			l.publish()
 		}
 		runtime.GC()
-		if allocs := testing.AllocsPerRun(2000, l.publish); allocs > 0.5 {
+		allocs := math.Inf(1)
+		for range 3 { // what others allocate meanwhile on a busy machine is not in each
+			allocs = min(allocs, testing.AllocsPerRun(2000, l.publish))
+		}
+		if allocs > 0.5 {
 			t.Errorf("value of %d bytes: %.2f allocations per publish", size, allocs)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/internal/clock"
+	"github.com/leatbus/leat/transport"
 	"github.com/leatbus/leat/transport/wire"
 )
 
@@ -111,14 +112,24 @@ func TestSilentConnections(t *testing.T) {
 	before := manual.Timers()
 	eventually(t, "timers of all three", func() bool { return manual.Timers() >= before })
 	eventually(t, "the stream is served", func() bool { return d.streams() == 1 })
-	for range 60 { // a timer may be set between two steps
+	eventually(t, "all three are given up", func() bool { // a timer may be set between two steps
 		manual.Advance(helloWait / 10)
-	}
+		return hasEnded(silent) && hasEnded(half.conn) && d.streams() == 0
+	})
 	wantClosed(t, "silent", silent, core.CodeProtocol)
 	wantClosed(t, "half a header", half.conn, core.CodeProtocol)
 	mute.wantEnd("half a header on a stream", core.CodeProtocol)
 	c.control.frame(wire.Header{Type: wire.Ping})
 	c.control.want(wire.Pong)
+}
+
+func hasEnded(conn transport.Conn) bool {
+	select {
+	case <-conn.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 func (d *door) streams() (n int32) {

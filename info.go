@@ -33,10 +33,12 @@ type GroupInfo struct {
 
 // GroupPartition is one partition of a group.
 type GroupPartition struct {
-	Partition  int32
-	Member     string // empty if nobody owns it now
-	Committed  int64  // -1 where nothing was committed
-	LagRecords int64  // high-water mark − committed offset; -1 where the partition's node cannot be asked
+	Partition int32
+	Member    string // empty if nobody owns it now
+	Committed int64  // -1 where nothing was committed
+	// LagRecords is high-water mark − committed offset, -1 where the partition's node cannot be asked. Offsets
+	// without a record between the two count: those of compacted records, and those a log skips after a crash.
+	LagRecords int64
 }
 
 // ClusterInfo describes the nodes of a bus at one moment, as one of them sees it.

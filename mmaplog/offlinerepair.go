@@ -50,7 +50,8 @@ func Repair(ctx context.Context, fs FS, folder *OfflineFolder, o RepairOptions) 
 	op := "repair data folder " + strconv.Quote(folder.Root)
 	if folder.Root == "" {
 		return nil, core.Errorf(core.CodeInvalidConfig, "repair",
-			"the files are not inside a data folder, whose lock keeps a node away meanwhile")
+			"the files are not inside a data folder, whose lock keeps a node away meanwhile: "+
+				"put a copy of a partition at t/TOPIC ID/PARTITION of a folder of its own, and repair that")
 	}
 	lock, err := lockFolder(fs, folder.Root, o.Apply)
 	if errors.Is(err, errLocked) {

@@ -182,6 +182,40 @@ func TestRepairOfLargerDamage(t *testing.T) {
 	}
 }
 
+// TestRepairOfACopy: a partition's folder alone is refused with what to do, and that helps.
+func TestRepairOfACopy(t *testing.T) {
+	tiny := newTinyLog(t, 3, 0, false)
+	path := tiny.segments()[0]
+	bad := bytes.Clone(tiny.files[path])
+	bad[headerSize+sizeAt(bad, headerSize)+70] ^= 1
+	copyTo := func(dir string) *MemFS {
+		fs := Heap()
+		if err := fs.MkdirAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		for name, content := range tiny.disk(t, map[string][]byte{path: bad}).everything() {
+			if filepath.Dir(name) == tiny.dir {
+				fs.put(filepath.Join(dir, filepath.Base(name)), content)
+			}
+		}
+		return fs
+	}
+	fs := copyTo("16/0")
+	folder, err := FindOffline(fs, "16/0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Repair(t.Context(), fs, folder, RepairOptions{SkipDamage: true, Apply: true})
+	wantCode(t, "repair of a copy alone", err, core.CodeInvalidConfig)
+	if err == nil || !strings.Contains(err.Error(), "t/TOPIC ID/PARTITION") {
+		t.Errorf("repair of a copy alone: %v, want it to say what to do", err)
+	}
+	report := repairTiny(t, "in a folder of its own", copyTo("data/t/16/0"), RepairOptions{SkipDamage: true, Apply: true})
+	if len(report.Steps) == 0 || len(report.Left) > 0 {
+		t.Errorf("in a folder of its own: %+v", report)
+	}
+}
+
 // TestRepairKeepsAndRefuses: nothing is given up without leave, what is overwritten is kept, other files are
 // set aside, and nothing happens while a node has the folder.
 func TestRepairKeepsAndRefuses(t *testing.T) {

@@ -210,7 +210,8 @@ func TestRepairOfACopy(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "t/TOPIC ID/PARTITION") {
 		t.Errorf("repair of a copy alone: %v, want it to say what to do", err)
 	}
-	report := repairTiny(t, "in a folder of its own", copyTo("data/t/16/0"), RepairOptions{SkipDamage: true, Apply: true})
+	o := RepairOptions{SkipDamage: true, Apply: true}
+	report := repairTiny(t, "in a folder of its own", copyTo("data/t/16/0"), o)
 	if len(report.Steps) == 0 || len(report.Left) > 0 {
 		t.Errorf("in a folder of its own: %+v", report)
 	}

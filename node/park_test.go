@@ -36,7 +36,9 @@ func TestLargeRecordsGoOn(t *testing.T) {
 		b := one(t, leat.TopicConfig{Ack: ack, MaxRecordBytes: 4 << 20, SegmentBytes: 4 << 20})
 		p := b.producer("t")
 		value := make([]byte, 3_500_000)
-		for i, size := range []int{10, 300_000, 900_000, 900_000, 10, 2_000_000, 3_500_000, 300_000, 3_500_000, 10} {
+		for i, size := range []int{
+			10, 300_000, 900_000, 900_000, 10, 2_000_000, 3_500_000, 300_000, 3_500_000, 10,
+		} {
 			if _, err := p.Publish(soon(t), leat.Message{Value: value[:size]}); err != nil {
 				t.Fatalf("%v: publish %d, of %d bytes: %v", ack, i, size, err)
 			}

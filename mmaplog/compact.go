@@ -162,14 +162,14 @@ func (l *Log) compact() {
 		return
 	}
 	round := &cleaning{log: l, keys: newKeyTable(l.store.opts.CompactBytes),
-		now: l.store.opts.Clock.Now(), edges: map[uint64]struct{}{}}
+		now: l.store.opts.Clock.Now(), cuts: l.cutCount(), edges: map[uint64]struct{}{}}
 	round.list, round.ends = l.cleanable()
 	round.list = slices.Clone(round.list)
 	// Nobody knows which keys there are before: tombstones stay.
 	round.anyEdge = len(round.list) > 0 && round.list[0].header.base.offset > l.Start()
 	err := round.do()
 	switch {
-	case err == nil, l.closed.Load(), errors.Is(err, errRoundEnded):
+	case err == nil, l.closed.Load(), l.cutCount() != round.cuts, errors.Is(err, errRoundEnded):
 	case errors.Is(err, core.ErrStorageFull):
 		l.store.opts.Logger.Warn("no room to compact a log; it is tried again", "topic", l.topic,
 			"partition", l.partition, "err", err)
@@ -180,7 +180,8 @@ func (l *Log) compact() {
 	}
 }
 
-// errRoundEnded ends a round whose store or log is closed, or whose segment was trimmed away.
+// errRoundEnded ends a round whose store or log is closed, whose segment was trimmed away, or whose log was
+// truncated, after which neither its segments nor its keys are those of the log.
 var errRoundEnded = errors.New("the round has ended")
 
 // cleaning is one round.
@@ -192,6 +193,7 @@ type cleaning struct {
 	keys    *keyTable
 	to      int64 // below it the round looks at all records
 	now     int64
+	cuts    int // how often the log had been truncated
 
 	edges    map[uint64]struct{} // hashes of the keys in last frames of the segments that are done
 	anyEdge  bool                // and of keys nobody knows
@@ -237,10 +239,16 @@ func (c *cleaning) do() error {
 
 // ended gives the reason to stop before segment s.
 func (c *cleaning) ended(s *segment) error {
-	if c.log.closed.Load() || c.log.store.cleaner.ended() || s.header.base.offset < c.log.Start() {
+	if c.log.store.cleaner.ended() || c.outdated(s) {
 		return errRoundEnded
 	}
 	return nil
+}
+
+// outdated reports whether what the round knows of segment s is of no use any more.
+func (c *cleaning) outdated(s *segment) bool {
+	l := c.log
+	return l.closed.Load() || s.header.base.offset < l.Start() || l.cutCount() != c.cuts
 }
 
 // look reads how far each segment is clean, and gives the first offset that is not.

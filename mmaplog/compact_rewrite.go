@@ -111,7 +111,7 @@ func (c *cleaning) replace(i int, last uint64, cleanTo int64) error {
 	fresh := s.compacted(w)
 	done := make(chan error, 1)
 	// The janitor does all that concerns the file of a segment, so nobody writes an index into it meanwhile.
-	l.store.janitor.do(func() { done <- l.swap(s, fresh, path) })
+	l.store.janitor.do(func() { done <- c.swap(s, fresh, path) })
 	if err := <-done; err != nil {
 		return err
 	}
@@ -242,8 +242,9 @@ func (l *Log) checkpointBehind(offset int64) bool {
 
 // swap gives the file at path the name of s and puts fresh in the list in its place. Readers that have the
 // old file go on in it; what they look up is found in the new one. It runs on the janitor.
-func (l *Log) swap(s, fresh *segment, path string) error {
-	if l.closed.Load() || s.header.base.offset < l.Start() {
+func (c *cleaning) swap(s, fresh *segment, path string) error {
+	l := c.log
+	if c.outdated(s) { // what was truncated would come back
 		l.store.removeFile(path)
 		return errRoundEnded
 	}

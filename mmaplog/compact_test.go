@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -420,6 +421,52 @@ func TestCompactionMovesTheCheckpoint(t *testing.T) {
 		after.check()
 		_ = after.s.Close()
 		_ = r.s.Close()
+	}
+}
+
+// TestTruncateDuringARound: a round that has read a segment when the log is truncated, within it or behind
+// it, must not put in place what it wrote; and it is no damage.
+func TestTruncateDuringARound(t *testing.T) {
+	for _, level := range bothSinks {
+		for _, from := range []int64{20, 100, 400} { // the first segment has room for 200 records
+			disk := Heap()
+			r := newKeyedRun(t, disk, level, 0)
+			for i := range 900 {
+				r.put(0, [2]string{fmt.Sprint("k", i), strings.Repeat("v", 1000)})
+				r.put(0, [2]string{fmt.Sprint("k", (i+400)%900), strings.Repeat("v", 1000)})
+			}
+			settle(r.s, r.log)
+			var once sync.Once
+			written, cut := make(chan struct{}), make(chan struct{})
+			disk.Hook(func(op, name string) {
+				if op == "sync" && isSpareName(filepath.Base(name)) {
+					once.Do(func() { // the first segment is written anew
+						close(written)
+						<-cut
+					})
+				}
+			})
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				r.log.compact()
+			}()
+			<-written
+			if err := r.log.TruncateSuffix(from, 3); err != nil {
+				t.Fatal(err)
+			}
+			close(cut)
+			<-done
+			disk.Hook(nil)
+			if r.log.compaction.failed.Load() {
+				t.Errorf("level %v: the round took the truncation for damage", level)
+			}
+			r.appended = r.appended[:from]
+			r.check()
+			r.reopen()
+			r.check()
+			_ = r.s.Close()
+		}
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/internal/clock"
 )
@@ -21,11 +23,16 @@ type modelRun struct {
 	store *Store
 	log   *Log
 
-	values []string                   // by offset
-	frames map[int64]core.FrameHeader // added by AddFrame, by base offset
-	times  []int64                    // of the frame of each offset
-	now    int64
-	start  int64
+	values  []string                   // by offset
+	keys    []string                   // of each; empty for none
+	frames  map[int64]core.FrameHeader // added by AddFrame, by base offset
+	copies  map[int64]core.FrameHeader // added by AppendFrame
+	times   []int64                    // of the frame of each offset
+	terms   []uint32
+	compact bool
+	now     int64
+	start   int64
+	removed int // records that were found to be compacted away
 }
 
 // modelLevels are all levels that tell logs apart; noMap has the map's levels write by system call.
@@ -41,10 +48,15 @@ var modelLevels = []struct {
 func TestModel(t *testing.T) {
 	for _, l := range modelLevels {
 		t.Run(fmt.Sprintf("%v noMap=%t", l.level, l.noMap), func(t *testing.T) {
-			for seed := range uint64(scaled(16)) {
+			removed := 0
+			for seed := range uint64(scaled(24)) {
 				m := &modelRun{t: t, seed: seed, dice: dice(seed), fs: Heap(), level: l.level, noMap: l.noMap,
-					frames: map[int64]core.FrameHeader{}}
+					compact: seed%3 == 1}
 				m.run(120)
+				removed += m.removed
+			}
+			if removed == 0 && !raceEnabled {
+				t.Error("nothing was compacted away")
 			}
 		})
 	}
@@ -55,11 +67,13 @@ func TestModel(t *testing.T) {
 func FuzzModel(f *testing.F) {
 	f.Add([]byte("append and trim, sync and seek, open again"))
 	f.Add([]byte{0, 8, 8, 8, 1, 2, 3, 4, 5, 0, 5, 3, 6, 7, 9, 2, 250, 1, 6, 5, 6, 1, 3})
+	f.Add([]byte("copy frames, truncate and compact"))
 	f.Fuzz(func(t *testing.T, input []byte) {
 		if len(input) > 200 {
 			t.Skip("longer inputs only take longer")
 		}
-		m := &modelRun{t: t, input: append([]byte{0}, input...), fs: Heap(), frames: map[int64]core.FrameHeader{}}
+		m := &modelRun{t: t, input: append([]byte{0}, input...), fs: Heap()}
+		m.compact = len(input)%2 == 1
 		l := modelLevels[int(m.next()%uint64(len(modelLevels)))]
 		m.level, m.noMap = l.level, l.noMap
 		m.run(40)
@@ -67,6 +81,7 @@ func FuzzModel(f *testing.F) {
 }
 
 func (m *modelRun) run(steps int) {
+	m.frames, m.copies = map[int64]core.FrameHeader{}, map[int64]core.FrameHeader{}
 	m.open()
 	for range steps {
 		if m.input != nil && len(m.input) == 0 {
@@ -107,14 +122,14 @@ func (m *modelRun) open() {
 	}
 	m.store, m.log = s, nil
 	m.log, err = s.OpenLog(16, 0, LogOptions{Level: m.level,
-		SegmentBytes: core.MinSegmentBytes << (m.next() % 2)})
+		SegmentBytes: core.MinSegmentBytes << (m.next() % 2), Compact: m.compact})
 	if err != nil {
 		m.fail("open log: %v", err)
 	}
 }
 
 func (m *modelRun) step() {
-	switch m.next() % 13 {
+	switch m.next() % 16 {
 	case 0:
 		m.log.RequestSync()
 	case 1:
@@ -136,6 +151,12 @@ func (m *modelRun) step() {
 		if m.next()%4 == 0 {
 			m.retain()
 		}
+	case 7:
+		m.truncate()
+	case 8, 9:
+		m.copyFrames()
+	case 10:
+		m.compactAll()
 	default:
 		m.batch()
 	}
@@ -155,17 +176,7 @@ func (m *modelRun) batch() {
 		m.log.Begin(m.now - 50)
 	}
 	for range m.next() % 40 {
-		var b []byte
-		n := 1 + int(m.next()%3)
-		for range n {
-			size := m.next() % 200
-			if m.next()%64 == 0 {
-				size = m.next() % 200_000
-			}
-			v := fmt.Sprintf("%d-%0*d", len(m.values), size, m.next())
-			m.values = append(m.values, v)
-			b = append(b, encodeRecord(v)...)
-		}
+		b, n := m.records()
 		base, err := m.add(b, n)
 		if err != nil || base != int64(len(m.values)-n) {
 			m.fail("Add = %d, %v; want %d", base, err, len(m.values)-n)
@@ -180,10 +191,47 @@ func (m *modelRun) batch() {
 	}
 	for len(m.times) < len(m.values) {
 		m.times = append(m.times, m.log.w.next.time)
+		m.terms = append(m.terms, m.log.w.next.term)
 	}
 	if !slices.IsSorted(m.times) {
 		m.fail("time went back")
 	}
+}
+
+// records makes a few records.
+func (m *modelRun) records() (b []byte, n int) {
+	n = 1 + int(m.next()%3)
+	for range n {
+		size := m.next() % 200
+		if m.next()%64 == 0 {
+			size = m.next() % 200_000
+		}
+		key, v := "", fmt.Sprintf("%d-%0*d", len(m.values), size, m.next())
+		if k := m.next() % 30; k > 0 {
+			key = fmt.Sprint("key", k)
+		}
+		m.values, m.keys = append(m.values, v), append(m.keys, key)
+		b = append(b, encodeKeyed(key, v)...)
+	}
+	return b, n
+}
+
+// encodeKeyed makes a record; an empty key is none, an empty value a tombstone.
+func encodeKeyed(key, value string) []byte {
+	k, v, hash := []byte(key), []byte(value), xxhash.Sum64String(key)
+	if key == "" {
+		k, hash = nil, 0
+	}
+	if value == "" {
+		v = nil
+	}
+	n, err := core.EncodedRecordSize(k, v, nil)
+	if err != nil {
+		panic(err)
+	}
+	b := make([]byte, n)
+	core.PutRecord(b, k, v, nil, hash, 0)
+	return b
 }
 
 // add appends records as an anonymous producer or as one with an id.
@@ -258,15 +306,14 @@ func (m *modelRun) compare(run []byte, at, limit int64) int64 {
 		if h.NextOffset() > limit || h.BaseOffset != at && (!first || h.BaseOffset > at || h.NextOffset() <= at) {
 			m.fail("frame [%d, %d) at cursor %d, limit %d", h.BaseOffset, h.NextOffset(), at, limit)
 		}
-		if want := m.frames[h.BaseOffset]; !sameProducer(&h, &want) {
-			m.fail("frame %+v, was added as %+v", h, want)
-		}
+		m.compareHeader(&h)
 		payload := run[core.FrameHeaderSize:h.Length]
 		for i := range int64(h.Records) {
 			record, n, err := core.DecodeRecord(payload)
-			if err != nil || string(record.Value) != m.values[h.BaseOffset+i] || h.Time != m.times[h.BaseOffset+i] {
-				m.fail("record %d: %.30q at %d, %v", h.BaseOffset+i, record.Value, h.Time, err)
+			if err != nil {
+				m.fail("record %d: %v", h.BaseOffset+i, err)
 			}
+			m.compareRecord(&h, h.BaseOffset+i, &record)
 			payload = payload[n:]
 		}
 		at, first, run = h.NextOffset(), false, run[h.Size():]
@@ -274,10 +321,68 @@ func (m *modelRun) compare(run []byte, at, limit int64) int64 {
 	return at
 }
 
+func (m *modelRun) compareHeader(h *core.FrameHeader) {
+	want, copied := m.copies[h.BaseOffset]
+	if copied {
+		want.DurableLag, want.HeaderCRC = h.DurableLag, h.HeaderCRC // of each log its own
+	} else {
+		want = m.frames[h.BaseOffset]
+	}
+	if m.compact { // what is changed when a record goes
+		want.Length, want.PayloadCRC, want.PrevCRC = h.Length, h.PayloadCRC, h.PrevCRC
+	}
+	if copied && *h != want || !sameProducer(h, &want) {
+		m.fail("frame %+v, was added as %+v", *h, want)
+	}
+}
+
+func (m *modelRun) compareRecord(h *core.FrameHeader, offset int64, record *core.Record) {
+	if h.Time != m.times[offset] || h.Term != m.terms[offset] {
+		m.fail("record %d: time %d, term %d; want %d, %d", offset, h.Time, h.Term, m.times[offset], m.terms[offset])
+	}
+	if key := m.keys[offset]; record.Removed() {
+		m.removed++
+		if !m.compact || key == "" || !slices.Contains(m.keys[offset+1:], key) {
+			m.fail("record %d with key %q is gone", offset, key)
+		}
+	} else if string(record.Key) != key || string(record.Value) != m.values[offset] {
+		m.fail("record %d: %q %.30q", offset, record.Key, record.Value)
+	}
+}
+
+// readAll compares all records; the newest one of each key is there.
 func (m *modelRun) readAll() {
-	got, err := readValues(m.log)
-	if err != nil || !slices.Equal(got, m.values[m.start:]) {
-		m.fail("read %d records, want %d: %v", len(got), len(m.values)-int(m.start), err)
+	gone := map[string]bool{}
+	due := m.start
+	r := m.log.Reader(m.start)
+	defer r.Close()
+	for {
+		run, err := r.Next(m.log.End())
+		if err != nil {
+			m.fail("read at %d: %v", due, err)
+		}
+		if run == nil {
+			break
+		}
+		for rest := run; len(rest) > 0; {
+			h := core.ParseFrameHeader(rest)
+			err := eachRecord(&h, rest[core.FrameHeaderSize:h.Length], func(offset int64, r *core.Record, _ []byte) {
+				gone[m.keys[offset]] = r.Removed()
+			})
+			if err != nil {
+				m.fail("%v", err)
+			}
+			rest = rest[h.Size():]
+		}
+		due = m.compare(run, due, m.log.End())
+	}
+	if due != int64(len(m.values)) {
+		m.fail("read up to %d of [%d, %d)", due, m.start, len(m.values))
+	}
+	for key, gone := range gone {
+		if gone {
+			m.fail("the newest record of %q is gone", key)
+		}
 	}
 }
 

@@ -55,7 +55,7 @@ func (l *Log) raiseCeiling(upTo int64) error {
 	}
 	err = l.replaceState(func(f *stateFile) {
 		f.advance(&at)
-		f.ceiling = upTo + l.opts.Reserve
+		f.ceiling = max(f.ceiling, upTo+l.opts.Reserve)
 	})
 	if err == nil {
 		l.ceiling.Store(l.keep.file.ceiling)

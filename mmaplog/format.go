@@ -20,6 +20,10 @@ const formatPrefix = "leat data format "
 func checkFormat(fs FS, dir string) error {
 	text, err := readSmall(fs, filepath.Join(dir, "FORMAT"))
 	if errors.Is(err, errNotExist) {
+		// Whoever finds the file, after a kill right behind its rename, may rely on the folders.
+		if err := errors.Join(fs.SyncDir(filepath.Dir(dir)), fs.SyncDir(dir)); err != nil {
+			return err
+		}
 		return writeSmall(fs, dir, "FORMAT", fmt.Sprintf("%s%d\n", formatPrefix, formatVersion))
 	}
 	if err != nil {

@@ -29,6 +29,7 @@ type recovery struct {
 	began checkpoint     // where reading frames began; the zero value if that was somewhere else
 
 	find     finding        // of a log that is damaged
+	loose    bool           // nothing was synced, not even the folder
 	unusable bool           // there is a state file, which cannot be used
 	gone     []*segmentFile // behind a truncation that was begun
 	stop     stopReason

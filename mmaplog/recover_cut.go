@@ -78,7 +78,11 @@ func (r *recovery) zero(s *segmentFile) error {
 // sync makes durable what was accepted before anybody may read it: the page cache may hold frames
 // the disk does not.
 func (r *recovery) sync() error {
-	if len(r.chain) == 0 || r.clean || r.nothingNew() {
+	if r.clean {
+		return nil
+	}
+	if len(r.chain) == 0 || r.nothingNew() {
+		r.loose = true
 		return nil
 	}
 	for _, s := range r.chain {
@@ -144,5 +148,7 @@ func (r *recovery) install() {
 		l.keep.file.saved = &savedState{at: saved.at}
 	}
 	l.w.marked = r.file.clean
-	l.ceiling.Store(r.file.ceiling)
+	if !r.loose { // else the first append reserves anew: the name of the state file may be in memory only
+		l.ceiling.Store(r.file.ceiling)
+	}
 }

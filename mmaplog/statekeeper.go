@@ -66,14 +66,14 @@ func (l *Log) replaceState(change func(*stateFile)) error {
 		next.saved = old.saved
 	}
 	change(&next)
-	if err := l.replaceStateFile(next.encode(l.topic, l.partition)); err != nil {
-		return err
-	}
-	if !l.keep.parents {
+	if !l.keep.parents { // before the file is there, which tells of them
 		if err := l.store.syncParents(l.topic); err != nil {
 			return err
 		}
 		l.keep.parents = true
+	}
+	if err := l.replaceStateFile(next.encode(l.topic, l.partition)); err != nil {
+		return err
 	}
 	if next.saved != nil {
 		next.saved = &savedState{at: next.saved.at}

@@ -23,7 +23,11 @@ func (c *crashScene) run() error {
 		}
 		return []cut{&randomCut{dice: dice(c.fate.next())}, &randomCut{dice: dice(c.fate.next())}}
 	})
-	for range 3 {
+	lives := 3
+	if raceEnabled || testing.Short() {
+		lives = 1
+	}
+	for range lives {
 		if err := c.live(); err != nil {
 			return fmt.Errorf("LEAT_SEED=%d, level %v: %w", c.seed, c.level, err)
 		}
@@ -33,6 +37,10 @@ func (c *crashScene) run() error {
 
 func (c *crashScene) live() error {
 	if err := c.open(); err != nil {
+		return err
+	}
+	if err := c.prologue(); err != nil {
+		_ = c.store.Close()
 		return err
 	}
 	for range 10 + c.dice.next()%20 {
@@ -51,7 +59,7 @@ func (c *crashScene) live() error {
 			return err
 		}
 	}
-	next := c.cut(&randomCut{dice: dice(c.dice.next())}, "between calls")
+	next, _ := c.cut(&randomCut{dice: dice(c.dice.next())}, "between calls")
 	if !closed {
 		if err := c.close(); err != nil {
 			return err
@@ -75,6 +83,9 @@ func (c *crashScene) check(image *crashImage) error {
 }
 
 func (c *crashScene) step() error {
+	if c.style != plainStyle && c.dice.next()%2 == 0 {
+		return c.styled()
+	}
 	if err := c.batch(int(1+c.dice.next()%8), 0); err != nil {
 		return err
 	}
@@ -104,15 +115,19 @@ func TestCrashLosesNothingDurable(t *testing.T) {
 				wanted = crashesShort
 			}
 			seed := uint64(0)
-			for ; total.crashes < wanted; seed++ {
-				c := newCrashScene(seed, level)
+			for ; total.crashes < wanted || seed <= uint64(recycleStyle); seed++ {
+				c := newCrashScene(seed, level).as(styleOf(seed))
 				if err := c.run(); err != nil {
 					t.Fatal(err)
 				}
 				total.add(c.tally)
 			}
-			t.Logf("%d crashes in %d runs, %d of them with durable records, %d within a recovery", total.crashes,
-				seed, total.durable, total.nested)
+			t.Logf("%d crashes in %d runs, %d of them with durable records, %d within a recovery; %d frames copied, "+
+				"%d truncations, %d compacted segments, %d recycled files", total.crashes, seed, total.durable,
+				total.nested, total.copied, total.truncated, total.compacted, total.recycled)
+			if total.copied == 0 || total.truncated == 0 || total.compacted == 0 || total.recycled == 0 {
+				t.Errorf("not all of it happened: %+v", total)
+			}
 			if total.durable < total.crashes/4 || total.nested < total.crashes/100 {
 				t.Errorf("too few of the crashes say much: %+v", total)
 			}
@@ -135,7 +150,7 @@ func TestCrashFindsMissingSync(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(100) {
-				c := newCrashScene(seed, lie.level)
+				c := newCrashScene(seed, lie.level).as(styleOf(seed))
 				c.tell = lie.tell
 				if err := c.run(); err != nil {
 					t.Log("found:", err)

@@ -21,6 +21,7 @@ type crashScene struct {
 	seed  uint64
 	level core.Ack
 	noMap bool
+	style crashStyle
 	dice  dice
 	tell  func(*MemFS) // switches a lie of the disk on, nil for an honest one
 	tally *crashTally
@@ -49,6 +50,9 @@ type crashWitness struct {
 	generation uint32   // counts the lives of the scene, and the truncations
 	truncated  int64    // offset of the newest truncation
 	truncating bool     // it is under way
+
+	copies  []core.FrameHeader // of the verbatim frames, ascending
+	compact bool               // a record may go when a newer one has its key
 }
 
 // crashImage is the disk after a power cut.
@@ -64,6 +68,7 @@ type crashImage struct {
 // crashTally counts what was done, for the minimum a run must reach.
 type crashTally struct {
 	crashes, nested, durable, skipped, boundaries int
+	copied, truncated, compacted, recycled        int
 }
 
 func (t *crashTally) add(o *crashTally) {
@@ -72,12 +77,22 @@ func (t *crashTally) add(o *crashTally) {
 	t.durable += o.durable
 	t.skipped += o.skipped
 	t.boundaries += o.boundaries
+	t.copied += o.copied
+	t.truncated += o.truncated
+	t.compacted += o.compacted
+	t.recycled += o.recycled
 }
 
 func newCrashScene(seed uint64, level core.Ack) *crashScene {
 	c := &crashScene{seed: seed, level: level, dice: dice(seed), fate: dice(^seed), fs: Heap(),
 		noMap: seed%5 == 4, tally: &crashTally{}}
-	c.witness.Store(&crashWitness{})
+	return c.as(plainStyle)
+}
+
+// as gives the scene a style, before anything happens in it.
+func (c *crashScene) as(style crashStyle) *crashScene {
+	c.style = style
+	c.witness.Store(&crashWitness{compact: style == compactStyle})
 	return c
 }
 
@@ -97,6 +112,29 @@ const fills = 1 << 31
 // fillBytes leaves room for one or two small records in a segment of the smallest class.
 const fillBytes = 253_100
 
+// encode makes the record at offset.
+func (w *crashWitness) encode(offset int64) []byte {
+	key, tombstone := w.key(offset)
+	if tombstone {
+		return encodeKeyed(key, "")
+	}
+	return encodeKeyed(key, w.value(offset))
+}
+
+// key is empty where a record has none. Few records of one generation have the same, so that little goes
+// unless the log compacts.
+func (w *crashWitness) key(offset int64) (key string, tombstone bool) {
+	if !w.compact {
+		return "k", false
+	}
+	d := dice(uint64(offset)<<20 ^ uint64(w.records[offset]) ^ 0xf00d)
+	k := d.next() % 40
+	if k == 0 {
+		return "", false
+	}
+	return fmt.Sprint("key", k), d.next()%12 == 0
+}
+
 // value is the content of a record: its offset, the generation that wrote it, and noise of a length and
 // from a place that follow from both.
 func (w *crashWitness) value(offset int64) string {
@@ -104,10 +142,15 @@ func (w *crashWitness) value(offset int64) string {
 	return string(append(head[:], noise...))
 }
 
-// wrote reports whether value is the content of the record at offset.
-func (w *crashWitness) wrote(offset int64, value []byte) bool {
+// wrote reports whether r is the record at offset.
+func (w *crashWitness) wrote(offset int64, r *core.Record) bool {
+	key, tombstone := w.key(offset)
+	if string(r.Key) != key || r.Key == nil != (key == "") || r.Value == nil != tombstone {
+		return false
+	}
 	head, noise := w.parts(offset)
-	return len(value) == len(head)+len(noise) && bytes.Equal(value[:len(head)], head[:]) &&
+	value := r.Value
+	return tombstone || len(value) == len(head)+len(noise) && bytes.Equal(value[:len(head)], head[:]) &&
 		bytes.Equal(value[len(head):], noise)
 }
 
@@ -149,7 +192,10 @@ func (c *crashScene) hook(op, name string) {
 		return
 	}
 	for _, cut := range c.cuts(c) {
-		image := c.cut(cut, op+" "+name)
+		image, ok := c.cut(cut, op+" "+name)
+		if !ok {
+			continue
+		}
 		c.imagesMu.Lock()
 		c.images = append(c.images, image)
 		c.imagesMu.Unlock()
@@ -163,11 +209,15 @@ func (c *crashScene) cutWhere(cuts func(*crashScene) []cut) {
 	c.cuts = cuts
 }
 
-// cut takes one image. What was reported durable is read before it, what was added after it.
-func (c *crashScene) cut(cut cut, where string) crashImage {
-	durable := c.durable.Load()
-	image := crashImage{fs: c.fs.crash(cut), where: where}
+// cut takes one image. What was reported durable is read before it, what was added after it. It is of no use
+// if a truncation ended meanwhile: nobody knows what it may hold.
+func (c *crashScene) cut(cut cut, where string) (image crashImage, ok bool) {
+	durable, before := c.durable.Load(), c.witness.Load()
+	image = crashImage{fs: c.fs.crash(cut), where: where}
 	w := c.witness.Load()
+	if w.generation != before.generation {
+		return image, false
+	}
 	image.witness, image.must = w, int64(durable&(1<<40-1))
 	if w.truncating || w.generation != uint32(durable>>40) {
 		image.must = min(image.must, w.truncated)
@@ -176,7 +226,7 @@ func (c *crashScene) cut(cut cut, where string) crashImage {
 	if l := c.log; l != nil {
 		image.start = l.Start()
 	}
-	return image
+	return image, true
 }
 
 // report notes what the log says is durable.
@@ -185,7 +235,13 @@ func (c *crashScene) report(end int64) {
 }
 
 func (c *crashScene) options() Options {
-	return Options{Clock: clock.NewManual(1), NoMap: c.noMap, HotBytes: 100_000}
+	return Options{Clock: clock.NewManual(1 << 30), NoMap: c.noMap, HotBytes: 100_000}
+}
+
+// logOptions let tombstones go at once.
+func (c *crashScene) logOptions() LogOptions {
+	return LogOptions{Level: c.level, SegmentBytes: core.MinSegmentBytes, Compact: c.style == compactStyle,
+		DeleteRetention: 1}
 }
 
 // open recovers what is on the disk, which must be all that verify accepts, and starts a generation.
@@ -196,22 +252,23 @@ func (c *crashScene) open() error {
 	}
 	woken := make(chan struct{}, 1)
 	c.woken = woken
-	c.log, err = c.store.OpenLog(16, 3, LogOptions{Level: c.level, SegmentBytes: core.MinSegmentBytes,
-		Durable: func(end int64, err error) {
-			if err == nil {
-				c.report(end)
-			}
-			select {
-			case woken <- struct{}{}:
-			default:
-			}
-		}})
+	o := c.logOptions()
+	o.Durable = func(end int64, err error) {
+		if err == nil {
+			c.report(end)
+		}
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	}
+	c.log, err = c.store.OpenLog(16, 3, o)
 	if err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
 	w := *c.witness.Load()
-	w.records = w.records[:c.log.End():c.log.End()]
-	w.generation++
+	w.endAt(c.log.End())
+	w.truncating = false
 	c.witness.Store(&w)
 	c.report(c.log.End())
 	c.fs.Hook(c.hook)
@@ -260,7 +317,7 @@ func (c *crashScene) batch(n int, mark uint32) error {
 }
 
 func (c *crashScene) add(w *crashWitness, offset int64) (base int64, err error) {
-	record := encodeRecord(w.value(offset))
+	record := w.encode(offset)
 	if offset%3 > 0 {
 		return c.log.Add(record, 1)
 	}

@@ -2,6 +2,7 @@ package mmaplog
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/leatbus/leat/core"
@@ -58,7 +59,13 @@ func (c *crashScene) verify(image *crashImage, nested bool) error {
 	closed = true
 	mu.Unlock()
 	image.fs.Hook(nil)
-	if err := image.compare(l); err != nil {
+	err = image.compare(l)
+	if err == nil && c.style == compactStyle && c.dice.next()%4 == 0 {
+		if err = compactNow(l); err == nil {
+			err = image.compare(l)
+		}
+	}
+	if err != nil {
 		_ = s.Close()
 		return err
 	}
@@ -90,7 +97,7 @@ func (c *crashScene) reopen(fs *MemFS) (*Store, *Log, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("open store: %w", err)
 	}
-	l, err := s.OpenLog(16, 3, LogOptions{Level: c.level, SegmentBytes: core.MinSegmentBytes})
+	l, err := s.OpenLog(16, 3, c.logOptions())
 	if err != nil {
 		_ = s.Close()
 		return nil, nil, fmt.Errorf("recover: %w", err)
@@ -109,7 +116,7 @@ func (i *crashImage) compare(l *Log) error {
 	}
 	r := l.Reader(l.Start())
 	defer r.Close()
-	offset := l.Start()
+	offset, live := l.Start(), map[string]int64{}
 	for {
 		run, err := r.Next(l.End())
 		if err != nil {
@@ -120,7 +127,7 @@ func (i *crashImage) compare(l *Log) error {
 		}
 		for len(run) > 0 {
 			h := core.ParseFrameHeader(run)
-			if err := w.compareFrame(&h, run[core.FrameHeaderSize:h.Length], offset); err != nil {
+			if err := w.compareFrame(&h, run[core.FrameHeaderSize:h.Length], offset, live); err != nil {
 				return err
 			}
 			offset, run = h.NextOffset(), run[h.Size():]
@@ -129,28 +136,32 @@ func (i *crashImage) compare(l *Log) error {
 	if offset != l.End() {
 		return fmt.Errorf("records end at %d, the log is [%d, %d)", offset, l.Start(), l.End())
 	}
+	if want := w.live(l.Start(), l.End()); !maps.Equal(live, want) {
+		return fmt.Errorf("the newest records of the keys are %v, want %v", live, want)
+	}
 	return nil
 }
 
-// compareFrame checks the frame whose first record must have offset.
-func (w *crashWitness) compareFrame(h *core.FrameHeader, payload []byte, offset int64) error {
+// compareFrame checks the frame whose first record must have offset, and notes its keys in live.
+func (w *crashWitness) compareFrame(
+	h *core.FrameHeader, payload []byte, offset int64, live map[string]int64,
+) error {
 	if h.BaseOffset != offset {
 		return fmt.Errorf("frame of offset %d where %d is due", h.BaseOffset, offset)
 	}
-	want := core.FrameHeader{}
-	if offset%3 == 0 {
-		want = produced(1+offset%5, int32(offset), nil, 1)
-		want.PayloadCRC, want.Length = h.PayloadCRC, h.Length
-	}
-	if !sameProducer(h, &want) {
-		return fmt.Errorf("frame %+v, was added as %+v", *h, want)
+	if err := w.compareHeader(h); err != nil {
+		return err
 	}
 	for ; offset < h.NextOffset(); offset++ {
 		record, n, err := core.DecodeRecord(payload)
 		if err != nil {
 			return fmt.Errorf("offset %d: %w", offset, err)
 		}
-		if !w.wrote(offset, record.Value) {
+		if record.Removed() && w.compact {
+			if key, _ := w.key(offset); key == "" {
+				return fmt.Errorf("offset %d, which has no key, was removed", offset)
+			}
+		} else if w.note(live, offset); !w.wrote(offset, &record) {
 			return fmt.Errorf("offset %d is not what generation %d wrote there", offset, w.records[offset])
 		}
 		payload = payload[n:]

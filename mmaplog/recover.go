@@ -19,6 +19,7 @@ type recovery struct {
 	buf     *scanBuf
 	found   []*segmentFile // with valid headers, ascending by ordinal
 	broken  []brokenFile   // named like segments, but without a valid header
+	useless []brokenFile   // of these, those that are to be set aside
 	spares  []string       // paths of files that were prepared and never used
 	durable mark           // the highest any header or the checkpoint tells
 	file    stateFile      // the zero value if there is none that is usable

@@ -17,6 +17,9 @@ func (r *recovery) cut() error {
 	if len(r.chain) == 0 {
 		return nil
 	}
+	if err := r.setBrokenAside(); err != nil {
+		return err
+	}
 	last := r.chain[len(r.chain)-1]
 	if err := r.markEnd(last); err != nil {
 		return err
@@ -65,6 +68,34 @@ func (r *recovery) setAside(seg *segmentFile) error {
 		return s.fs.Remove(seg.path)
 	}
 	return s.fs.Rename(seg.path, seg.path+".cut")
+}
+
+// setBrokenAside does so with files without a header that are of no use: behind a truncation, or never synced
+// and left out of a log that is sound without them. Where the log ends before one of them again, after a
+// truncation, its frames would be evidence of records that are gone.
+func (r *recovery) setBrokenAside() error {
+	s := r.log.store
+	for _, b := range r.broken {
+		if b.blank && len(r.find.damage) == 0 {
+			r.useless = append(r.useless, b)
+		}
+	}
+	for i := range r.useless {
+		b := &r.useless[i]
+		frames, _, err := r.framesIn(b)
+		if err != nil {
+			return err
+		}
+		if frames {
+			err = s.fs.Rename(b.path, b.path+".cut")
+		} else {
+			err = s.fs.Remove(b.path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *recovery) zero(s *segmentFile) error {

@@ -29,7 +29,12 @@ func (r *recovery) finishCut() error {
 		r.durable.end = max(r.durable.end, s.header.durable.end)
 		r.durable.index = max(r.durable.index, s.header.durable.index)
 	}
-	r.broken = slices.DeleteFunc(r.broken, func(b brokenFile) bool { return b.base > cut.from })
+	r.broken = slices.DeleteFunc(r.broken, func(b brokenFile) bool {
+		if b.base > cut.from {
+			r.useless = append(r.useless, b)
+		}
+		return b.base > cut.from
+	})
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package killtest
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -11,9 +12,8 @@ import (
 )
 
 const (
-	killsWanted = 105 // at each level
-	killsShort  = 10
-	folderKills = 8 // then a fresh folder, which bounds the disk used
+	killsShort  = 10 // at each level
+	folderKills = 8  // then a fresh folder, which bounds the disk used
 	// wastedMax bounds the kills that did not count, as a part of those wanted.
 	wastedMax = 0.25
 	// acrossWanted is the part of the kills that must leave records in flight on both sides of a roll:
@@ -21,6 +21,9 @@ const (
 	acrossWanted = 0.2
 	inRollWanted = 0.02
 )
+
+// busKills is how many kills of TestKill there are at each level.
+var busKills = flag.Int("bus-kills", 105, "kills of TestKill at each level")
 
 // tally sums up the kills of one level.
 type tally struct {
@@ -92,7 +95,7 @@ func TestKill(t *testing.T) {
 }
 
 func killMany(t *testing.T, level string, seed uint64) *tally {
-	wanted := killsWanted
+	wanted := *busKills
 	if testing.Short() {
 		wanted = killsShort
 	}

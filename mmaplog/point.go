@@ -11,6 +11,7 @@ var pointNames = [...]string{
 	"manifest.before-sync",
 	"manifest.rewrite",    // the new manifest is durable beside the old one
 	"state.before-rename", // the new state is durable beside the old one
+	"state.after-rename",  // and has its name, but the folder is not synced
 	"truncate.after-edit", // the manifest says where the log ends, the frames behind it are still there
 	"truncate.after-zero",
 	"recycle.before-rename", // the drop of a segment is durable, the segment has its name still

@@ -246,6 +246,7 @@ func (l *Log) replaceStateFile(content []byte) error {
 	if err := fs.Rename(tmp, filepath.Join(l.dir, stateName)); err != nil {
 		return err
 	}
+	l.store.point("state.after-rename")
 	return fs.SyncDir(l.dir)
 }
 

@@ -22,9 +22,10 @@ type Spec struct {
 	Journal string // path of the journal
 	Disk    bool   // level disk instead of page
 	Seed    uint64
-	Steps   int  // 0 goes on until the process is killed
-	TrimAt  int  // how many segments there are before it trims; 0 is 3
-	NoMap   bool // system calls only
+	Steps   int   // 0 goes on until the process is killed
+	TrimAt  int   // how many segments there are before it trims; 0 is 3
+	NoMap   bool  // system calls only
+	Reserve int64 // see mmaplog.LogOptions
 }
 
 func (s *Spec) level() core.Ack {
@@ -101,16 +102,20 @@ func (l *load) open(store *mmaplog.Store) error {
 	}
 	var err error
 	o := options(l.spec.level())
-	o.Durable = durable
+	o.Durable, o.Reserve = durable, l.spec.Reserve
 	l.log, err = store.OpenLog(Topic, Partition, o)
 	if err != nil {
 		return err
 	}
-	ignore := func([]byte) error { return nil }
-	if err := l.log.RestoreProducers(ignore, func(*core.FrameHeader) {}); err != nil {
+	if err := restore(l.log); err != nil {
 		return err
 	}
 	return l.begin()
+}
+
+// restore reads what the owner of a log reads of it.
+func restore(l *mmaplog.Log) error {
+	return l.RestoreProducers(func([]byte) error { return nil }, func(*core.FrameHeader) {})
 }
 
 // begin starts a generation at the end of the log.

@@ -78,7 +78,9 @@ func (w *Witness) open(
 		return Found{}, errors.Join(err, s.Close())
 	}
 	found := Found{Start: l.Start(), End: l.End(), CutBytes: l.Recovery().CutBytes}
-	err = w.compare(l)
+	if err = restore(l); err == nil {
+		err = w.compare(l)
+	}
 	if err == nil {
 		err = use(l)
 	}

@@ -130,6 +130,16 @@ func (f *pointFolder) lead(spec *pointSpec) error {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+	case "state.after-rename":
+		spec.Hit = 1 // of a log that has no segment yet
+		if err := f.journal.Close(); err != nil {
+			return err
+		}
+		err := errors.Join(os.RemoveAll(f.dir), os.Mkdir(f.dir, 0o700))
+		if err == nil {
+			f.journal, err = crashload.OpenJournal(filepath.Join(f.dir, "journal"))
+		}
+		return err
 	}
 	return nil
 }
@@ -193,7 +203,7 @@ func killAtPoints(t *testing.T, level core.Ack, seed uint64, wanted int) (
 			}
 			f = newPointFolder(t, filepath.Join(root, fmt.Sprint(i)), level)
 		}
-		spec := pointSpec{Load: crashload.Spec{Seed: random.Uint64(), NoMap: i%16 == 15}}
+		spec := pointSpec{Load: crashload.Spec{Seed: random.Uint64(), NoMap: i%16 == 15, Reserve: 1000}}
 		if i%4 > 0 {
 			spec.Point, spec.Hit = points[(i-i/4)%len(points)], 1+random.Int64N(4)
 			spec.Load.Steps = pointSteps
@@ -201,7 +211,7 @@ func killAtPoints(t *testing.T, level core.Ack, seed uint64, wanted int) (
 				t.Fatal(err)
 			}
 		}
-		killed, n, err := f.kill(spec, time.Duration(20+random.IntN(60))*time.Millisecond)
+		killed, n, err := f.kill(spec, time.Duration(random.IntN(80))*time.Millisecond)
 		if err != nil {
 			t.Fatalf("LEAT_SEED=%d, kill %d, the %d. of its folder, at %q: %v", seed, kills+1, i%folderKills+1,
 				spec.Point, err)

@@ -54,7 +54,7 @@ func inStorm(t *testing.T, child func(t *testing.T, s *storm)) {
 		}
 	}()
 	toChild, fromChild := pipe(t), pipe(t)
-	ctx, cancel := context.WithTimeout(t.Context(), writerPatience)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*writerPatience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	if testing.Short() {

@@ -36,9 +36,10 @@ func (t *tally) String() string {
 	if t.Broken > 0 {
 		end = fmt.Sprintf("after %d cuts the promise was broken, %d records lost", t.Broken, t.Lost)
 	}
+	each := (t.VerifyFor / time.Duration(n)).Round(time.Millisecond)
 	return fmt.Sprintf("%s: %d power cuts in %d runs, %v (%v each); %d aimed (%s); %d writes and flushes "+
 		"recorded (%d flushes, %d MiB); %d records durable at the cuts in all (%d at each), %s",
-		t.FS, t.Cuts, t.Runs, t.For.Round(time.Second), (t.VerifyFor / time.Duration(n)).Round(time.Millisecond), total, t.windows(),
+		t.FS, t.Cuts, t.Runs, t.For.Round(time.Second), each, total, t.windows(),
 		t.Operations, t.Flushes, t.RecordedBytes>>20, t.Acked, t.Acked/int64(n), end)
 }
 

@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -24,6 +27,23 @@ type desk struct {
 	// prepare, if set, changes an app before it runs.
 	prepare func(*app)
 	quakes  string // what the file earthquakes.tsv has, where an example reads it
+}
+
+// copyLive copies a folder that a node has open. Files that got another name meanwhile make it begin again.
+func copyLive(t *testing.T, to, from string) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; {
+		err := os.CopyFS(to, os.DirFS(from))
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, fs.ErrNotExist) || time.Now().After(end) {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(to); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // shared is a bus that the commands of a desk cannot close.

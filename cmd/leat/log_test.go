@@ -151,9 +151,7 @@ func TestLogOfPlaces(t *testing.T) {
 	d := newLogDesk(t)
 	d.must("pub trades 108 -k ACME")
 	d.must(`pub trades - -k ` + "x < earthquakes.tsv")
-	if err := os.CopyFS("copy/16/0", os.DirFS("data/t/16/0")); err != nil {
-		t.Fatal(err)
-	}
+	copyLive(t, "copy/16/0", "data/t/16/0")
 	segments, err := filepath.Glob("data/t/16/0/*.seg")
 	if err != nil || len(segments) < 2 {
 		t.Fatalf("segments %v, %v; want several", segments, err)

@@ -250,9 +250,7 @@ func newExampleDesk(t *testing.T, line string) *desk {
 	if err := os.Symlink(d.dir, "data"); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.CopyFS("folder", os.DirFS(d.dir)); err != nil { // which no node has open
-		t.Fatal(err)
-	}
+	copyLive(t, "folder", d.dir) // which no node has open
 	t.Setenv("TMPDIR", t.TempDir())
 	for _, line := range []string{
 		"pub trades 108 -k ACME", "pub trades 109 -k ACME", "sub trades --group risk --count 1",

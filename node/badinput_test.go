@@ -205,6 +205,50 @@ func TestDamagedPartition(t *testing.T) {
 	}
 }
 
+// TestDamagedPartitionGoesOn: where damage is skipped, the partition takes records, a subscription that comes to
+// the lost ones says which, and one that starts behind them reads the rest.
+func TestDamagedPartitionGoesOn(t *testing.T) {
+	b := one(t, leat.TopicConfig{Ack: leat.AckDisk})
+	p := b.producer("t")
+	for i := range 6 {
+		publish(t, p, text(fmt.Sprint("value-", i)))
+	}
+	file := b.segments(0)[0]
+	b.close()
+	flip(t, b.fs, file, position(t, b.fs, file, "value-2"))
+	if err := b.fs.Remove(filepath.Join(filepath.Dir(file), "state")); err != nil {
+		t.Fatal(err)
+	}
+	b = openBed(t, b.fs, WithOnDamage(mmaplog.SkipWithGap))
+	if r := publish(t, b.producer("t"), text("value-6")); r.Offset != 6 {
+		t.Errorf("the next record has offset %d, want 6", r.Offset)
+	}
+	sub := b.subscribe("t", leat.From(leat.Earliest), leat.Group("g"))
+	before := take(t, sub, 2)
+	if got := values(before); got != "value-0 value-1" {
+		t.Errorf("before the damage: %q", got)
+	}
+	if err := before[1].Ack(); err != nil {
+		t.Error(err)
+	}
+	var m leat.Message
+	var damaged *mmaplog.Damaged
+	err := sub.Backend().Next(soon(t), &m)
+	wantError(t, "read on", err, leat.ErrCorrupt)
+	if !errors.As(err, &damaged) || damaged.From != 2 || damaged.To != 3 {
+		t.Errorf("the error is %v, want one of [2, 3)", err)
+	}
+	if err := sub.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := b.ResetGroup(soon(t), "g", "t", leat.AtOffset(3)); err != nil {
+		t.Fatal(err)
+	}
+	if got := values(take(t, b.subscribe("t", leat.Group("g")), 4)); got != "value-3 value-4 value-5 value-6" {
+		t.Errorf("behind the damage: %q", got)
+	}
+}
+
 // TestFullDisk fills the simulated disk: publishing says so, retryably; reading and other topics with
 // room go on, and publishing resumes when there is space again.
 func TestFullDisk(t *testing.T) {

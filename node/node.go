@@ -18,12 +18,13 @@ import (
 // Node is an embedded node: the whole bus inside this process. It implements leat.Backend; programs
 // hold the leat.Bus that Open returns.
 type Node struct {
-	clock  clock.Clock
-	logger *slog.Logger
-	store  *mmaplog.Store
-	system *actors.System
-	self   *actors.PID // the node's actor
-	groups *actors.Coordinator
+	clock    clock.Clock
+	logger   *slog.Logger
+	store    *mmaplog.Store
+	onDamage mmaplog.OnDamage // of users' topics
+	system   *actors.System
+	self     *actors.PID // the node's actor
+	groups   *actors.Coordinator
 
 	shards   []*shard
 	notifier notifier
@@ -71,14 +72,15 @@ func newNode(o options) (*Node, error) {
 		o.logger = slog.New(slog.DiscardHandler)
 	}
 	n := &Node{
-		clock:   o.clock,
-		logger:  o.logger,
-		closing: make(chan struct{}),
-		done:    make(chan struct{}),
-		topics:  make(map[string]*topic),
-		byID:    make(map[uint64]*topic),
-		subs:    make(map[uint64]*subscription),
-		syncs:   o.syncs,
+		clock:    o.clock,
+		logger:   o.logger,
+		closing:  make(chan struct{}),
+		done:     make(chan struct{}),
+		topics:   make(map[string]*topic),
+		byID:     make(map[uint64]*topic),
+		subs:     make(map[uint64]*subscription),
+		syncs:    o.syncs,
+		onDamage: o.onDamage,
 	}
 	// What was let in and is not journaled yet counts: it sits in the ring and in buffers.
 	inBuffers := min(maxBodyBytes, o.log.UnsyncedMax/4)

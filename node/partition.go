@@ -75,6 +75,7 @@ func (p *partition) open() error {
 		Compact:          cfg.Cleanup == core.CleanupCompact,
 		RollDue:          p.onRollDue,
 		Reserve:          p.reserve(),
+		OnDamage:         p.onDamage(),
 		Durable:          p.onDurable,
 		Ready:            p.onReady,
 	})
@@ -103,6 +104,15 @@ func (p *partition) reserve() int64 {
 		return 0
 	}
 	return reserveStep
+}
+
+// onDamage is what becomes of the log if durable records of it cannot be read. A catalogue or commits with
+// holes would make topics look deleted, so that they would go.
+func (p *partition) onDamage() mmaplog.OnDamage {
+	if p.topic.id < core.FirstTopicID {
+		return mmaplog.Fail
+	}
+	return p.shard.journal.node.onDamage
 }
 
 // Close implements actors.PartitionShell: publishes are refused from now on.

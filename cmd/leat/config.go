@@ -43,6 +43,7 @@ type clusterConfig struct {
 type logConfig struct {
 	Level      slog.Level
 	ScrubEvery time.Duration // of what is stored; 0: never
+	OnDamage   string        // fail or skip
 }
 
 type limitsConfig struct{ Connections, Streams int }

@@ -44,6 +44,7 @@ peer_ca = "peers.crt"
 [log]
 level = "debug"
 scrub_every = "36h"
+on_damage = "skip"
 
 [limits]
 connections = 7
@@ -57,7 +58,7 @@ func fullConfig() serveConfig {
 		TLS:    tlsConfig{Cert: "n2.crt", Key: "n2.key", ClientCA: "ca.crt"},
 		Cluster: clusterConfig{Name: "prod", Advertise: "n2.example.com:5000", PeerCA: "peers.crt",
 			Peers: map[uint16]string{1: "n1:4740", 2: "n2:4740", 3: "[2001:db8::3]:4740"}},
-		Log:    logConfig{Level: slog.LevelDebug, ScrubEvery: 36 * time.Hour},
+		Log:    logConfig{Level: slog.LevelDebug, ScrubEvery: 36 * time.Hour, OnDamage: "skip"},
 		Limits: limitsConfig{Connections: 7, Streams: 1000},
 	}
 }
@@ -67,7 +68,7 @@ func defaultConfig() serveConfig {
 		Node:    nodeConfig{Data: "data"},
 		Listen:  listenConfig{QUIC: "127.0.0.1:4740", HTTP: "127.0.0.1:4741"},
 		Cluster: clusterConfig{Name: "leat", Peers: map[uint16]string{}},
-		Log:     logConfig{ScrubEvery: 24 * time.Hour},
+		Log:     logConfig{ScrubEvery: 24 * time.Hour, OnDamage: "fail"},
 		Limits:  limitsConfig{Connections: 10_000, Streams: 1024},
 	}
 }
@@ -148,7 +149,7 @@ func TestConfigPrecedence(t *testing.T) {
 		"node.data": {"e", "f"}, "listen.quic": {":1", ":2"}, "listen.http": {":1", ":2"}, "tls.cert": {"e", "f"},
 		"tls.key": {"e", "f"}, "tls.client_ca": {"e", "f"}, "cluster.name": {"e", "f"}, "node.id": {"1", "1"},
 		"cluster.peers": {"1=e:1", "1=f:1"}, "cluster.advertise": {"e:1", "f:1"}, "cluster.peer_ca": {"e", "f"},
-		"log.level": {"warn", "error"}, "log.scrub_every": {"off", "7d"},
+		"log.level": {"warn", "error"}, "log.scrub_every": {"off", "7d"}, "log.on_damage": {"fail", "skip"},
 		"limits.connections": {"5", "6"}, "limits.streams": {"5", "6"},
 	} {
 		s := settingOf(key)
@@ -245,6 +246,7 @@ func TestConfigMistakesInFiles(t *testing.T) {
 		{"[cluster.peers]\n1 = 4740", []string{"leat.toml:2:", "found the integer 4740", "want a string"}},
 		{"[cluster.peers]\n1 = \":1\"", []string{"leat.toml:2:", "node 1", "that others can dial"}},
 		{"[log]\nlevel = \"loud\"", []string{"leat.toml:2:", `"loud"`, "debug, info, warn or error"}},
+		{"[log]\non_damage = \"ignore\"", []string{"leat.toml:2:", `"ignore"`, "want fail or skip"}},
 		{"[log]\nscrub_every = \"1ms\"", []string{"leat.toml:2:", `"1ms"`, "1s or more", "or off"}},
 		{"[limits]\nstreams = 0", []string{"leat.toml:2:", "limits.streams", "from 1 to 65535"}},
 		{"[limits]\nconnections = 99999999999999999999", []string{"leat.toml:2:", "too large"}},
@@ -347,7 +349,7 @@ func TestConfigShow(t *testing.T) {
 		t.Errorf("--data there = %v", one)
 	}
 	one := all["limits.streams"].(map[string]any)
-	if !maps.Equal(one, map[string]any{"value": 1000.0, "origin": "leat.toml:31"}) {
+	if !maps.Equal(one, map[string]any{"value": 1000.0, "origin": "leat.toml:32"}) {
 		t.Errorf("limits.streams = %v", one)
 	}
 }

@@ -85,6 +85,9 @@ var settings = []setting{
 			}
 			return humanSpan(c.Log.ScrubEvery)
 		}},
+	textSetting("log.on_damage", "on-damage", "fail",
+		"partition with durable records that cannot be read: fail or skip",
+		func(c *serveConfig) *string { return &c.Log.OnDamage }, wantOnDamage),
 	numberSetting("limits.connections", "max-connections", "10000", 1, 1_000_000,
 		"connections of clients at a time",
 		func(c *serveConfig) *int { return &c.Limits.Connections }),
@@ -153,6 +156,13 @@ func setScrubEvery(c *serveConfig, text string) error {
 		return fmt.Errorf("found %s, want a duration of 1s or more, as in 12h or 7d, or off", core.Quote(text))
 	}
 	c.Log.ScrubEvery = every
+	return nil
+}
+
+func wantOnDamage(text string) error {
+	if text != "fail" && text != "skip" {
+		return fmt.Errorf("found %s, want fail or skip", core.Quote(text))
+	}
 	return nil
 }
 

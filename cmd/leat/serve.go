@@ -11,6 +11,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/cmd/leat/internal/observe"
+	"github.com/leatbus/leat/mmaplog"
 	"github.com/leatbus/leat/node"
 	"github.com/leatbus/leat/transport/certs"
 )
@@ -93,6 +94,9 @@ func (a *app) serve(ctx context.Context, cfg *serveConfig) error {
 // openNode opens the folder, of a node that is alone or of one of several.
 func openNode(ctx context.Context, cfg *serveConfig, logger *slog.Logger) (*leat.Bus, error) {
 	options := []node.Option{node.WithLogger(logger), node.WithScrubEvery(cfg.Log.ScrubEvery)}
+	if cfg.Log.OnDamage == "skip" {
+		options = append(options, node.WithOnDamage(mmaplog.SkipWithGap))
+	}
 	if c := &cfg.Cluster; len(c.Peers) > 0 {
 		cluster := node.ClusterConfig{
 			Node: uint16(cfg.Node.ID), Name: c.Name, Peers: c.Peers, Advertise: c.Advertise,

@@ -109,9 +109,7 @@ func (c *crashScene) reopen(fs *MemFS) (*Store, *Log, error) {
 // every record of it is as it was written last.
 func (i *crashImage) compare(l *Log) error {
 	w := i.witness
-	// Known: while nothing was durable yet, a later segment may survive and the first one not.
-	startless := i.must == 0
-	if l.End() < i.must || l.End() > int64(len(w.records)) || l.Start() > i.start && !startless {
+	if l.End() < i.must || l.End() > int64(len(w.records)) || l.Start() > i.start {
 		return fmt.Errorf("recovered [%d, %d), trimmed up to %d: %+v", l.Start(), l.End(), i.start, l.Recovery())
 	}
 	r := l.Reader(l.Start())

@@ -32,6 +32,7 @@ type manifest struct {
 	leaving int   // files whose drop is durable and that may still be there
 	slack   int   // edits that may be out of date before it is written anew
 	stuck   error // it could neither be written nor removed
+	read    bool  // there was one when the store was opened
 	trusted bool  // it ended with the mark of an orderly close when the store was opened
 
 	mu sync.Mutex
@@ -209,7 +210,11 @@ func (l *Log) drop(list []*segment) {
 	if l.trimStuck {
 		return
 	}
-	if err := l.store.manifest.trimmed(list); err != nil {
+	err := l.rememberDurable()
+	if err == nil {
+		err = l.store.manifest.trimmed(list)
+	}
+	if err != nil {
 		l.trimStuck = true
 		l.store.opts.Logger.Warn("cannot drop segments; none are removed until the log is opened again",
 			"topic", l.topic, "partition", l.partition, "err", err)

@@ -17,7 +17,7 @@ func openManifest(s *Store) (*manifest, error) {
 	case errors.Is(err, core.ErrVersionTooNew):
 		return nil, err
 	case err == nil:
-		m.image, m.known, m.trusted = image, image.logs, image.closed
+		m.image, m.known, m.trusted, m.read = image, image.logs, image.closed, true
 		m.at, m.edits, m.live = image.end, image.edits, image.live
 		m.file, err = s.fs.Open(m.path, ReadWrite)
 		if err == nil {

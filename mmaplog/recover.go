@@ -29,11 +29,12 @@ type recovery struct {
 	clean bool           // the log was closed in order, and nothing was read
 	began checkpoint     // where reading frames began; the zero value if that was somewhere else
 
-	find     finding        // of a log that is damaged
-	loose    bool           // nothing was synced, not even the folder
-	unusable bool           // there is a state file, which cannot be used
-	gone     []*segmentFile // behind a truncation that was begun
-	stop     stopReason
+	startless bool           // nothing of the log was ever durable, and its first segment is lost
+	find      finding        // of a log that is damaged
+	loose     bool           // nothing was synced, not even the folder
+	unusable  bool           // there is a state file, which cannot be used
+	gone      []*segmentFile // behind a truncation that was begun
+	stop      stopReason
 }
 
 // segmentFile is one file found.
@@ -118,7 +119,8 @@ func (l *Log) recoverAny(buf *scanBuf) (*recovery, error) {
 
 // sound opens a log that is not damaged. Nothing is changed on the disk before it is known to be sound.
 func (r *recovery) sound() error {
-	return r.do(r.load, r.list, r.finishCut, r.scan, r.join, r.judge, r.cut, r.removeGone, r.sync, r.skip)
+	return r.do(r.load, r.list, r.finishCut, r.lostStart, r.scan, r.join, r.judge, r.cut, r.removeGone, r.sync,
+		r.skip)
 }
 
 func (r *recovery) do(steps ...func() error) error {
@@ -242,6 +244,10 @@ func (r *recovery) load() error {
 // segment that starts at or before the durable end that headers tell of, whichever is later: what lies
 // before was synced before somebody said so. After an orderly close none are read.
 func (r *recovery) scan() error {
+	if r.startless {
+		r.state.index = 1
+		return nil
+	}
 	from, next, err := r.begin()
 	if next == nil {
 		r.state.index = 1

@@ -15,7 +15,7 @@ func (r *recovery) cut() error {
 		s.removeFile(path)
 	}
 	if len(r.chain) == 0 {
-		return nil
+		return r.cutAll()
 	}
 	if err := r.setBrokenAside(); err != nil {
 		return err

@@ -88,7 +88,7 @@ func (w *Witness) open(
 }
 
 func (w *Witness) compare(l *mmaplog.Log) error {
-	if l.End() < w.Must || l.End() > w.Max || l.Start() > w.Start && w.Must > 0 {
+	if l.End() < w.Must || l.End() > w.Max || l.Start() > w.Start {
 		return fmt.Errorf("the log is [%d, %d): %d were promised, %d added, trimmed up to %d (%+v)",
 			l.Start(), l.End(), w.Must, w.Max, w.Start, l.Recovery())
 	}

@@ -103,6 +103,43 @@ func TestPointsFit(t *testing.T) {
 	}
 }
 
+// TestCutsAreJudged: what a load dropped from its end is gone, and what took its place is judged as its own.
+func TestCutsAreJudged(t *testing.T) {
+	fs := mmaplog.Heap()
+	path := filepath.Join(t.TempDir(), "journal")
+	if err := Run(Spec{Dir: "data", Journal: path, Seed: 3, Steps: 300, Cut: true}, fs, nil); err != nil {
+		t.Fatal(err)
+	}
+	j, err := OpenJournal(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	p, err := j.Progress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := slices.Index(mmaplog.Points(), "truncate.after-zero"); p.Passed()[i] < 3 {
+		t.Fatalf("failpoints passed: %v", p.Passed())
+	}
+	w, err := j.AfterCut(&p)
+	if err != nil || len(w.bases) < 4 || w.Must != p.Published() {
+		t.Fatalf("AfterCut = %+v, %v", w, err)
+	}
+	older := w
+	older.bases = w.bases[:1]
+	if _, err := Verify(fs, "data", core.AckPage, &older); err == nil {
+		t.Error("what was dropped passes for what is there")
+	}
+	p[wordCutting] = uint64(w.Must) - 9
+	if w, err := j.AfterCut(&p); err != nil || w.Must != p.Published()-10 || w.Max != p.Published() {
+		t.Errorf("AfterCut while records are dropped = %+v, %v", w, err)
+	}
+	if found, err := Verify(fs, "data", core.AckPage, &w); err != nil || found.End != w.Must {
+		t.Errorf("Verify = %+v, %v", found, err)
+	}
+}
+
 func TestPromiseOfAnOlderGeneration(t *testing.T) {
 	j, err := OpenJournal(filepath.Join(t.TempDir(), "journal"))
 	if err != nil {

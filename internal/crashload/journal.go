@@ -17,6 +17,7 @@ const (
 	wordGenerations        // how many there are
 	wordFenced             // 1 after the log was fenced
 	wordSyncs              // calls that sync, after the first one that failed
+	wordCutting            // 1 + the offset from which records are being dropped; 0 while none are
 	wordPoints             // how often each failpoint was passed, in the order of mmaplog.Points
 	words           = wordPoints + 24
 )
@@ -103,6 +104,9 @@ func (p *Progress) Durable() int64 { return int64(p[wordDurable] & (1<<endBits -
 // Published is the first offset that was not published.
 func (p *Progress) Published() int64 { return int64(p[wordPublished] & (1<<endBits - 1)) }
 
+// Cutting reports whether records were being dropped from the end.
+func (p *Progress) Cutting() bool { return p[wordCutting] > 0 }
+
 // Witness is what a log must hold, and may hold, after an interruption.
 type Witness struct {
 	Must  int64   // the records below it are there
@@ -133,6 +137,9 @@ func (j *Journal) witness(p *Progress, promised uint64) (Witness, error) {
 	for _, base := range w.bases[min(int(promised>>endBits)+1, len(w.bases)):] {
 		w.Must = min(w.Must, base)
 	}
+	if cutting := int64(p[wordCutting]); cutting > 0 { // all of them, or the end is there
+		w.Must = min(w.Must, cutting-1)
+	}
 	w.Max = max(w.Max, w.Must)
 	return w, nil
 }
@@ -158,5 +165,5 @@ func (j *Journal) Adopt(f Found) error {
 			return err
 		}
 	}
-	return nil
+	return j.set(wordCutting, 0)
 }

@@ -74,9 +74,11 @@ func holds(value []byte, offset int64, generation int) bool {
 		bytes.Equal(value[len(head):], rest)
 }
 
+const producerEvery = 3
+
 // ofProducer tells which records are frames of a producer, and of which.
 func ofProducer(offset int64) (id int64, sequence int32, ok bool) {
-	return 1 + offset%5, int32(offset), offset%3 == 0
+	return 1 + offset%5, int32(offset), offset%producerEvery == 0
 }
 
 // frameOf makes the header of a producer's frame.

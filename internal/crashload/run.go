@@ -26,6 +26,7 @@ type Spec struct {
 	TrimAt  int   // how many segments there are before it trims; 0 is 3
 	NoMap   bool  // system calls only
 	Reserve int64 // see mmaplog.LogOptions
+	Cut     bool  // it drops records from its end now and then, as a follower with a new leader does
 }
 
 func (s *Spec) level() core.Ack {
@@ -69,6 +70,7 @@ type load struct {
 	points     [words - wordPoints]atomic.Uint64
 	generation atomic.Uint64
 	added      int64
+	trimmed    int64                 // up to where records may be gone
 	failed     atomic.Pointer[error] // of writing the journal
 }
 
@@ -129,6 +131,7 @@ func (l *load) begin() error {
 	for _, word := range []int{wordAdded, wordPublished, wordDurable} {
 		l.noteOffset(word, l.added)
 	}
+	l.note(wordCutting, 0)
 	return nil
 }
 
@@ -148,8 +151,31 @@ func (l *load) step() error {
 		if l.log.Segments() > max(3, l.spec.TrimAt) {
 			return l.trim()
 		}
+	case 3:
+		if l.spec.Cut && l.dice.next()%4 == 0 {
+			return l.cut()
+		}
 	}
 	return nil
+}
+
+// cut drops records from the end, few mostly and those of a segment or two now and then, and begins a
+// generation.
+func (l *load) cut() error {
+	n := 1 + l.dice.next()%100 // at 0 nothing would be made durable
+	if n%5 == 0 {
+		n *= 30
+	}
+	from := l.log.End() - int64(n)
+	from -= from % producerEvery // whose frame begins there
+	if from < l.log.Start() || from < l.trimmed {
+		return nil
+	}
+	l.note(wordCutting, uint64(from)+1)
+	if err := l.log.TruncateSuffix(from, uint32(l.generation.Load())+1); err != nil {
+		return err
+	}
+	return l.begin()
 }
 
 // batch publishes n records; every third one is a frame of a producer.
@@ -209,5 +235,6 @@ func (l *load) sync() error {
 func (l *load) trim() error {
 	to := l.log.DurableEnd() / 4 * 3
 	l.note(wordStart, uint64(to))
+	l.trimmed = to
 	return l.log.TrimTo(to)
 }

@@ -89,8 +89,8 @@ func (w *Witness) open(
 
 func (w *Witness) compare(l *mmaplog.Log) error {
 	if l.End() < w.Must || l.End() > w.Max || l.Start() > w.Start {
-		return fmt.Errorf("the log is [%d, %d): %d were promised, %d added, trimmed up to %d (%+v)",
-			l.Start(), l.End(), w.Must, w.Max, w.Start, l.Recovery())
+		return fmt.Errorf("the log is [%d, %d): %d were promised, %d added, trimmed up to %d, generations from %d "+
+			"(%+v)", l.Start(), l.End(), w.Must, w.Max, w.Start, w.bases, l.Recovery())
 	}
 	r := l.Reader(l.Start())
 	defer r.Close()

@@ -47,7 +47,7 @@ func oneRun(p plan, i int, fs fileSystem, empty []byte, t *tally) (err error) {
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
 	random := rand.New(rand.NewPCG(p.seed, uint64(i)))
-	load := crashload.Spec{Disk: i%2 == 1, Seed: random.Uint64(), Steps: p.steps, NoMap: i%6 == 5}
+	load := crashload.Spec{Disk: i%2 == 1, Seed: random.Uint64(), Steps: p.steps, NoMap: i%6 == 5, Cut: i%3 > 0}
 	if i%4 == 3 {
 		load.TrimAt, load.Steps = 9, 3*p.steps // more segments at once than are kept to be used again
 	}

@@ -21,7 +21,7 @@ import (
 const (
 	cutsWanted   = 200
 	cutsShort    = 24
-	pointsWanted = 8
+	pointsWanted = 12
 )
 
 // needRig gives a file system to work with, or skips the test with the reason.

@@ -223,6 +223,9 @@ func (r *rig) verify(run *recordedRun, c plannedCut, random *rand.Rand, scratch 
 		return err
 	}
 	tail := max(0, progress.Published()-found.End)
+	if progress.Cutting() {
+		tail = 0
+	}
 	t.Tail += tail
 	t.TailMax = max(t.TailMax, tail)
 	t.CutBytes += found.CutBytes

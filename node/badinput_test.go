@@ -205,8 +205,8 @@ func TestDamagedPartition(t *testing.T) {
 	}
 }
 
-// TestDamagedPartitionGoesOn: where damage is skipped, the partition takes records, a subscription that comes to
-// the lost ones says which, and one that starts behind them reads the rest.
+// TestDamagedPartitionGoesOn: where damage is skipped, the partition takes records, a subscription that comes
+// to the lost ones says which, and one that starts behind them reads the rest.
 func TestDamagedPartitionGoesOn(t *testing.T) {
 	b := one(t, leat.TopicConfig{Ack: leat.AckDisk})
 	p := b.producer("t")

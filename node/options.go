@@ -63,10 +63,10 @@ func WithFlushEvery(d time.Duration) Option { return func(o *options) { o.log.Fl
 // the least 50 ms. What is damaged is logged and counted (Stats.Scrub); nothing is deleted.
 func WithScrubEvery(d time.Duration) Option { return func(o *options) { o.log.ScrubEvery = d } }
 
-// WithOnDamage says what becomes of a partition of a user's topic of which durable records cannot be read. The
-// default, mmaplog.Fail, refuses publishes and reads of it, with CodeCorrupt. With mmaplog.SkipWithGap it goes
-// on: a subscription that comes to the place ends with CodeCorrupt and the range of offsets, and one that
-// starts behind it, by From or after ResetGroup, reads the rest. Nothing is deleted either way.
+// WithOnDamage says what becomes of a partition of a user's topic of which durable records cannot be read.
+// The default, mmaplog.Fail, refuses publishes and reads of it, with CodeCorrupt. With mmaplog.SkipWithGap
+// it goes on: a subscription that comes to the place ends with CodeCorrupt and the range of offsets, and one
+// that starts behind it, by From or after ResetGroup, reads the rest. Nothing is deleted either way.
 func WithOnDamage(policy mmaplog.OnDamage) Option { return func(o *options) { o.onDamage = policy } }
 
 // scrubEvery is the default of WithScrubEvery.

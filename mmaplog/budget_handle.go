@@ -1,6 +1,7 @@
 package mmaplog
 
 import (
+	"errors"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -73,14 +74,19 @@ func (h *fileHandle) acquireAs(name string) (File, error) {
 		return nil, err
 	}
 	h.mu.Lock()
-	if h.closed || h.file != nil {
+	switch {
+	case h.closed:
 		h.mu.Unlock()
-		_ = file.Close() // somebody else was faster
-		return h.take()
+		return nil, errors.Join(os.ErrClosed, file.Close())
+	case h.file != nil: // somebody else was faster; taken at once, before it can be evicted
+		mine := file
+		file = h.file
+		defer func() { _ = mine.Close() }()
+	default:
+		h.file = file
+		h.budget.opened(h)
 	}
-	h.file = file
 	h.users++
-	h.budget.opened(h)
 	h.mu.Unlock()
 	return file, nil
 }

@@ -196,3 +196,56 @@ func oneFile(t *testing.T, fs FS, level core.Ack) {
 		wantValues(t, l, values[l.Start():]...)
 	}
 }
+
+// rivalFS has something happen while a file is opened, and while one is closed.
+type rivalFS struct {
+	FS
+	opening, closing func()
+}
+
+type rivalFile struct {
+	File
+	fs *rivalFS
+}
+
+func (r *rivalFS) Open(name string, mode OpenMode) (File, error) {
+	f, err := r.FS.Open(name, mode)
+	if again := r.opening; again != nil {
+		r.opening = nil
+		again()
+	}
+	return &rivalFile{f, r}, err
+}
+
+func (f *rivalFile) Close() error {
+	if again := f.fs.closing; again != nil {
+		f.fs.closing = nil
+		again()
+	}
+	return f.File.Close()
+}
+
+// TestFileBudgetOpensTwice: two calls open a file again at the same time, and it is given up at once: each
+// has a file all the same.
+func TestFileBudgetOpensTwice(t *testing.T) {
+	fs := &rivalFS{FS: Heap()}
+	if err := fs.MkdirAll("d"); err != nil {
+		t.Fatal(err)
+	}
+	f := fill(t, newFileBudget(fs, 8), "d/f", "text")
+	h, ok := f.(*fileHandle)
+	if !ok {
+		t.Fatalf("a %T", f)
+	}
+	if err := h.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	h.evict()
+	fs.opening = func() {
+		wantText(t, "the rival", h, "text")
+		fs.closing = h.evict
+	}
+	wantText(t, "the other", h, "text")
+	h.evict()
+	wantText(t, "later", h, "text")
+}

@@ -147,29 +147,17 @@ func (r *recovery) tell() {
 	}
 }
 
-// list finds the log's files. What it does not know it leaves alone.
+// list finds the log's files.
 func (r *recovery) list() error {
 	r.known = r.log.store.manifest.of(logKey{r.log.topic, r.log.partition})
-	var names []string
 	if !r.known.trusted {
-		var err error
-		names, err = r.log.store.fs.ReadDir(r.log.dir)
-		if err != nil && !errors.Is(err, errNotExist) {
-			return err
-		}
-	}
-	for _, name := range names {
-		path := filepath.Join(r.log.dir, name)
-		if isSpareName(name) {
-			r.spares = append(r.spares, path)
-		} else if base, id, ok := parseSegmentName(name); ok {
-			r.log.idSeed = mixIDs(r.log.idSeed, id)
+		if err := r.eachFile(func(path string, base int64, id uint64) error {
 			if r.known.log != nil && r.covers(id, path) {
-				continue
+				return nil
 			}
-			if err := r.inspect(path, base, id); err != nil {
-				return err
-			}
+			return r.inspect(path, base, id)
+		}); err != nil {
+			return err
 		}
 	}
 	if err := r.listKnown(); err != nil {
@@ -186,6 +174,27 @@ func (r *recovery) sortFound() {
 		}
 		return 1
 	})
+}
+
+// eachFile calls f with each file of the log's folder that is named like a segment, and notes the spares.
+// What it does not know it leaves alone.
+func (r *recovery) eachFile(f func(path string, base int64, id uint64) error) error {
+	names, err := r.log.store.fs.ReadDir(r.log.dir)
+	if err != nil && !errors.Is(err, errNotExist) {
+		return err
+	}
+	for _, name := range names {
+		path := filepath.Join(r.log.dir, name)
+		if isSpareName(name) {
+			r.spares = append(r.spares, path)
+		} else if base, id, ok := parseSegmentName(name); ok {
+			r.log.idSeed = mixIDs(r.log.idSeed, id)
+			if err := f(path, base, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // inspect reads the header of one segment file.

@@ -2,7 +2,6 @@ package mmaplog
 
 import (
 	"errors"
-	"path/filepath"
 	"slices"
 
 	"github.com/leatbus/leat/core"
@@ -53,20 +52,8 @@ func (r *recovery) listAll() error {
 			r.find.live[e.header.id] = e
 		}
 	}
-	names, err := r.log.store.fs.ReadDir(r.log.dir)
-	if err != nil && !errors.Is(err, errNotExist) {
+	if err := r.eachFile(r.inspectAny); err != nil {
 		return err
-	}
-	for _, name := range names {
-		path := filepath.Join(r.log.dir, name)
-		if isSpareName(name) {
-			r.spares = append(r.spares, path)
-		} else if base, id, ok := parseSegmentName(name); ok {
-			r.log.idSeed = mixIDs(r.log.idSeed, id)
-			if err := r.inspectAny(path, base, id); err != nil {
-				return err
-			}
-		}
 	}
 	r.sortFound()
 	return r.useLive()

@@ -186,7 +186,7 @@ func (l *producerLane) run() {
 			since = c.clock.Mono()
 			err = l.serve(stream)
 			silent = l.unreached(stream.conn)
-			if now := c.clock.Mono(); now-since > int64(time.Second) {
+			if now := c.clock.Mono(); now-since > int64(min(time.Second, c.options.unreachableAfter)) {
 				attempt, since = 0, now
 			}
 		}
@@ -246,8 +246,9 @@ func (l *producerLane) awaitWork(failing bool) bool {
 			return false
 		}
 		l.p.mu.Lock()
-		need := failing || l.reopen || l.p.fault != nil || l.head < len(l.ready) || l.unanswered > 0 ||
-			l.p.options.ID != ""
+		// While publishes are refused because the node could not be reached, only a stream that opens ends it.
+		need := failing || l.unreachable != nil || l.reopen || l.p.fault != nil || l.head < len(l.ready) ||
+			l.unanswered > 0 || l.p.options.ID != ""
 		l.p.mu.Unlock()
 		if need {
 			return true

@@ -128,6 +128,44 @@ func TestRemoteUnreachable(t *testing.T) {
 	})
 }
 
+// TestRemoteIdleCut: a connection that is lost while nothing is published makes no publish fail, however short the
+// patience of the client, if the node can be reached. The same with a node that refuses the stream for a while.
+func TestRemoteIdleCut(t *testing.T) {
+	for _, lived := range []time.Duration{200 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake(t, 1)
+			f.topic("t", core.TopicConfig{})
+			bus, _ := f.client(WithUnreachableAfter(300 * time.Millisecond))
+			p := producerOn(t, bus, "t")
+			for i := range 3 {
+				if _, err := p.Publish(t.Context(), Message{}); err != nil {
+					t.Errorf("publish %d, each on a connection that lived %v: %v", i, lived, err)
+				}
+				pass(lived)
+				f.cut(0, false)
+				pass(lived)
+			}
+			f.mu.Lock()
+			f.opening = func(uint16, wire.Type) core.Code { return core.CodeDenied }
+			f.mu.Unlock()
+			f.cut(0, false)
+			if _, err := p.Publish(t.Context(), Message{}); !errors.Is(err, ErrDenied) {
+				t.Errorf("publish where the node refuses: %v", err)
+			}
+			pass(lived)
+			f.mu.Lock()
+			f.opening = nil
+			f.mu.Unlock()
+			pass(3 * time.Second)
+			if _, err := p.Publish(t.Context(), Message{}); err != nil {
+				t.Errorf("publish where the node refuses no longer: %v", err)
+			}
+			_ = bus.Close()
+			f.stop()
+		})
+	}
+}
+
 // TestRemoteUnreachableInFlight: a batch that was sent and not answered when its node went away may be
 // stored. It is neither lost track of nor sent again after its caller was told.
 func TestRemoteUnreachableInFlight(t *testing.T) {

@@ -79,6 +79,18 @@ func syncNow(l *Log) {
 	l.store.syncer.drain([]*Log{l})
 }
 
+// eventually reports whether what the background goroutines do makes holds true, within a time that only a
+// failure takes.
+func eventually(holds func() bool) bool {
+	for deadline := time.Now().Add(20 * time.Second); !holds(); {
+		if time.Now().After(deadline) {
+			return false
+		}
+		<-time.After(200 * time.Microsecond)
+	}
+	return true
+}
+
 // numbered gives n values of about size bytes.
 func numbered(n, size int) []string {
 	values := make([]string, n)

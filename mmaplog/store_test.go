@@ -254,8 +254,13 @@ func TestRetentionBytes(t *testing.T) {
 		if want := fmt.Sprintf("[%d, %d)", l.Start(), l.End()); !bytes.Contains([]byte(err.Error()), []byte(want)) {
 			t.Errorf("error %q does not name the range %s", err, want)
 		}
-		names, err := fs.ReadDir(l.dir)
-		if err != nil || len(names) > l.Segments()+1+maxSpares+poolPerClass { // with the state
+		// A round of the syncer's own may have dropped another segment behind the janitor's last task.
+		var names []string
+		if !eventually(func() bool {
+			drainJanitor(s)
+			names, err = fs.ReadDir(l.dir)
+			return err == nil && len(names) <= l.Segments()+1+maxSpares+poolPerClass // with the state
+		}) {
 			t.Errorf("files %v, %v", names, err)
 		}
 		kept.Seek(l.Start())

@@ -3,17 +3,22 @@ package leat
 import (
 	"context"
 	"errors"
+
+	"github.com/leatbus/leat/internal/clock"
 )
 
 // Bus is one event bus, whatever carries it: node.Open gives one that lives in this process. It is
 // safe for any number of goroutines. Close it once.
 type Bus struct {
 	backend Backend
+	lags    lagTrends
 }
 
 // NewBus makes a Bus of a backend. It is the seam for packages that implement the bus; programs
 // call node.Open.
-func NewBus(backend Backend) *Bus { return &Bus{backend: backend} }
+func NewBus(backend Backend) *Bus {
+	return &Bus{backend: backend, lags: lagTrends{clock: clock.System}}
+}
 
 // Backend gives what carries the bus, for package actors.
 func (b *Bus) Backend() Backend { return b.backend }
@@ -41,8 +46,13 @@ func (b *Bus) DeleteTopic(ctx context.Context, name string) error {
 func (b *Bus) Topics(ctx context.Context) ([]TopicInfo, error) { return b.backend.Topics(ctx) }
 
 // Groups lists the consumer groups by name and topic, with their lag. Where a node cannot be asked, the
-// groups it coordinates are missing: ErrUnavailable comes beside the others then.
-func (b *Bus) Groups(ctx context.Context) ([]GroupInfo, error) { return b.backend.Groups(ctx) }
+// groups it coordinates are missing: ErrUnavailable comes beside the others then. AckRate and TimeToZero come
+// from what an earlier call has seen.
+func (b *Bus) Groups(ctx context.Context) ([]GroupInfo, error) {
+	groups, err := b.backend.Groups(ctx)
+	b.lags.observe(groups, err == nil)
+	return groups, err
+}
 
 // AlterTopic changes a topic durably; what is nil in change stays, and 0 is the default of
 // TopicConfig. Producers that are open see it at once; a tighter retention deletes in the background.

@@ -185,7 +185,8 @@ func (c *client) Groups(ctx context.Context) ([]GroupInfo, error) {
 			}
 			info := GroupInfo{Group: g.Group, Topic: g.Topic, Generation: g.Generation, Members: g.Members}
 			for _, p := range g.Partitions {
-				gp := GroupPartition{Partition: p.Partition, Member: p.Member, Committed: p.Committed}
+				gp := GroupPartition{Partition: p.Partition, Member: p.Member, Committed: p.Committed,
+					LagTime: -1, AckRate: -1, TimeToZero: -1}
 				gp.LagRecords = lagOf(&gp, topics[at].Partitions)
 				info.Partitions = append(info.Partitions, gp)
 			}
@@ -195,6 +196,7 @@ func (c *client) Groups(ctx context.Context) ([]GroupInfo, error) {
 	slices.SortFunc(infos, func(a, b GroupInfo) int {
 		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic))
 	})
+	c.fillAges(ctx, infos, topics)
 	return infos, missing
 }
 

@@ -39,6 +39,44 @@ type GroupPartition struct {
 	// LagRecords is high-water mark − committed offset, -1 where the partition's node cannot be asked. Offsets
 	// without a record between the two count: those of compacted records, and those a log skips after a crash.
 	LagRecords int64
+	// LagTime is the age of the oldest record that is not acked, by the clock of the node that has it; 0 where
+	// there is none, -1 where the node cannot be asked or does not know.
+	LagTime time.Duration
+	// AckRate is how many records a second the group has acked between this call of Bus.Groups and an earlier
+	// one, of the last minute; -1 where there was none, or the group was reset since.
+	AckRate float64
+	// TimeToZero is when the lag is used up if it goes on to shrink as it did in that time; 0 where there is
+	// none, -1 where that is not known or never happens.
+	TimeToZero time.Duration
+}
+
+// GroupLag is how far a group is behind in all partitions of a topic. A figure that one of them lacks is -1.
+type GroupLag struct {
+	Records    int64         // sum
+	Time       time.Duration // of the partition that is farthest behind
+	AckRate    float64       // sum, records per second
+	TimeToZero time.Duration // of the partition that takes longest
+}
+
+// Lag sums up the partitions.
+func (g *GroupInfo) Lag() GroupLag {
+	var sum GroupLag
+	for i := range g.Partitions {
+		p := &g.Partitions[i]
+		sum.Records = both(sum.Records, p.LagRecords, sum.Records+p.LagRecords)
+		sum.Time = both(sum.Time, p.LagTime, max(sum.Time, p.LagTime))
+		sum.AckRate = both(sum.AckRate, p.AckRate, sum.AckRate+p.AckRate)
+		sum.TimeToZero = both(sum.TimeToZero, p.TimeToZero, max(sum.TimeToZero, p.TimeToZero))
+	}
+	return sum
+}
+
+// both gives together where a and b are known, else -1.
+func both[T int64 | float64 | time.Duration](a, b, together T) T {
+	if a < 0 || b < 0 {
+		return -1
+	}
+	return together
 }
 
 // ClusterInfo describes the nodes of a bus at one moment, as one of them sees it.

@@ -12,6 +12,13 @@ import (
 
 // Groups implements leat.Backend.
 func (n *Node) Groups(ctx context.Context) ([]leat.GroupInfo, error) {
+	infos, err := n.coordinated(ctx)
+	n.oldest.fill(n, infos)
+	return infos, err
+}
+
+// coordinated lists the groups that this node coordinates, without the ages of what they have not acked.
+func (n *Node) coordinated(ctx context.Context) ([]leat.GroupInfo, error) {
 	var infos []leat.GroupInfo
 	for _, g := range n.groups.Describe() {
 		if t := n.topicWithID(g.Topic); t != nil {
@@ -100,9 +107,10 @@ func groupInfo(t *topic, g *actors.GroupState) leat.GroupInfo {
 			continue
 		}
 		p := t.partitions[owned.Partition]
-		gp := leat.GroupPartition{Partition: owned.Partition, Member: owned.Member, Committed: owned.Committed}
+		gp := leat.GroupPartition{Partition: owned.Partition, Member: owned.Member, Committed: owned.Committed,
+			LagRecords: -1, LagTime: -1, AckRate: -1, TimeToZero: -1}
 		if p.log != nil {
-			gp.LagRecords = p.highWater.Load() - max(owned.Committed, p.log.Start())
+			gp.LagRecords = max(0, p.highWater.Load()-max(owned.Committed, p.log.Start()))
 		}
 		info.Partitions = append(info.Partitions, gp)
 	}

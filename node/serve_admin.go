@@ -33,6 +33,8 @@ func (c *session) answer(op wire.Op, payload []byte) (any, error) {
 		return n.answerCluster(), nil
 	case wire.OpOffsets:
 		return handle(c.ctx, payload, n.answerOffsets)
+	case wire.OpAges:
+		return handle(c.ctx, payload, n.answerAges)
 	}
 	return nil, core.Errorf(core.CodeUnsupported, "request", "operation %d", op)
 }
@@ -144,7 +146,7 @@ func (n *Node) answerAlter(ctx context.Context, q *wire.AlterBody) (wire.Empty, 
 
 func (n *Node) answerGroups(ctx context.Context) (wire.GroupsAnswer, error) {
 	var answer wire.GroupsAnswer
-	groups, err := n.Groups(ctx)
+	groups, err := n.coordinated(ctx)
 	for i := range groups {
 		g := &groups[i]
 		body := wire.GroupInfoBody{Group: g.Group, Topic: g.Topic, Generation: g.Generation, Members: g.Members}

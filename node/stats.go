@@ -141,9 +141,8 @@ func (n *Node) stats(ctx context.Context) (*Stats, error) {
 	if err != nil {
 		return nil, err
 	}
-	behind := n.oldest.of(n, groups)
 	for i := range groups {
-		s.Groups = append(s.Groups, GroupStats{groups[i], behind[i]})
+		s.Groups = append(s.Groups, GroupStats{groups[i], behind(&groups[i])})
 	}
 	if server := n.serverNow(); server != nil {
 		s.Server = server.export()

@@ -27,89 +27,91 @@ func newGroup(a *app) *cobra.Command {
 	return group
 }
 
-// groupDoc is a group on one topic; the keys are stable.
+// groupDoc is a group on one topic; the keys are stable. What is not known is absent.
 type groupDoc struct {
-	Group      string   `json:"group"`
-	Topic      string   `json:"topic"`
-	Generation int32    `json:"generation"`
-	Members    []string `json:"members"`
-	Lag        int64    `json:"lag"` // -1 where a node cannot be asked
-	// LagSeconds is the age of the oldest message not acknowledged; absent where it is not known.
-	LagSeconds   *float64            `json:"lag_seconds,omitempty"`
+	Group        string   `json:"group"`
+	Topic        string   `json:"topic"`
+	Generation   int32    `json:"generation"`
+	Members      []string `json:"members"`
+	lagDoc       `yaml:",inline"`
 	PerPartition []groupPartitionDoc `json:"per_partition,omitempty"`
 }
 
 // groupPartitionDoc is one partition of a group.
 type groupPartitionDoc struct {
-	Partition  int32    `json:"partition"`
-	Member     string   `json:"member"`    // empty: nobody
-	Committed  int64    `json:"committed"` // -1: nothing was committed
-	Lag        int64    `json:"lag"`
-	LagSeconds *float64 `json:"lag_seconds,omitempty"`
+	Partition int32  `json:"partition"`
+	Member    string `json:"member"`    // empty: nobody
+	Committed int64  `json:"committed"` // -1: nothing was committed
+	lagDoc    `yaml:",inline"`
 }
 
 func describeGroup(g *leat.GroupInfo) groupDoc {
 	members := append([]string{}, g.Members...) // an empty list, not null
-	doc := groupDoc{Group: g.Group, Topic: g.Topic, Generation: g.Generation, Members: members}
+	doc := groupDoc{Group: g.Group, Topic: g.Topic, Generation: g.Generation, Members: members,
+		lagDoc: describeLag(g.Lag())}
 	for _, p := range g.Partitions {
-		if p.LagRecords < 0 || doc.Lag < 0 {
-			doc.Lag = -1
-		} else {
-			doc.Lag += p.LagRecords
-		}
 		doc.PerPartition = append(doc.PerPartition, groupPartitionDoc{
-			Partition: p.Partition, Member: p.Member, Committed: p.Committed, Lag: p.LagRecords,
+			Partition: p.Partition, Member: p.Member, Committed: p.Committed,
+			lagDoc: describeLag(leat.GroupLag{Records: p.LagRecords, Time: p.LagTime, AckRate: p.AckRate,
+				TimeToZero: p.TimeToZero}),
 		})
 	}
 	return doc
 }
 
-// lagText is a lag for people.
-func lagText(lag int64) string {
-	if lag < 0 {
-		return "-"
-	}
-	return grouped(lag)
-}
-
 func newGroupList(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:     "ls",
-		Short:   "List the groups with their lag",
-		Example: examples("leat group ls", "leat group ls -o json"),
+	var over time.Duration
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List the groups with their lag",
+		Long: "Lists the groups with their lag in messages and as the age of the oldest of them; - if that is\n" +
+			"not known.",
+		Example: examples("leat group ls", "leat group ls --over 100ms -o json"),
 		Args:    noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
-				groups, missing := bus.Groups(ctx)
-				if missing != nil && len(groups) == 0 {
-					return missing
-				}
-				docs := make([]groupDoc, len(groups))
-				for i := range groups {
-					docs[i] = describeGroup(&groups[i])
-					docs[i].PerPartition = nil
-				}
-				err := a.write(docs, func() error {
-					grid := newGrid(a.stdout, "group", "topic", "#members", "#lag")
-					for _, d := range docs {
-						grid.row(d.Group, d.Topic, strconv.Itoa(len(d.Members)), lagText(d.Lag))
-					}
-					return grid.flush()
-				})
-				return cmp.Or(err, missing)
-			})
-		},
 	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := a.checkOver(cmd, over); err != nil {
+			return err
+		}
+		return a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
+			groups, missing := a.groups(ctx, bus, over)
+			if missing != nil && len(groups) == 0 {
+				return missing
+			}
+			docs := make([]groupDoc, len(groups))
+			for i := range groups {
+				docs[i] = describeGroup(&groups[i])
+				docs[i].PerPartition = nil
+			}
+			err := a.write(docs, func() error {
+				grid := newGrid(a.stdout, withPace(over, "group", "topic", "#members", "#lag", "#age")...)
+				for _, d := range docs {
+					cells := []string{d.Group, d.Topic, strconv.Itoa(len(d.Members)), lagText(d.Lag), humanAge(d.LagSeconds)}
+					grid.row(d.paced(over, cells)...)
+				}
+				return grid.flush()
+			})
+			return cmp.Or(err, missing)
+		})
+	}
+	overFlag(cmd, &over)
+	return cmd
 }
 
 // findGroup gives what a group has on a topic, or on all topics if topic is empty.
 func findGroup(ctx context.Context, bus *leat.Bus, op, name, topic string) ([]leat.GroupInfo, error) {
+	return findGroupIn(ctx, bus, op, name, topic, bus.Groups)
+}
+
+// findGroupIn is findGroup in the groups that list gives.
+func findGroupIn(ctx context.Context, bus *leat.Bus, op, name, topic string,
+	list func(context.Context) ([]leat.GroupInfo, error)) ([]leat.GroupInfo, error) {
 	if topic != "" {
 		if _, err := findTopic(ctx, bus, op+" "+core.Quote(name)+" on topic", topic); err != nil {
 			return nil, err
 		}
 	}
-	groups, missing := bus.Groups(ctx)
+	groups, missing := list(ctx)
 	groups = slices.DeleteFunc(groups, func(g leat.GroupInfo) bool {
 		return g.Group != name || topic != "" && g.Topic != topic
 	})
@@ -128,72 +130,62 @@ func findGroup(ctx context.Context, bus *leat.Bus, op, name, topic string) ([]le
 
 func newGroupDescribe(a *app) *cobra.Command {
 	var topic string
+	var over time.Duration
 	cmd := &cobra.Command{
 		Use:   "describe GROUP",
 		Short: "Show the members of a group, what they own and its lag",
 		Long: "Shows each partition of a group: who reads it, up to where it has acknowledged, and its lag in\n" +
-			"messages and as the age of the oldest message not acknowledged; - if that is not known.",
-		Example:           examples("leat group describe risk", "leat group describe risk --topic trades -o json"),
+			"messages and as the age of the oldest message not acknowledged; - if that is not known. With --over\n" +
+			"it watches the group, and tells how fast it acknowledges and when it is done at that pace.",
+		Example: examples("leat group describe risk", "leat group describe risk --topic trades -o json",
+			"leat group describe risk --over 100ms"),
 		Args:              oneArgument("GROUP"),
 		ValidArgsFunction: a.completeGroup,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
-				groups, err := findGroup(ctx, bus, "describe group", args[0], topic)
-				if err != nil {
-					return err
-				}
-				docs := make([]groupDoc, len(groups))
-				for i := range groups {
-					docs[i] = describeGroup(&groups[i])
-					if err := a.measureLag(ctx, bus, &docs[i]); err != nil {
-						return err
-					}
-				}
-				return a.write(docs, func() error { return a.writeGroups(docs) })
-			})
-		},
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := a.checkOver(cmd, over); err != nil {
+			return err
+		}
+		return a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
+			groups, err := findGroupIn(ctx, bus, "describe group", args[0], topic,
+				func(ctx context.Context) ([]leat.GroupInfo, error) { return a.groups(ctx, bus, over) })
+			if err != nil {
+				return err
+			}
+			docs := make([]groupDoc, len(groups))
+			for i := range groups {
+				docs[i] = describeGroup(&groups[i])
+			}
+			return a.write(docs, func() error { return a.writeGroups(docs, over) })
+		})
 	}
 	cmd.Flags().StringVar(&topic, "topic", "", "only on this topic")
+	overFlag(cmd, &over)
 	a.completeFlagWithTopics(cmd, "topic")
 	return cmd
 }
 
-func (a *app) writeGroups(docs []groupDoc) error {
+func (a *app) writeGroups(docs []groupDoc, over time.Duration) error {
 	for i, d := range docs {
 		if i > 0 {
 			fmt.Fprintln(a.stdout)
 		}
 		fmt.Fprintf(a.stdout, "%s on %s: members %d, generation %d, lag %s, %s\n\n", printable(d.Group), d.Topic,
 			len(d.Members), d.Generation, lagText(d.Lag), humanAge(d.LagSeconds))
-		grid := newGrid(a.stdout, "#partition", "member", "#committed", "#lag", "#age")
+		grid := newGrid(a.stdout, withPace(over, "#partition", "member", "#committed", "#lag", "#age")...)
 		for _, p := range d.PerPartition {
 			committed := "-"
 			if p.Committed >= 0 {
 				committed = grouped(p.Committed)
 			}
-			grid.row(strconv.Itoa(int(p.Partition)), cmp.Or(p.Member, "-"), committed, lagText(p.Lag),
-				humanAge(p.LagSeconds))
+			grid.row(p.paced(over, []string{strconv.Itoa(int(p.Partition)), cmp.Or(p.Member, "-"), committed,
+				lagText(p.Lag), humanAge(p.LagSeconds)})...)
 		}
 		if err := grid.flush(); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// humanAge is a lag in seconds for people.
-func humanAge(seconds *float64) string {
-	switch {
-	case seconds == nil:
-		return "-"
-	case *seconds == 0:
-		return "0s"
-	}
-	d := time.Duration(*seconds * float64(time.Second))
-	if d > time.Minute {
-		return d.Truncate(time.Second).String()
-	}
-	return d.Truncate(time.Millisecond).String()
 }
 
 // resetDoc is what group reset has done or would do.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/leatbus/leat"
 )
@@ -51,20 +52,22 @@ func newGroupDesk(t *testing.T) *desk {
 func TestGroupLag(t *testing.T) {
 	newGroupDesk(t).golden(`
 $ leat group ls
-GROUP  TOPIC   MEMBERS  LAG
-risk   trades        0    2
-risk   wide          0    0
+GROUP  TOPIC   MEMBERS  LAG AGE
+risk   trades        0    2 <age>
+risk   wide          0    0 <age>
 $ leat group ls -o yaml
 - group: risk
   topic: trades
   generation: 2
   members: []
   lag: 2
+  lag_seconds: <n>
 - group: risk
   topic: wide
   generation: 2
   members: []
   lag: 0
+  lag_seconds: <n>
 $ leat group describe risk
 risk on trades: members 0, generation 2, lag 2, <age>
 
@@ -225,5 +228,32 @@ func TestGroupActive(t *testing.T) {
 	cancel()
 	if code := <-done; code != exitInterrupted {
 		t.Errorf("sub: exit code %d", code)
+	}
+}
+
+// TestGroupPace: a group that is watched tells its pace; one that stands still is never done.
+func TestGroupPace(t *testing.T) {
+	d := newGroupDesk(t)
+	d.golden(`
+$ leat group ls --over 100ms
+GROUP  TOPIC   MEMBERS  LAG AGE  ACKED/S  DONE IN
+risk   trades        0    2 <age>        0    never
+risk   wide          0    0 <age>        -        -
+`)
+	got := d.must("group describe risk --topic trades --over 100ms -o json")
+	if strings.Count(got, `"acked_per_sec": 0`) != 2 || strings.Contains(got, "zero_in_seconds") {
+		t.Errorf("describe printed %s; want a pace of 0 and no end", got)
+	}
+	for line, want := range map[string]string{
+		"group ls --over 1ms": "--over 1ms: want 100ms to 1m0s", "group ls --over -1s": "--over -1s",
+		"group describe risk --over 2m": "--over 2m",
+	} {
+		if got := d.run(line); got.code != exitUsage || !strings.Contains(got.stderr, want) {
+			t.Errorf("leat %s = %+v; want exit code 2 and %q", line, got, want)
+		}
+	}
+	doc := describeLag(leat.GroupLag{Records: 30, Time: time.Second, AckRate: 2.5, TimeToZero: 12 * time.Second})
+	if cells := doc.paced(time.Second, nil); strings.Join(cells, " ") != "2.5 12s" {
+		t.Errorf("the cells of a group that is done in 12 s: %q", cells)
 	}
 }

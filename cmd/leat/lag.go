@@ -2,125 +2,119 @@ package main
 
 import (
 	"context"
-	"errors"
+	"math"
+	"strconv"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/clock"
 )
 
-const (
-	// lagSkipMax is how many records are read over to reach the one whose age is wanted.
-	lagSkipMax = 100_000
-	// lagWait is how long the age of one partition may take.
-	lagWait = time.Second
-)
+// lagDoc is how far a group is behind.
+type lagDoc struct {
+	Lag         int64    `json:"lag"`                   // messages; -1 where a node cannot be asked
+	LagSeconds  *float64 `json:"lag_seconds,omitempty"` // age of the oldest message not acknowledged
+	AckRate     *float64 `json:"acked_per_sec,omitempty"`
+	ZeroSeconds *float64 `json:"zero_in_seconds,omitempty"` // absent, too, where the lag does not shrink
+}
 
-// measureLag fills in how old the oldest message is that a group has not acknowledged. What cannot be
-// read in time stays unknown.
-func (a *app) measureLag(ctx context.Context, bus *leat.Bus, doc *groupDoc) error {
-	info, err := findTopic(ctx, bus, "describe topic", doc.Topic)
-	if err != nil {
-		return err
+func describeLag(lag leat.GroupLag) lagDoc {
+	doc := lagDoc{Lag: lag.Records, LagSeconds: secondsOf(lag.Time), ZeroSeconds: secondsOf(lag.TimeToZero)}
+	if lag.AckRate < 0 {
+		doc.ZeroSeconds = nil // nothing was observed
+	} else {
+		doc.AckRate = &lag.AckRate
 	}
-	worst, known := 0.0, true
-	for i := range doc.PerPartition {
-		p := &doc.PerPartition[i]
-		if p.Lag == 0 {
-			p.LagSeconds = new(0.0)
-			continue
-		}
-		if p.Lag < 0 {
-			known = false
-			continue
-		}
-		at, err := timeOf(ctx, bus, info, p.Partition, p.Committed)
-		if err != nil {
-			if known = false; ctx.Err() != nil {
-				return nil
-			}
-			continue
-		}
-		p.LagSeconds = new(max(0, time.Unix(0, a.clock.Now()).Sub(at).Seconds()))
-		worst = max(worst, *p.LagSeconds)
+	return doc
+}
+
+// secondsOf is nil for what is not known.
+func secondsOf(d time.Duration) *float64 {
+	if d < 0 {
+		return nil
 	}
-	if known {
-		doc.LagSeconds = &worst
+	return new(d.Seconds())
+}
+
+// lagText is a lag for people.
+func lagText(lag int64) string {
+	if lag < 0 {
+		return "-"
 	}
+	return grouped(lag)
+}
+
+// humanAge is a lag in seconds for people.
+func humanAge(seconds *float64) string {
+	switch {
+	case seconds == nil:
+		return "-"
+	case *seconds == 0:
+		return "0s"
+	}
+	d := time.Duration(*seconds * float64(time.Second))
+	if d > time.Minute {
+		return d.Truncate(time.Second).String()
+	}
+	return d.Truncate(time.Millisecond).String()
+}
+
+// overFlag adds --over.
+func overFlag(cmd *cobra.Command, over *time.Duration) {
+	cmd.Flags().DurationVar(over, "over", 0,
+		"watch for so long, and tell how fast a group is and when it is done")
+}
+
+// groups lists the groups, and after over again, so that they have rates. One that is missing is an error
+// beside the others.
+func (a *app) groups(ctx context.Context, bus *leat.Bus, over time.Duration) ([]leat.GroupInfo, error) {
+	groups, err := bus.Groups(ctx)
+	if over == 0 || err != nil && len(groups) == 0 {
+		return groups, err
+	}
+	if err := clock.Sleep(ctx, a.clock, over); err != nil {
+		return nil, err
+	}
+	return bus.Groups(ctx)
+}
+
+// checkOver refuses times too short to tell anything, and extends the time for answers.
+func (a *app) checkOver(cmd *cobra.Command, over time.Duration) error {
+	if over != 0 && (over < core.LagWindowMin || over > core.LagWindowMax) {
+		return usagef(cmd, "--over %v: want %v to %v", over, core.LagWindowMin, core.LagWindowMax)
+	}
+	a.timeout += over
 	return nil
 }
 
-// timeOf gives the time of the first record of a partition at or after an offset.
-func timeOf(
-	ctx context.Context, bus *leat.Bus, info *leat.TopicInfo, partition int32, offset int64,
-) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, lagWait)
-	defer cancel()
-	offset = max(offset, info.Partitions[partition].Start) // retention may have overtaken the group
-	sub, err := subscribeTo(bus, info, []int32{partition}, leat.AtOffset(offset))
-	if err != nil {
-		return time.Time{}, err
+// withPace adds the columns of what was watched.
+func withPace(over time.Duration, columns ...string) []string {
+	if over == 0 {
+		return columns
 	}
-	defer sub.Close()
-	skipped := 0
-	for m, err := range sub.Messages(ctx) {
-		switch {
-		case err != nil:
-			return time.Time{}, err
-		case m.Partition == partition && m.Offset >= offset:
-			return m.Time, nil
-		}
-		if skipped++; skipped > lagSkipMax {
-			break
-		}
-	}
-	return time.Time{}, errors.New("not found in time")
+	return append(columns, "#acked/s", "#done in")
 }
 
-// subscribeTo opens a subscription to some partitions of a topic. At an offset, messages before it may
-// be delivered too, where other partitions do not have that offset: the caller skips them.
-func subscribeTo(
-	bus *leat.Bus, info *leat.TopicInfo, partitions []int32, from leat.Position, options ...leat.SubscribeOption,
-) (*leat.Subscription, error) {
-	wanted := make([]bool, len(info.Partitions))
-	for _, p := range partitions {
-		if p < 0 || int(p) >= len(wanted) {
-			return nil, core.Errorf(core.CodePartitionUnknown, "subscribe to topic "+core.Quote(info.Name),
-				"partition %d, the topic has %d", p, len(wanted))
-		}
-		wanted[p] = true
+// paced adds the cells of what was watched.
+func (d *lagDoc) paced(over time.Duration, cells []string) []string {
+	switch {
+	case over == 0:
+		return cells
+	case d.AckRate == nil:
+		return append(cells, "-", "-")
+	case d.ZeroSeconds == nil:
+		return append(cells, rateText(*d.AckRate), "never")
 	}
-	if from.Kind == core.PositionOffset {
-		var err error
-		if from, err = commonOffset(info, wanted, from.Value); err != nil {
-			return nil, err
-		}
-	}
-	sub, err := bus.Subscribe(info.Name, append(options, leat.From(from))...)
-	if err != nil {
-		return nil, err
-	}
-	for p, ok := range wanted {
-		if !ok {
-			sub.Backend().Pause(int32(p))
-		}
-	}
-	return sub, nil
+	return append(cells, rateText(*d.AckRate), humanAge(d.ZeroSeconds))
 }
 
-// commonOffset finds a start that every partition has, at or before offset in the wanted ones: a
-// subscription has one start for all.
-func commonOffset(info *leat.TopicInfo, wanted []bool, offset int64) (leat.Position, error) {
-	at, low := offset, int64(0)
-	for i, p := range info.Partitions {
-		if wanted[i] && (offset > p.End || offset < p.Start) {
-			return leat.Position{}, core.Errorf(core.CodeOffsetOutOfRange, "subscribe to topic "+core.Quote(info.Name),
-				"offset %d, partition %d has [%d, %d)", offset, p.Partition, p.Start, p.HighWater)
-		}
-		at, low = min(at, p.End), max(low, p.Start)
+// rateText is a rate for people.
+func rateText(rate float64) string {
+	if rate < 10 && rate != 0 {
+		return strconv.FormatFloat(rate, 'f', 1, 64)
 	}
-	if at < low {
-		return leat.Earliest, nil
-	}
-	return leat.AtOffset(at), nil
+	return grouped(int64(math.Round(rate)))
 }

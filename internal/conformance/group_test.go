@@ -452,3 +452,48 @@ var _ = register("a closed bus says so", func(t *testing.T, c *carrier) {
 		t.Errorf("Producer after Close: %v, want ErrClosed", err)
 	}
 })
+
+var _ = register("groups tell the age of what was not acked", func(t *testing.T, c *carrier) {
+	const partitions = 6
+	topic := c.topic(t, leat.TopicConfig{Partitions: partitions, Ack: leat.AckPage})
+	p := c.producer(t, topic, leat.WithPartitioner(leat.Manual))
+	stored := make([]time.Time, partitions)
+	for i := range 2 * partitions {
+		r, err := p.Publish(soon(t), leat.Message{Partition: int32(i % partitions), Value: []byte("x")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i < partitions || i%partitions == 3 {
+			stored[i%partitions] = r.Time
+		}
+	}
+	sub := subscribe(t, c.bus, topic, leat.Group(topic))
+	for _, m := range take(t, sub, 2*partitions) {
+		// Of partition 3 the first is acked, of partition 4 all.
+		if m.Partition == 3 && m.Offset == 0 || m.Partition == 4 {
+			ack(t, sub, m)
+		}
+	}
+	if err := sub.Commit(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	before := time.Now()
+	infos, err := c.bus.Groups(soon(t))
+	after := time.Now()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(infos, func(g leat.GroupInfo) bool { return g.Group == topic })
+	if at < 0 || len(infos[at].Partitions) != partitions {
+		t.Fatalf("groups %+v", infos)
+	}
+	for i, gp := range infos[at].Partitions {
+		low, high := before.Sub(stored[i]), after.Sub(stored[i])
+		if i == 4 {
+			low, high = 0, 0
+		}
+		if gp.LagTime < low || gp.LagTime > high {
+			t.Errorf("partition %d: the lag is %v old, want %v to %v: %+v", i, gp.LagTime, low, high, gp)
+		}
+	}
+})

@@ -6,15 +6,16 @@ type Op uint16
 
 // The requests of the control stream, with the type of their body and answer.
 const (
-	OpTopics      Op = 1 // TopicsRequest → TopicsAnswer
-	OpCreateTopic Op = 2 // TopicBody → Empty; the meta node only
-	OpDeleteTopic Op = 3 // NameBody → Empty; the meta node only
-	OpAlterTopic  Op = 4 // AlterBody → Empty; the meta node only
-	OpGroups      Op = 5 // Empty → GroupsAnswer: the groups this node coordinates
-	OpResetGroup  Op = 6 // ResetBody → Empty; the node that coordinates the group
-	OpDeleteGroup Op = 7 // GroupBody → Empty; the node that coordinates the group
-	OpCluster     Op = 8 // Empty → ClusterAnswer
-	OpOffsets     Op = 9 // OffsetsBody → OffsetsAnswer: positions as offsets, for partitions this node has
+	OpTopics      Op = 1  // TopicsRequest → TopicsAnswer
+	OpCreateTopic Op = 2  // TopicBody → Empty; the meta node only
+	OpDeleteTopic Op = 3  // NameBody → Empty; the meta node only
+	OpAlterTopic  Op = 4  // AlterBody → Empty; the meta node only
+	OpGroups      Op = 5  // Empty → GroupsAnswer: the groups this node coordinates
+	OpResetGroup  Op = 6  // ResetBody → Empty; the node that coordinates the group
+	OpDeleteGroup Op = 7  // GroupBody → Empty; the node that coordinates the group
+	OpCluster     Op = 8  // Empty → ClusterAnswer
+	OpOffsets     Op = 9  // OffsetsBody → OffsetsAnswer: positions as offsets, for partitions this node has
+	OpAges        Op = 10 // AgesBody → AgesAnswer: how old records are, in partitions this node has
 )
 
 // Empty is the body of requests and answers that say nothing.
@@ -127,6 +128,27 @@ type OffsetsBody struct {
 // OffsetsAnswer has an entry for each.
 type OffsetsAnswer struct {
 	Partitions []SubscribedPartition `json:"partitions,omitempty"`
+}
+
+// MaxAges is how many records one AgesBody may name.
+const MaxAges = 1000
+
+// AgesBody asks how old records are.
+type AgesBody struct {
+	Records []RecordBody `json:"records"`
+}
+
+// RecordBody names a record, or the next one behind it where a log has none with its offset.
+type RecordBody struct {
+	Topic     string `json:"t"`
+	Partition int32  `json:"p"`
+	Offset    int64  `json:"o"`
+}
+
+// AgesAnswer has an entry for each: nanoseconds since the record was stored, 0 where there is none up to the
+// high-water mark, −1 where this node does not have the partition or cannot read it.
+type AgesAnswer struct {
+	Ages []int64 `json:"ages,omitempty"`
 }
 
 // ClusterAnswer is how one node sees the cluster.

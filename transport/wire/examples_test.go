@@ -183,6 +183,8 @@ var requests = map[Op][2]any{
 		Up: true, Since: exampleTime, RTT: 300_000, Catalog: 12, Error: "none"}}}},
 	OpOffsets: {OffsetsBody{Topic: "trades", Partitions: []SubscribePartition{{Partition: 3, Kind: 2}}},
 		OffsetsAnswer{Partitions: []SubscribedPartition{{Partition: 3, Offset: 1000}}}},
+	OpAges: {AgesBody{Records: []RecordBody{{Topic: "trades", Partition: 3, Offset: 1000}, {Topic: "clicks"}}},
+		AgesAnswer{Ages: []int64{4_200_000_000, -1}}},
 }
 
 // golden compares bytes with a file under testdata, or writes it.

@@ -121,6 +121,9 @@ func (p *page) groups(s *node.Stats) {
 		members[g.Group] += len(g.Members)
 		p.add("leat_consumer_lag_seconds", g.Behind.Seconds(), g.Topic, g.Group)
 		for _, part := range g.Partitions {
+			if part.LagRecords < 0 { // its node tells
+				continue
+			}
 			p.add("leat_consumer_lag_messages", float64(part.LagRecords), g.Topic,
 				strconv.Itoa(int(part.Partition)), g.Group)
 		}

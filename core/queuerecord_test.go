@@ -1,0 +1,59 @@
+package core
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"testing"
+)
+
+var queueRecords = []QueueRecord{
+	{Group: "workers", TopicID: 16, Partition: 3, Offset: -1, Progress: []byte{1, 2, 3}},
+	{Group: "w", TopicID: 1 << 40, Partition: MaxPartitions - 1, Offset: 0, Attempts: 1, Due: 5},
+	{Group: "workers", TopicID: 16, Offset: 1 << 50, Attempts: 16, Code: CodeRejected, Due: -1},
+	{Group: "workers", TopicID: 16, Offset: 7, Removed: true},
+	{Group: "workers", TopicID: 16, Offset: -1, Removed: true},
+}
+
+func encodeQueueRecord(r *QueueRecord) (key, value []byte) {
+	if !r.Removed {
+		value = r.EncodeValue(nil)
+	}
+	return r.EncodeKey(nil), value
+}
+
+func TestQueueRecord(t *testing.T) {
+	for _, r := range queueRecords {
+		key, value := encodeQueueRecord(&r)
+		if got, err := DecodeQueueRecord(key, value); err != nil || !reflect.DeepEqual(got, r) || !IsQueueRecord(key) {
+			t.Errorf("decode(encode(%+v)) = %+v, %v", r, got, err)
+		}
+		if IsProducerName(key) {
+			t.Errorf("%x is a producer's name", key)
+		}
+		if _, err := DecodeCommit(key, value); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%x is a commit: %v", key, err)
+		}
+	}
+	if KeyHash(nil) != 0 || KeyHash([]byte{}) == 0 || KeyHash([]byte("a")) == KeyHash([]byte("b")) {
+		t.Error("hashes of keys")
+	}
+}
+
+func FuzzQueueRecord(f *testing.F) {
+	for _, r := range queueRecords {
+		f.Add(encodeQueueRecord(&r))
+	}
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		r, err := DecodeQueueRecord(key, value)
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersionTooNew) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if k, v := encodeQueueRecord(&r); !bytes.Equal(k, key) || !bytes.Equal(v, value) {
+			t.Fatalf("%+v encodes to %x, %x", r, k, v)
+		}
+	})
+}

@@ -65,6 +65,10 @@ type assignment struct {
 // starts, so that nothing that is published later is missed.
 func (c *client) OpenSubscription(name string, o SubscribeOptions) (SubscriptionBackend, error) {
 	const op = "subscribe to"
+	if o.Mode != GroupStream {
+		return nil, core.Errorf(core.CodeUnsupported, op+" topic "+core.Quote(name),
+			"%v groups are for a bus in this process: over the network there are stream groups", o.Mode)
+	}
 	t, err := c.openTopic(op, name)
 	if err != nil {
 		return nil, err

@@ -98,6 +98,7 @@ var (
 	ErrInsecure         = core.ErrInsecure
 	ErrGroupNotFound    = core.ErrGroupNotFound
 	ErrGroupActive      = core.ErrGroupActive
+	ErrStaleAck         = core.ErrStaleAck
 	ErrHandlerFailed    = core.ErrHandlerFailed
 	ErrInvalidConfig    = core.ErrInvalidConfig
 )

@@ -26,7 +26,8 @@ type PartitionInfo struct {
 type GroupInfo struct {
 	Group      string
 	Topic      string
-	Generation int32
+	Mode       GroupMode
+	Generation int32 // 0 in a queue group
 	Members    []string
 	Partitions []GroupPartition
 }
@@ -35,9 +36,12 @@ type GroupInfo struct {
 type GroupPartition struct {
 	Partition int32
 	Member    string // empty if nobody owns it now
-	Committed int64  // -1 where nothing was committed
+	// Committed is -1 where nothing was committed. In a queue group it is the first offset that was never
+	// handed out: records before it may be unsettled.
+	Committed int64
 	// LagRecords is high-water mark − committed offset, -1 where the partition's node cannot be asked. Offsets
 	// without a record between the two count: those of compacted records, and those a log skips after a crash.
+	// In a queue group it is the number of records that are not settled.
 	LagRecords int64
 	// LagTime is the age of the oldest record that is not acked, by the clock of the node that has it; 0 where
 	// there is none, -1 where the node cannot be asked or does not know.

@@ -19,17 +19,25 @@ type Message struct {
 
 	Topic     string
 	Partition int32
+	Attempt   int32     // which delivery this is, from 1 on, in a queue group; 0 elsewhere
 	Offset    int64     // record number within the partition, from 0
 	Time      time.Time // when the bus appended it, never falling within a partition
 
-	sub *Subscription
+	sub      *Subscription
+	delivery Delivery // of a queue group; nil elsewhere
 }
 
 // Ack acknowledges this message and all before it in its partition. It does not block: acks are
 // folded into a commit every 50 ms, and Subscription.Commit waits for them. ErrFenced says that the
 // partition belongs to another member by now, ErrClosed that the subscription was closed meanwhile.
 // Without a group it does nothing.
+//
+// In a queue group it acknowledges this message only. ErrStaleAck says that its lease is over, so that it is
+// or was delivered again, or that it was answered before.
 func (m *Message) Ack() error {
+	if m.delivery != nil {
+		return m.delivery.Ack(m.Offset)
+	}
 	if m.sub == nil {
 		return core.Errorf(core.CodeInvalidRecord, "ack", "this message was not delivered by a subscription")
 	}

@@ -2,6 +2,7 @@ package leat
 
 import (
 	"context"
+	"errors"
 	"iter"
 
 	"github.com/leatbus/leat/core"
@@ -21,6 +22,9 @@ type SubscribeOptions struct {
 	AutoAck bool
 	ReadAt  Ack
 	Spin    bool
+	Mode    GroupMode
+	Queue   core.QueueConfig // what was asked for, with GroupQueue and GroupKeyShared
+	MaxHeld int              // as in MaxHeld
 	// OnAssign is called by the loop, or nil.
 	OnAssign func(assigned, revoked []int32)
 }
@@ -77,7 +81,7 @@ func (o *SubscribeOptions) validate() error {
 		return core.Errorf(core.CodeInvalidConfig, "subscribe",
 			"OnAssign needs a Group: without one nothing is assigned")
 	}
-	return nil
+	return o.validateQueue()
 }
 
 // Messages delivers messages until ctx ends or the subscription is closed, which end the loop
@@ -100,7 +104,7 @@ func (s *Subscription) Messages(ctx context.Context) iter.Seq2[*Message, error] 
 				return
 			}
 			if s.autoAck {
-				if err := m.Ack(); err != nil {
+				if err := m.Ack(); err != nil && !errors.Is(err, ErrStaleAck) {
 					if !ended(err) {
 						yield(nil, err)
 					}

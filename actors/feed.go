@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/internal/clock"
 )
 
@@ -18,7 +19,8 @@ type Feed struct {
 
 // On feeds an actor from a topic. With leat.Group the members of the group share the partitions, and a
 // message is acked after Receive has returned; without one the actor gets every message from
-// leat.Earliest on, unless leat.From says otherwise. leat.AutoAck changes nothing.
+// leat.Earliest on, unless leat.From says otherwise. leat.AutoAck changes nothing. leat.Queue and
+// leat.KeyShared are ErrUnsupported: a partition whose message fails waits, as in a stream group.
 func On(topic string, options ...leat.SubscribeOption) Feed {
 	return Feed{topic: topic, options: options}
 }
@@ -35,6 +37,7 @@ type feed struct {
 	topic   string
 	options []leat.SubscribeOption
 	group   bool
+	mode    leat.GroupMode
 	sender  *Sender[delivery]
 	sub     atomic.Pointer[leat.Subscription]
 	ended   chan struct{} // closed when the goroutine has closed its subscription
@@ -61,10 +64,14 @@ func newFeed(u *userActor, bus *leat.Bus, from Feed) *feed {
 		options = append(options, leat.From(leat.Earliest))
 	}
 	return &feed{user: u, bus: bus, topic: from.topic, options: options, group: o.Group != "",
-		ended: make(chan struct{}), held: map[int32]bool{}, paused: map[int32]bool{}}
+		mode: o.Mode, ended: make(chan struct{}), held: map[int32]bool{}, paused: map[int32]bool{}}
 }
 
 func (f *feed) subscribe() error {
+	if f.mode != leat.GroupStream {
+		return core.Errorf(core.CodeUnsupported, "feed an actor from topic "+core.Quote(f.topic),
+			"a %v group: want a stream group", f.mode)
+	}
 	sub, err := f.bus.Subscribe(f.topic, f.options...)
 	if err != nil {
 		return err

@@ -99,12 +99,18 @@ func (e *QueueEffects) add(effect QueueEffect) { e.List = append(e.List, effect)
 
 // queueMember is one that records are handed to.
 type queueMember struct {
-	id   int64
-	max  int32
-	held int32 // records it has
+	id    int64
+	max   int32
+	held  int32 // records it has
+	offer int32 // what Offer left it; −1 where max says how many it may have
 }
 
-func (m *queueMember) room() int64 { return int64(m.max - m.held) }
+func (m *queueMember) room() int64 {
+	if m.offer >= 0 {
+		return int64(m.offer)
+	}
+	return int64(m.max - m.held)
+}
 
 // Queue is the policy of one queue group, or key-shared group, on one partition: it hands each record to
 // one member at a time under a lease, delivers again what failed, and says what is settled. It is a state
@@ -138,7 +144,7 @@ type Queue struct {
 	turn    int            // of roomy: who is next
 	entries queueEntries
 	keys    map[uint64]queueKey
-	bucket  tokenBucket
+	bucket  *tokenBucket
 	dirty   bool // progress was made since it was encoded
 }
 
@@ -148,7 +154,7 @@ type Queue struct {
 func NewQueue(cfg QueueConfig, next, epoch int64, seed uint64) *Queue {
 	cfg = cfg.WithDefaults()
 	q := &Queue{cfg: cfg, next: next, start: next, highWater: next, epoch: epoch, dice: seed,
-		members: map[int64]*queueMember{}}
+		members: map[int64]*queueMember{}, bucket: new(tokenBucket)}
 	if cfg.Ordered {
 		q.keys = map[uint64]queueKey{}
 	}
@@ -156,6 +162,9 @@ func NewQueue(cfg QueueConfig, next, epoch int64, seed uint64) *Queue {
 	q.bucket.set(cfg.Rate)
 	return q
 }
+
+// ShareRate makes q's rate that of other: both together hand out no more.
+func (q *Queue) ShareRate(other *Queue) { q.bucket = other.bucket }
 
 // Next is the first offset that was never handed out.
 func (q *Queue) Next() int64 { return q.next }
@@ -165,6 +174,29 @@ func (q *Queue) Unsettled() int64 { return q.unsettled }
 
 // Lag is the number of readable records that are not settled.
 func (q *Queue) Lag() int64 { return q.highWater - q.next + q.unsettled }
+
+// Ready is at least 1 if there are records that a member could be handed, or whose keys a step could ask for:
+// about how many.
+func (q *Queue) Ready() int64 {
+	n := int64(len(q.entries.ready))
+	if !q.reading || !q.cfg.Ordered {
+		n += q.fresh()
+	}
+	if !q.reading {
+		n += int64(len(q.unread))
+	}
+	return n
+}
+
+// Ending calls f with the slot of every grant whose lease is over at now: those that a Step at that time ends.
+func (q *Queue) Ending(now int64, f func(slot int32)) {
+	for slot := q.entries.leases.first; slot >= 0; slot = q.entries.at(slot).later {
+		if q.entries.at(slot).time > now {
+			return
+		}
+		f(slot)
+	}
+}
 
 // Step takes one input at time now, in nanoseconds of a clock that does not go back, and appends the
 // effects to out, which it does not reset. It panics where the shell breaks an invariant, never because of
@@ -220,7 +252,20 @@ func (q *Queue) join(id int64, most int32) {
 		m = &queueMember{id: id}
 		q.members[id] = m
 	}
-	m.max = max(most, 0)
+	m.max, m.offer = max(most, 0), -1
+	q.listRoomy(m)
+}
+
+// Offer lets a member be handed so many records from the next Step on, whatever it has and whatever it
+// answers; it replaces an older offer, and the bound of QueueJoin. It is for a shell that shares a member's
+// room out among the queues of several partitions.
+func (q *Queue) Offer(id int64, records int32) {
+	m := q.members[id]
+	if m == nil {
+		m = &queueMember{id: id}
+		q.members[id] = m
+	}
+	m.offer = max(records, 0)
 	q.listRoomy(m)
 }
 
@@ -228,6 +273,9 @@ func (q *Queue) join(id int64, most int32) {
 func (q *Queue) hold(id int64, records int64) {
 	if m := q.members[id]; m != nil {
 		m.held += int32(records)
+		if records > 0 && m.offer >= 0 {
+			m.offer -= int32(records)
+		}
 		q.listRoomy(m)
 	}
 }

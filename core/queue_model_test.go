@@ -408,9 +408,9 @@ func (w *queueWorld) drain() error {
 // TestQueueModel: each record is with one member at a time, in the order of its key, and is settled once;
 // nothing that was settled and saved comes again, nothing is forgotten, and a late answer changes nothing.
 func TestQueueModel(t *testing.T) {
-	seeds := uint64(200)
+	seeds := uint64(60)
 	if testing.Short() {
-		seeds = 40
+		seeds = 15
 	}
 	acks, buried := 0, 0
 	for seed := range seeds {

@@ -139,6 +139,34 @@ func (q *Queue) RestoreFailed(offset, due int64, attempts int32, code Code) {
 	q.unread = append(q.unread, unreadRecord{offset, due, max(attempts, 1), code})
 }
 
+// Failures calls f with what QueueStore told of every record that failed and is not settled, in no order; due
+// is 0 where it may be delivered at once, or somebody has it.
+func (q *Queue) Failures(f func(offset, due int64, attempts int32, code Code)) {
+	for _, r := range q.unread {
+		if r.attempts > 0 {
+			f(r.offset, r.due, r.attempts, r.code)
+		}
+	}
+	for slot := range q.entries.slab {
+		e := &q.entries.slab[slot]
+		if e.state == queueFree || !e.stored {
+			continue
+		}
+		due := int64(0)
+		if e.state == queueDelayed || e.state == queueWaiting {
+			due = e.time
+		}
+		f(e.lo+int64(bits.TrailingZeros64(e.left)), due, e.attempts, e.code)
+	}
+}
+
+// RestoredEnd forgets what was restored of offsets from end on: the log lost those records, and will give
+// their offsets again. It is called before Restored.
+func (q *Queue) RestoredEnd(end int64) {
+	q.next, q.highWater = min(q.next, end), min(q.highWater, end)
+	q.unread = slices.DeleteFunc(q.unread, func(r unreadRecord) bool { return r.offset >= end })
+}
+
 // Restored ends what RestoreProgress and RestoreFailed began; the log starts at start. It is called before
 // the first step.
 func (q *Queue) Restored(start int64) {

@@ -61,3 +61,25 @@ func FuzzQueueRecord(f *testing.F) {
 		}
 	})
 }
+
+func TestQueueRecordGolden(t *testing.T) {
+	q := NewQueue(QueueConfig{}, 0, 0x1112131415161718, 1)
+	var out QueueEffects
+	q.Step(&QueueInput{Kind: QueueReadable, Offset: 1000}, 1, &out)
+	q.Step(&QueueInput{Kind: QueueJoin, Member: 1, Max: 300}, 1, &out)
+	for _, e := range out.List {
+		if e.Kind == QueueDeliver && e.Offset != 128 {
+			g := e.Grant
+			g.Left &^= 0x8000_0000_0000_0006
+			q.Step(&QueueInput{Kind: QueueAck, Member: 1, Grant: g}, 2, &QueueEffects{})
+		}
+	}
+	progress := QueueRecord{Group: "workers", TopicID: 0x0102030405060708, Partition: 9, Offset: -1,
+		Progress: q.EncodeProgress(nil)}
+	failed := QueueRecord{Group: "workers", TopicID: 0x0102030405060708, Partition: 9,
+		Offset: 0x2122232425262728, Attempts: 3, Code: CodeRejected, Due: 0x3132333435363738}
+	goldenHex(t, "queue-progress-key.hex", progress.EncodeKey(nil))
+	goldenHex(t, "queue-progress-value.hex", progress.EncodeValue(nil))
+	goldenHex(t, "queue-failed-key.hex", failed.EncodeKey(nil))
+	goldenHex(t, "queue-failed-value.hex", failed.EncodeValue(nil))
+}

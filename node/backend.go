@@ -161,6 +161,9 @@ func (n *Node) OpenSubscription(name string, o leat.SubscribeOptions) (leat.Subs
 	if err != nil {
 		return nil, err
 	}
+	if o.Mode != leat.GroupStream {
+		return nil, core.Errorf(core.CodeUnsupported, t.op("subscribe to"), "%v groups", o.Mode)
+	}
 	if err := n.subscribable(t, o.Group); err != nil {
 		return nil, err
 	}

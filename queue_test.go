@@ -19,7 +19,8 @@ func TestQueueOptions(t *testing.T) {
 		{"key-shared", []SubscribeOption{Group("g"), KeyShared(QueueConfig{Lease: time.Second}), MaxHeld(7)}, ""},
 		{"no group", []SubscribeOption{Queue()}, "queue needs a Group"},
 		{"no group", []SubscribeOption{KeyShared()}, "key-shared needs a Group"},
-		{"OnAssign", []SubscribeOption{Group("g"), Queue(), OnAssign(func(_, _ []int32) {})}, "OnAssign with queue"},
+		{"OnAssign", []SubscribeOption{Group("g"), Queue(), OnAssign(func(_, _ []int32) {})},
+			"OnAssign with queue"},
 		{"ReadAt", []SubscribeOption{Group("g"), Queue(), ReadAt(AckPage)}, "ReadAt with queue"},
 		{"MaxHeld", []SubscribeOption{Group("g"), Queue(), MaxHeld(-1)}, "MaxHeld(-1)"},
 		{"MaxHeld", []SubscribeOption{Group("g"), Queue(), MaxHeld(1 << 21)}, "want 1 to 1048576"},
@@ -40,7 +41,8 @@ func TestQueueOptions(t *testing.T) {
 	var o SubscribeOptions
 	Group("g")(&o)
 	KeyShared(QueueConfig{Rate: 5})(&o)
-	if err := o.validate(); err != nil || !o.Queue.Ordered || o.Queue.Rate != 5 || o.MaxHeld != core.QueueMaxHeld {
+	err := o.validate()
+	if err != nil || !o.Queue.Ordered || o.Queue.Rate != 5 || o.MaxHeld != core.QueueMaxHeld {
 		t.Errorf("options %+v, %v", o, err)
 	}
 }
@@ -59,7 +61,8 @@ func (f *fakeDelivery) Extend(int64) error                  { f.said = "extend";
 func TestDelivery(t *testing.T) {
 	var m Message
 	for name, call := range map[string]func() error{
-		"Nack": func() error { return m.Nack(0) }, "Reject": func() error { return m.Reject("") }, "Extend": m.Extend,
+		"Nack": func() error { return m.Nack(0) }, "Reject": func() error { return m.Reject("") },
+		"Extend": m.Extend,
 	} {
 		if err := call(); !errors.Is(err, ErrUnsupported) {
 			t.Errorf("%s of a message of no queue group: %v", name, err)

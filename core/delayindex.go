@@ -332,7 +332,8 @@ func (d *DelayIndex) dropChunk(i int) {
 
 // find gives the slot of a message that waits.
 func (d *DelayIndex) find(offset int64) (slot int32, found bool) {
-	i := sort.Search(len(d.order), func(i int) bool { return d.chunks[d.order[i]].entries[0].offset > offset }) - 1
+	after := func(i int) bool { return d.chunks[d.order[i]].entries[0].offset > offset }
+	i := sort.Search(len(d.order), after) - 1
 	if i < 0 {
 		return 0, false
 	}

@@ -188,7 +188,8 @@ func (q *Queue) Ready() int64 {
 	return n
 }
 
-// Ending calls f with the slot of every grant whose lease is over at now: those that a Step at that time ends.
+// Ending calls f with the slot of every grant whose lease is over at now: those that a Step at that time
+// ends.
 func (q *Queue) Ending(now int64, f func(slot int32)) {
 	for slot := q.entries.leases.first; slot >= 0; slot = q.entries.at(slot).later {
 		if q.entries.at(slot).time > now {

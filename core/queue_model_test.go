@@ -44,7 +44,8 @@ type holding struct {
 
 func newQueueWorld(seed uint64, cfg QueueConfig) *queueWorld {
 	w := &queueWorld{dice: rand.New(rand.NewPCG(seed, 1)), cfg: cfg, held: map[int64]holding{},
-		done: map[int64]bool{}, buried: map[int64]bool{}, failed: map[int64]QueueEffect{}, settled: map[int64]bool{}}
+		done: map[int64]bool{}, buried: map[int64]bool{}, failed: map[int64]QueueEffect{},
+		settled: map[int64]bool{}}
 	w.q = NewQueue(cfg, 0, 1, seed)
 	return w
 }

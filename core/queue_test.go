@@ -185,7 +185,8 @@ func TestQueueStopsAtTheBound(t *testing.T) {
 func TestQueueConfig(t *testing.T) {
 	for _, bad := range []QueueConfig{
 		{Lease: -1}, {Lease: 48 * time.Hour}, {MaxUnsettled: 1 << 30}, {Rate: -1},
-		{Retry: Backoff{Min: 2, Max: 1}}, {Retry: Backoff{Max: 1, Factor: 0.5}}, {Retry: Backoff{Max: 1, Jitter: 2}},
+		{Retry: Backoff{Min: 2, Max: 1}}, {Retry: Backoff{Max: 1, Factor: 0.5}},
+		{Retry: Backoff{Max: 1, Jitter: 2}},
 	} {
 		if err := bad.Validate("g"); !errors.Is(err, ErrInvalidConfig) {
 			t.Errorf("%+v is %v", bad, err)
@@ -196,7 +197,9 @@ func TestQueueConfig(t *testing.T) {
 		t.Error(err)
 	}
 	b := Backoff{Min: time.Second, Max: time.Minute, Factor: 3, Jitter: 0.5}
-	for attempts, want := range []time.Duration{1: time.Second, 2: 3 * time.Second, 3: 9 * time.Second, 50: time.Minute} {
+	for attempts, want := range []time.Duration{
+		1: time.Second, 2: 3 * time.Second, 3: 9 * time.Second, 50: time.Minute,
+	} {
 		if want == 0 {
 			continue
 		}

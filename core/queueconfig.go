@@ -10,7 +10,7 @@ const (
 	QueueLease        = 30 * time.Second // how long a member has for what it was handed
 	QueueMaxHeld      = 1000             // records that a member may have at a time
 	QueueMaxAttempts  = 16               // deliveries until a record is a dead letter
-	QueueMaxUnsettled = 1 << 17          // records below Queue.Next that may wait, then nothing new is handed out
+	QueueMaxUnsettled = 1 << 17          // records below Queue.Next that may wait until no new ones go out
 	queueRun          = 64               // records of one grant
 	queueReadAhead    = 1024             // records of one QueueRead
 )

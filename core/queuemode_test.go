@@ -23,12 +23,14 @@ func TestQueueConfigDiffers(t *testing.T) {
 	if got := c.Differs(&same); got != "" {
 		t.Errorf("differs from itself in %q", got)
 	}
-	if GroupStream.String() != "stream" || GroupKeyShared.String() != "key-shared" || GroupMode(9).String() != "unknown" {
+	if GroupStream.String() != "stream" || GroupKeyShared.String() != "key-shared" ||
+		GroupMode(9).String() != "unknown" {
 		t.Error("names of modes")
 	}
 }
 
-// TestQueueOffer: a member of whom a shell says how much it may be handed gets that, and no more when it acks.
+// TestQueueOffer: a member of whom a shell says how much it may be handed gets that, and no more when it
+// acks.
 func TestQueueOffer(t *testing.T) {
 	s := newQueueScript(t, QueueConfig{})
 	s.step(QueueInput{Kind: QueueReadable, Offset: 100})

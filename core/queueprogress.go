@@ -14,7 +14,8 @@ const QueueProgressVersion = 1
 // Dirty reports whether there is progress that EncodeProgress has not given.
 func (q *Queue) Dirty() bool { return q.dirty }
 
-// queueRunOf is records of progress that are not settled: those of the bits of left, of which the first is set.
+// queueRunOf is records of progress that are not settled: those of the bits of left, of which the first is
+// set.
 type queueRunOf struct {
 	lo   int64
 	left uint64
@@ -188,8 +189,8 @@ func (q *Queue) Restored(start int64) {
 
 // enterRestored makes the entry of a record that was not settled.
 func (q *Queue) enterRestored(r unreadRecord, key uint64) {
-	slot := q.entries.add(queueEntry{lo: r.offset, left: 1, key: key, attempts: r.attempts, stored: r.attempts > 0,
-		code: r.code, time: r.due})
+	slot := q.entries.add(queueEntry{lo: r.offset, left: 1, key: key, attempts: r.attempts,
+		stored: r.attempts > 0, code: r.code, time: r.due})
 	if !q.waits(slot) {
 		q.comeUp(slot)
 	}

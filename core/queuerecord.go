@@ -71,15 +71,16 @@ func (r *QueueRecord) EncodeValue(dst []byte) []byte {
 }
 
 // DecodeQueueRecord reads a record of __groups that IsQueueRecord; a nil value removes it. A newer version is
-// CodeVersionTooNew, everything else wrong is CodeCorrupt; progress is read by Queue.RestoreProgress. It keeps
-// value as Progress.
+// CodeVersionTooNew, everything else wrong is CodeCorrupt; progress is read by Queue.RestoreProgress. It
+// keeps value as Progress.
 func DecodeQueueRecord(key, value []byte) (QueueRecord, error) {
 	if err := checkCommitVersion(key, queueRecordKeyFixed); err != nil {
 		return QueueRecord{}, err
 	}
 	le := binary.LittleEndian
 	group, partition := key[queueRecordKeyFixed:], le.Uint32(key[4:])
-	r := QueueRecord{TopicID: le.Uint64(key[8:]), Partition: int32(partition), Offset: int64(le.Uint64(key[16:]))}
+	r := QueueRecord{TopicID: le.Uint64(key[8:]), Partition: int32(partition),
+		Offset: int64(le.Uint64(key[16:]))}
 	progress := key[1] == queueProgressKind
 	if !IsQueueRecord(key) || int(le.Uint16(key[2:])) != len(group) || partition >= MaxPartitions ||
 		r.TopicID == 0 || r.Offset < 0 || progress && r.Offset != 0 {

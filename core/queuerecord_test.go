@@ -25,7 +25,8 @@ func encodeQueueRecord(r *QueueRecord) (key, value []byte) {
 func TestQueueRecord(t *testing.T) {
 	for _, r := range queueRecords {
 		key, value := encodeQueueRecord(&r)
-		if got, err := DecodeQueueRecord(key, value); err != nil || !reflect.DeepEqual(got, r) || !IsQueueRecord(key) {
+		got, err := DecodeQueueRecord(key, value)
+		if err != nil || !reflect.DeepEqual(got, r) || !IsQueueRecord(key) {
 			t.Errorf("decode(encode(%+v)) = %+v, %v", r, got, err)
 		}
 		if IsProducerName(key) {

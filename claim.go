@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/leatbus/leat/core"
 )
@@ -25,9 +26,10 @@ import (
 // dropped instead costs a buffer to the garbage collector and nothing else. It belongs to one goroutine at a
 // time.
 type Claim struct {
-	// Headers and Partition are those of Message.
+	// Headers, Partition and TTL are those of Message.
 	Headers   []Header
 	Partition int32
+	TTL       time.Duration
 
 	backend    ProducerBackend
 	ctx        context.Context // of Producer.Claim, for Publish
@@ -145,7 +147,7 @@ func (c *Claim) end() Message {
 	if c.buffer == nil || !c.buffer.generation.CompareAndSwap(c.generation, c.generation+1) {
 		panicClaimOver()
 	}
-	return Message{Key: c.key, Value: c.value, Headers: c.Headers, Partition: c.Partition}
+	return Message{Key: c.key, Value: c.value, Headers: c.Headers, Partition: c.Partition, TTL: c.TTL}
 }
 
 func (c *Claim) free() {

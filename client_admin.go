@@ -15,11 +15,30 @@ import (
 // ask sends a request to a node, and to another one where that says who is right. A request that is not
 // safe to repeat is repeated only when it was certainly not done.
 func (c *client) ask(ctx context.Context, n *clientNode, safe bool, op wire.Op, body, answer any) error {
+	return c.askWith(ctx, n, safe, 0, op, body, answer)
+}
+
+// featuresOf are the features that a node must have for a topic with a time to live.
+func featuresOf(ttl bool) uint64 {
+	if ttl {
+		return wire.FeatureTTL
+	}
+	return 0
+}
+
+// askWith is ask of a node that must have all of some features; one that lacks any would ignore what it does
+// not know.
+func (c *client) askWith(ctx context.Context, n *clientNode, safe bool, needs uint64, op wire.Op,
+	body, answer any) error {
 	return c.retry(ctx, safe, func(patient context.Context) error {
 		for redirected := false; ; redirected = true {
 			conn, err := n.connection(patient)
 			if err != nil {
 				return err
+			}
+			if lacks := needs &^ conn.welcome.Features; lacks != 0 {
+				return core.Errorf(core.CodeUnsupported, "ask a node of version "+conn.welcome.Server,
+					"it has not got features %#x", lacks)
 			}
 			err = conn.request(ctx, op, body, answer)
 			var e *core.Error
@@ -42,8 +61,9 @@ func (c *client) CreateTopic(ctx context.Context, name string, cfg TopicConfig) 
 	}
 	body := wire.TopicBody{Name: name, Partitions: cfg.Partitions, Ack: uint8(cfg.Ack),
 		Retention: int64(cfg.Retention), RetentionBytes: cfg.RetentionBytes, RetentionRecords: cfg.RetentionRecords,
-		SegmentBytes: cfg.SegmentBytes, MaxRecordBytes: cfg.MaxRecordBytes, Cleanup: uint8(cfg.Cleanup)}
-	return c.ask(ctx, c.metaNode(), false, wire.OpCreateTopic, body, &wire.Empty{})
+		SegmentBytes: cfg.SegmentBytes, MaxRecordBytes: cfg.MaxRecordBytes, Cleanup: uint8(cfg.Cleanup),
+		TTL: int64(cfg.TTL)}
+	return c.askWith(ctx, c.metaNode(), false, featuresOf(cfg.TTL != 0), wire.OpCreateTopic, body, &wire.Empty{})
 }
 
 // DeleteTopic implements Backend.
@@ -61,8 +81,9 @@ func (c *client) AlterTopic(ctx context.Context, name string, change TopicChange
 	}
 	body := wire.AlterBody{Name: name, Retention: (*int64)(change.Retention),
 		RetentionBytes: change.RetentionBytes, RetentionRecords: change.RetentionRecords,
-		MaxRecordBytes: change.MaxRecordBytes}
-	return c.ask(ctx, c.metaNode(), true, wire.OpAlterTopic, body, &wire.Empty{})
+		MaxRecordBytes: change.MaxRecordBytes, TTL: (*int64)(change.TTL)}
+	return c.askWith(ctx, c.metaNode(), true, featuresOf(change.TTL != nil), wire.OpAlterTopic, body,
+		&wire.Empty{})
 }
 
 // nodeAnswer is what one node said to a question to all.

@@ -92,7 +92,7 @@ func (b *produceBatch) fits(size int) bool {
 func (b *produceBatch) add(m *Message, hash uint64, size int) {
 	at := len(b.buf)
 	b.grow(size)
-	core.PutRecord(b.buf[at:], m.Key, m.Value, m.Headers, hash, 0)
+	core.PutExtendedRecord(b.buf[at:], m.Key, m.Value, m.Headers, hash, 0, m.extras())
 	b.records++
 	b.bytes += size
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/skipmark"
 )
 
 // remoteCursor is a subscription's place in one partition.
@@ -48,12 +49,14 @@ type remoteCursor struct {
 	reported  atomic.Int64 // acked as last told to the group
 	committed atomic.Int64 // acked as the group is known to have stored
 	revoking  atomic.Bool
+	skipped   skipmark.Mark // of records that are not delivered, so that acked passes over them
 }
 
 // startLocked places the cursor. Nothing is buffered.
 func (c *remoteCursor) startLocked(offset int64) {
 	c.resolved, c.want = true, offset
 	c.next = offset
+	c.skipped.Reset()
 	c.delivered.Store(offset)
 	c.committed.Store(offset)
 	c.reported.Store(offset) // before acked: what nobody acked is not reported
@@ -132,12 +135,16 @@ func (c *remoteCursor) nextFrame() error {
 	return nil
 }
 
-// skipRemoved moves the cursor behind records that compaction removed.
+// skipRemoved moves the cursor behind records that compaction removed, or that the node leaves out.
 func (c *remoteCursor) skipRemoved() {
 	if core.RemovedNext(c.records) {
 		rest, n := core.SkipRemoved(c.records)
 		c.records = rest
+		c.skipped.Skip(c.next, c.next+n)
 		c.next += n
+		if c.skipped.Settle(&c.acked) && c.sub.member != nil {
+			c.sub.member.touch()
+		}
 	}
 }
 
@@ -154,7 +161,7 @@ func (c *remoteCursor) take(m *Message, headers *core.HeaderDecoder) error {
 		}
 	}
 	c.records = c.records[n:]
-	m.Key, m.Value = r.Key, r.Value
+	m.Key, m.Value, m.TTL = r.Key, r.Value, r.TTL
 	m.Topic, m.Partition = c.sub.topic.name, c.number
 	m.Offset, m.Time = c.next, c.time
 	c.next++

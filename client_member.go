@@ -103,6 +103,7 @@ func (s *remoteSubscription) Ack(partition int32, offset int64) error {
 				"offset %d of partition %d was not delivered", offset, partition)
 		}
 		if c.acked.CompareAndSwap(acked, offset+1) {
+			c.skipped.Settle(&c.acked)
 			s.member.touch()
 			return nil
 		}

@@ -131,20 +131,20 @@ func (p *remoteProducer) openAll() error {
 
 // check computes a message's encoded size, or says why it cannot be published.
 func (p *remoteProducer) check(m *Message) (int, error) {
-	return p.checkSize(len(m.Key), len(m.Value), m.Headers)
+	return p.checkSize(len(m.Key), len(m.Value), m.Headers, m.extras())
 }
 
 // CheckClaim implements ProducerBackend.
 func (p *remoteProducer) CheckClaim(keyBytes, valueBytes int) error {
-	_, err := p.checkSize(keyBytes, valueBytes, nil)
+	_, err := p.checkSize(keyBytes, valueBytes, nil, core.Extras{})
 	return err
 }
 
-func (p *remoteProducer) checkSize(keyBytes, valueBytes int, headers []Header) (int, error) {
+func (p *remoteProducer) checkSize(keyBytes, valueBytes int, headers []Header, x core.Extras) (int, error) {
 	if p.closed.Load() {
 		return 0, p.client.closedError(p.topic.op("publish to"))
 	}
-	size, err := core.RecordSize(keyBytes, valueBytes, headers)
+	size, err := core.ExtendedRecordSize(keyBytes, valueBytes, headers, x)
 	if err != nil {
 		return 0, err
 	}
@@ -388,7 +388,7 @@ func (p *remoteProducer) appendBatch(partition int32, batch []Message, size int,
 	b.buf = b.buf[:batchHeaders]
 	for i := range batch {
 		m := &batch[i]
-		one, err := core.EncodedRecordSize(m.Key, m.Value, m.Headers)
+		one, err := core.ExtendedRecordSize(len(m.Key), len(m.Value), m.Headers, m.extras())
 		if err != nil {
 			panic("leat: a message changed while it was published")
 		}

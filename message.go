@@ -7,7 +7,7 @@ import (
 	"github.com/leatbus/leat/core"
 )
 
-// Message is what is published and what is delivered. A publisher sets Key, Value and Headers, and
+// Message is what is published and what is delivered. A publisher sets Key, Value, Headers and TTL, and
 // Partition under the Manual partitioner; the other fields are set on delivery.
 //
 // A nil Key is a null key and a nil Value a tombstone; both differ from empty ones and keep that
@@ -22,6 +22,10 @@ type Message struct {
 	Attempt   int32     // which delivery this is, from 1 on, in a queue group; 0 elsewhere
 	Offset    int64     // record number within the partition, from 0
 	Time      time.Time // when the bus appended it, never falling within a partition
+
+	// TTL is how long after Time the message is delivered: 1 ms to 10 years, or 0 for as long as its topic says.
+	// One that nobody was given until then is passed over, and counts as done.
+	TTL time.Duration
 
 	sub      *Subscription
 	delivery Delivery // of a queue group; nil elsewhere
@@ -43,6 +47,9 @@ func (m *Message) Ack() error {
 	}
 	return m.sub.backend.Ack(m.Partition, m.Offset)
 }
+
+// extras are what the record of the message has beside key, value and headers.
+func (m *Message) extras() core.Extras { return core.Extras{TTL: m.TTL} }
 
 // Clone copies the message and everything it points to, so that it may be kept.
 func (m *Message) Clone() *Message {

@@ -331,6 +331,9 @@ func randomChange(random *rand.Rand) TopicChange {
 	if random.Intn(2) == 0 {
 		change.MaxRecordBytes = new(random.Intn(MaxRecordBytes + 1))
 	}
+	if random.Intn(2) == 0 {
+		change.TTL = new(time.Duration(random.Intn(3)) * MinTTL)
+	}
 	return change
 }
 
@@ -349,6 +352,13 @@ func sampleCatalogueRecords() map[string]CatalogueRecord {
 				RetentionBytes: 0x3132333435363738, RetentionRecords: 0x0182838485868788,
 				SegmentBytes: 1 << 20, MaxRecordBytes: 0x414243},
 			Placement: NewPlacement([]uint16{2, 0x6162, 65535})},
+		"catalogue-created-ttl.hex": {Kind: CatalogueCreated, ID: 0x0102030405060708, Time: 0x1112131415161718,
+			Name: "ticks", Version: 0x5152535455565758,
+			Config: TopicConfig{Partitions: 3, Ack: AckPage, Retention: DefaultRetention, TTL: 0x0172737475767778,
+				SegmentBytes: 1 << 20, MaxRecordBytes: 0x414243},
+			Placement: NewPlacement([]uint16{2, 0x6162, 65535})},
+		"catalogue-altered-ttl.hex": {Kind: CatalogueAltered, ID: 19, Config: TopicConfig{
+			Retention: KeepForever, TTL: MinTTL, MaxRecordBytes: 0x616263}},
 		"catalogue-altered-keeps.hex": {Kind: CatalogueAltered, ID: 19, Config: TopicConfig{
 			Retention: DefaultRetention, RetentionRecords: 0x0182838485868788, MaxRecordBytes: 0x616263}},
 		"catalogue-created-in-cluster.hex": {Kind: CatalogueCreated, ID: 0x0102030405060708,
@@ -393,8 +403,10 @@ func TestDecodeCatalogueRecordRefuses(t *testing.T) {
 		{"as it is", set(0), 0},
 		{"a level of a newer version", set(44, byte(AckQuorum)), 0},
 		{"version 0", set(0, 0), CodeCorrupt},
-		{"version 4", set(0, 4), CodeVersionTooNew},
-		{"version 4, shorter", func([]byte) []byte { return []byte{4} }, CodeVersionTooNew},
+		{"version 5", set(0, 5), CodeVersionTooNew},
+		{"version 5, shorter", func([]byte) []byte { return []byte{5} }, CodeVersionTooNew},
+		{"version 4 with nothing of it", set(0, 4), CodeCorrupt},
+		{"a time to live and no room for it", set(45, 4), CodeCorrupt},
 		{"version 3 with nothing of it", set(0, 3), CodeCorrupt},
 		{"an age and no room for it", set(45, 2), CodeCorrupt},
 		{"in a cluster, without more", set(45, 1), CodeCorrupt},

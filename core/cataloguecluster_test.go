@@ -343,7 +343,7 @@ func TestDecodeClusterRecordRefuses(t *testing.T) {
 	}{
 		{"as it is", set(0), 0},
 		{"version 1", set(0, 1), CodeCorrupt},
-		{"version 4", set(0, 4), CodeVersionTooNew},
+		{"version 5", set(0, 5), CodeVersionTooNew},
 		{"version 3", set(0, 3), CodeCorrupt},
 		{"unknown flag", set(45, 5), CodeCorrupt},
 		{"no age behind the flag", set(45, 3), CodeCorrupt},

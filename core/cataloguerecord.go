@@ -20,13 +20,17 @@ const (
 
 // CatalogueRecordVersion is the newest version byte this build writes and reads. A record carries the
 // lowest version that has what it says.
-const CatalogueRecordVersion = 3
+const CatalogueRecordVersion = 4
 
 // The flags of a record.
 const (
 	catalogueInCluster = 1 // it has a catalogue version and, behind the name, a placement
 	catalogueKeeps     = 2 // it says how long and how records are kept; without it: for ever, and all
+	catalogueSpans     = 4 // it has spans of time that count for messages; without it they are 0
 )
+
+// catalogueSpansBytes is what a record with catalogueSpans has behind what catalogueKeeps adds.
+const catalogueSpansBytes = 16
 
 // catalogueKeepsBytes is what a record with catalogueKeeps has behind its fixed part.
 const catalogueKeepsBytes = 24
@@ -57,6 +61,9 @@ func (r *CatalogueRecord) keeps() bool {
 		r.Config.Cleanup != CleanupDelete)
 }
 
+// spans reports whether the record has spans of time that count for messages.
+func (r *CatalogueRecord) spans() bool { return r.configures() && r.Config.TTL != 0 }
+
 // configures reports whether the record has a configuration.
 func (r *CatalogueRecord) configures() bool {
 	return r.Kind == CatalogueCreated || r.Kind == CatalogueAltered
@@ -65,6 +72,8 @@ func (r *CatalogueRecord) configures() bool {
 // version is the first version of the format that has what the record says.
 func (r *CatalogueRecord) version() uint8 {
 	switch {
+	case r.spans():
+		return 4
 	case r.keeps():
 		return 3
 	case r.inCluster() || r.Kind == CatalogueAltered:
@@ -91,11 +100,18 @@ func (r *CatalogueRecord) Encode(dst []byte) []byte {
 	if r.keeps() {
 		flags |= catalogueKeeps
 	}
+	if r.spans() {
+		flags |= catalogueSpans
+	}
 	dst = append(dst, uint8(r.Config.Ack), flags, 0, 0)
 	if r.keeps() {
 		dst = le.AppendUint64(dst, uint64(r.Config.Retention))
 		dst = le.AppendUint64(dst, uint64(r.Config.RetentionRecords))
 		dst = le.AppendUint64(dst, uint64(r.Config.Cleanup))
+	}
+	if r.spans() {
+		dst = le.AppendUint64(dst, uint64(r.Config.TTL))
+		dst = le.AppendUint64(dst, 0)
 	}
 	if r.inCluster() {
 		dst = le.AppendUint64(dst, r.Version)
@@ -141,7 +157,7 @@ func DecodeCatalogueRecord(src []byte) (CatalogueRecord, error) {
 	}
 	if r.configures() {
 		r.Config.Retention, r.Config.RetentionRecords = tail.retention, tail.records
-		r.Config.Cleanup = tail.cleanup
+		r.Config.Cleanup, r.Config.TTL = tail.cleanup, tail.ttl
 	}
 	if src[0] != r.version() {
 		return CatalogueRecord{}, corruptCatalogue("kind %d in version %d", r.Kind, src[0])
@@ -154,6 +170,7 @@ type catalogueTail struct {
 	retention       time.Duration
 	records         int64
 	cleanup         Cleanup
+	ttl             time.Duration
 	version         uint64
 	name, placement []byte
 }
@@ -172,7 +189,14 @@ func (t *catalogueTail) split(src []byte) bool {
 		t.cleanup = Cleanup(rest[16])
 		rest = rest[catalogueKeepsBytes:]
 	}
-	switch flags &^ catalogueKeeps {
+	if flags&catalogueSpans != 0 {
+		if len(rest) < catalogueSpansBytes || le.Uint64(rest[8:]) != 0 {
+			return false
+		}
+		t.ttl = time.Duration(le.Uint64(rest))
+		rest = rest[catalogueSpansBytes:]
+	}
+	switch flags &^ (catalogueKeeps | catalogueSpans) {
 	case 0:
 		t.name = rest
 	case catalogueInCluster:

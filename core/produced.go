@@ -76,14 +76,21 @@ func producedRecordSize(src []byte, maxRecordBytes int) (int, bool) {
 	first, hash, headersLen := le.Uint64(src[0:]), le.Uint64(src[8:]), uint64(le.Uint32(src[20:]))
 	length, keyLen, flags := first&(1<<32-1), first>>32&(1<<16-1), RecordFlags(first>>48)
 	size := (length + 7) &^ 7
-	valueAt := RecordHeaderSize + keyLen + headersLen
+	keyAt := uint64(RecordHeaderSize)
+	if flags&^(FlagNullKey|FlagNullValue) != 0 {
+		if flags&^(FlagNullKey|FlagNullValue|knownExtensions) != 0 {
+			return 0, false
+		}
+		keyAt += extensionBytes * uint64(bits.OnesCount16(uint16(flags&knownExtensions)))
+	}
+	valueAt := keyAt + keyLen + headersLen
 	if size > uint64(len(src)) || size > uint64(maxRecordBytes) || valueAt > length ||
-		flags > FlagNullKey|FlagNullValue || keyLen > MaxKeyBytes || headersLen > MaxHeaderBytes ||
-		flags&FlagNullValue != 0 && valueAt < length {
+		keyLen > MaxKeyBytes || headersLen > MaxHeaderBytes || flags&FlagNullValue != 0 && valueAt < length ||
+		keyAt > RecordHeaderSize && !extensionsFit(src, flags) {
 		return 0, false
 	}
 	if flags&FlagNullKey == 0 {
-		if xxhash.Sum64(src[RecordHeaderSize:RecordHeaderSize+keyLen]) != hash {
+		if xxhash.Sum64(src[keyAt:keyAt+keyLen]) != hash {
 			return 0, false
 		}
 	} else if keyLen|hash != 0 {
@@ -102,8 +109,10 @@ func refuseRecord(src []byte, maxRecordBytes int) error {
 		return NewError(CodeInvalidRecord, produceOp, errors.Unwrap(err))
 	}
 	switch {
-	case r.Flags&^(FlagNullKey|FlagNullValue) != 0:
+	case r.Flags&^(FlagNullKey|FlagNullValue|knownExtensions) != 0:
 		return unknownFlags(r.Flags)
+	case !extensionsFit(src, r.Flags):
+		return invalidFrame("TTL of %d ns, want %d to %d", r.TTL, MinTTL, MaxTTL)
 	case n > maxRecordBytes:
 		return Errorf(CodeRecordTooLarge, produceOp, "record of %d bytes, at most %d", n, maxRecordBytes)
 	case len(r.Key) > MaxKeyBytes || len(r.RawHeaders) > MaxHeaderBytes:
@@ -121,8 +130,9 @@ func unknownFlags(flags RecordFlags) error {
 	if flags&FlagRemoved != 0 {
 		return invalidFrame("a record marked as removed")
 	}
-	return Errorf(CodeUnsupported, produceOp, "%d extensions of a record (flags %#04x): this build knows none",
-		bits.OnesCount16(uint16(flags&extensionFlags)), uint16(flags))
+	return Errorf(CodeUnsupported, produceOp,
+		"extensions of a record that this build does not know (flags %#04x of %#04x)",
+		uint16(flags&extensionFlags&^knownExtensions), uint16(flags))
 }
 
 func keyHash(r *Record) uint64 {

@@ -170,6 +170,7 @@ func FuzzProduced(f *testing.F) {
 	h.Encode(head, 0)
 	f.Add(head, payload, true)
 	f.Add(head, payload[:len(payload)-8], true)
+	f.Add(head, encodeExtended(f, []byte("k"), []byte("v"), nil, Extras{TTL: MinTTL}), true)
 	f.Add(head, []byte{}, false)
 	f.Fuzz(func(t *testing.T, head, payload []byte, repair bool) {
 		if len(head) < FrameHeaderSize {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"time"
 )
 
 // RecordHeaderSize is the fixed part of a record in payload format N.
@@ -36,6 +37,7 @@ type Record struct {
 	KeyHash    uint64 // xxhash64 of the key, 0 for a null key
 	DeltaTime  int32  // microseconds after the frame's first record, saturating, informational
 	Flags      RecordFlags
+	TTL        time.Duration // 0 if the record has none of its own
 }
 
 // Removed reports whether the record is only what compaction left of one.
@@ -170,11 +172,15 @@ func DecodeRecord(src []byte) (Record, int, error) {
 		KeyHash:   le.Uint64(src[8:]),
 		DeltaTime: int32(le.Uint32(src[16:])),
 	}
-	keyAt := RecordHeaderSize + 8*uint64(bits.OnesCount16(uint16(r.Flags&extensionFlags)))
+	keyAt := RecordHeaderSize + extensionBytes*uint64(bits.OnesCount16(uint16(r.Flags&extensionFlags)))
 	valueAt := keyAt + keyLen + headersLen
 	if valueAt > length {
 		return Record{}, 0, corruptRecord("key of %d and headers of %d bytes in a record of %d",
 			keyLen, headersLen, length)
+	}
+	if r.Flags&FlagTTL != 0 {
+		before := bits.OnesCount16(uint16(r.Flags & extensionFlags & (FlagTTL - 1)))
+		r.TTL = time.Duration(le.Uint64(src[RecordHeaderSize+extensionBytes*before:]))
 	}
 	if r.Flags&FlagNullKey != 0 && keyLen > 0 || r.Flags&FlagNullValue != 0 && valueAt < length {
 		return Record{}, 0, corruptRecord("null key of %d or null value of %d bytes", keyLen, length-valueAt)

@@ -59,6 +59,7 @@ type TopicConfig struct {
 	RetentionRecords int64         // youngest records that are kept; 0 sets no limit
 	SegmentBytes     int64         // of a full segment, a power of two from 256 KiB to 64 MiB; 0 means 64 MiB
 	MaxRecordBytes   int           // largest encoded record, at most 16 MiB; 0 means 1 MiB
+	TTL              time.Duration // records without a TTL of their own are delivered so long; 0 sets no limit
 }
 
 // WithDefaults fills what is zero.
@@ -103,6 +104,8 @@ func (c TopicConfig) Validate(name string) error {
 			c.SegmentBytes, MinSegmentBytes, MaxSegmentBytes)
 	case c.MaxRecordBytes < 1 || c.MaxRecordBytes > MaxRecordBytes:
 		return Errorf(CodeInvalidConfig, op, "MaxRecordBytes %d: want 1 to %d", c.MaxRecordBytes, MaxRecordBytes)
+	case c.TTL != 0 && (c.TTL < MinTTL || c.TTL > MaxTTL):
+		return Errorf(CodeInvalidConfig, op, "TTL %v: want 0, or %v to %v", c.TTL, MinTTL, MaxTTL)
 	}
 	return c.Ack.Available()
 }
@@ -113,6 +116,7 @@ type TopicChange struct {
 	RetentionBytes   *int64         // as in TopicConfig
 	RetentionRecords *int64         // as in TopicConfig
 	MaxRecordBytes   *int           // as in TopicConfig
+	TTL              *time.Duration // as in TopicConfig; it counts for records that are stored, too
 }
 
 // Changed gives the configuration with a change made; what the change sets to 0 gets its default.
@@ -129,6 +133,9 @@ func (c TopicConfig) Changed(change TopicChange) TopicConfig {
 	if change.MaxRecordBytes != nil {
 		c.MaxRecordBytes = *change.MaxRecordBytes
 	}
+	if change.TTL != nil {
+		c.TTL = *change.TTL
+	}
 	return c.WithDefaults()
 }
 
@@ -136,6 +143,7 @@ func (c TopicConfig) Changed(change TopicChange) TopicConfig {
 func (c TopicConfig) withChangeable(other TopicConfig) TopicConfig {
 	c.Retention, c.RetentionBytes = other.Retention, other.RetentionBytes
 	c.RetentionRecords, c.MaxRecordBytes = other.RetentionRecords, other.MaxRecordBytes
+	c.TTL = other.TTL
 	return c
 }
 
@@ -158,6 +166,8 @@ func (c TopicConfig) Differs(want TopicConfig) string {
 		return fmt.Sprintf("SegmentBytes: stored %d, asked %d", c.SegmentBytes, want.SegmentBytes)
 	case c.MaxRecordBytes != want.MaxRecordBytes:
 		return fmt.Sprintf("MaxRecordBytes: stored %d, asked %d", c.MaxRecordBytes, want.MaxRecordBytes)
+	case c.TTL != want.TTL:
+		return fmt.Sprintf("TTL: stored %v, asked %v", c.TTL, want.TTL)
 	}
 	return ""
 }

@@ -17,7 +17,7 @@ func TestTopicConfigDefaults(t *testing.T) {
 		t.Errorf("Validate of the defaults = %v", err)
 	}
 	given := TopicConfig{Partitions: 3, Ack: AckPage, Retention: KeepForever, RetentionBytes: 5,
-		RetentionRecords: 6, SegmentBytes: 1 << 20, MaxRecordBytes: 9}
+		RetentionRecords: 6, SegmentBytes: 1 << 20, MaxRecordBytes: 9, TTL: MinTTL}
 	if got := given.WithDefaults(); got != given {
 		t.Errorf("WithDefaults(%+v) = %+v, want no change", given, got)
 	}
@@ -52,6 +52,11 @@ func TestTopicConfigValidate(t *testing.T) {
 		{"SegmentBytes", func(c *TopicConfig) { c.SegmentBytes = -1 << 20 }, CodeInvalidConfig},
 		{"MaxRecordBytes", func(c *TopicConfig) { c.MaxRecordBytes = MaxRecordBytes + 1 }, CodeInvalidConfig},
 		{"MaxRecordBytes", func(c *TopicConfig) { c.MaxRecordBytes = -5 }, CodeInvalidConfig},
+		{"", func(c *TopicConfig) { c.TTL = MinTTL }, 0},
+		{"", func(c *TopicConfig) { c.TTL = MaxTTL }, 0},
+		{"TTL", func(c *TopicConfig) { c.TTL = MinTTL - 1 }, CodeInvalidConfig},
+		{"TTL", func(c *TopicConfig) { c.TTL = -1 }, CodeInvalidConfig},
+		{"TTL", func(c *TopicConfig) { c.TTL = MaxTTL + 1 }, CodeInvalidConfig},
 		{"quorum", func(c *TopicConfig) { c.Ack = AckQuorum }, CodeLevelUnavailable},
 	}
 	for _, tt := range tests {
@@ -81,6 +86,7 @@ func TestTopicConfigDiffers(t *testing.T) {
 			c.SegmentBytes = MinSegmentBytes
 		},
 		"MaxRecordBytes: stored 1048576, asked 9": func(c *TopicConfig) { c.MaxRecordBytes = 9 },
+		"TTL: stored 0s, asked 1s":                func(c *TopicConfig) { c.TTL = time.Second },
 	}
 	for want, change := range changes {
 		asked := stored

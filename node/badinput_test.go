@@ -79,6 +79,7 @@ func TestConfig(t *testing.T) {
 		"RetentionRecords": func(c *leat.TopicConfig) { c.RetentionRecords = 7 },
 		"SegmentBytes":     func(c *leat.TopicConfig) { c.SegmentBytes = 2 << 20 },
 		"MaxRecordBytes":   func(c *leat.TopicConfig) { c.MaxRecordBytes = 0 },
+		"TTL":              func(c *leat.TopicConfig) { c.TTL = time.Second },
 	} {
 		cfg := stored
 		change(&cfg)
@@ -95,6 +96,7 @@ func TestConfig(t *testing.T) {
 		"RetentionRecords": {RetentionRecords: -1},
 		"SegmentBytes":     {SegmentBytes: 1000},
 		"MaxRecordBytes":   {MaxRecordBytes: 17 << 20},
+		"TTL":              {TTL: time.Microsecond},
 	} {
 		_, err := Open(soon(t), "new", withFS(b.fs), WithTopic("bad", cfg))
 		wantError(t, field, err, core.ErrInvalidConfig)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/skipmark"
 	"github.com/leatbus/leat/mmaplog"
 )
 
@@ -21,10 +22,11 @@ type cursor struct {
 	frames  []byte // the frame under way and run
 	pin     *mmaplog.Pinned
 	time    time.Time
-	next    int64 // offset of the next record to deliver
-	seen    int64 // offset after the last record of the frames read so far
-	paused  bool  // by the user, or for good after an error
-	told    bool  // OnAssign has heard of it
+	ttl     time.Duration // of the topic, as of the frame under way
+	next    int64         // offset of the next record to deliver
+	seen    int64         // offset after the last record of the frames read so far
+	paused  bool          // by the user, or for good after an error
+	told    bool          // OnAssign has heard of it
 
 	// delivered moves before the loop looks at revoking, and whoever revokes looks at delivered
 	// after setting revoking: one of the two sees the other.
@@ -32,6 +34,8 @@ type cursor struct {
 	acked     atomic.Int64 // first offset not acked
 	reported  atomic.Int64 // acked as last told to the group
 	revoking  atomic.Bool
+	skipped   skipmark.Mark // of records that are not delivered, so that acked passes over them
+	settled   bool          // it did, since the loop has looked
 }
 
 // start places the cursor at offset from.
@@ -44,6 +48,7 @@ func (c *cursor) moveTo(offset int64) {
 	c.unpin()
 	c.next, c.seen = offset, offset
 	c.run, c.records, c.frames = nil, nil, nil
+	c.skipped.Reset()
 	c.delivered.Store(offset)
 	c.reported.Store(offset) // before acked: what nobody acked is not reported
 	c.acked.Store(offset)
@@ -120,7 +125,7 @@ func (c *cursor) nextFrame() error {
 	c.records, c.frames = c.run[core.FrameHeaderSize:h.Length], c.run
 	c.run = c.run[size:]
 	c.seen = h.NextOffset()
-	c.time = time.Unix(0, h.Time)
+	c.time, c.ttl = time.Unix(0, h.Time), c.part.topic.changed.Load().TTL
 	for at := h.BaseOffset; at < c.next && len(c.records) > 0; at++ {
 		_, n, err := core.DecodeRecord(c.records)
 		if err != nil {
@@ -138,36 +143,50 @@ func (c *cursor) skipRemoved() {
 	if core.RemovedNext(c.records) {
 		rest, n := core.SkipRemoved(c.records)
 		c.records = rest
-		c.next += n
+		c.skip(n)
 	}
 }
 
-// takeAny takes key, value and headers of a record of any form.
-func (c *cursor) takeAny(m *leat.Message, headers *core.HeaderDecoder) error {
+// skip moves the cursor behind n records that are not delivered. They are done once all before them are.
+func (c *cursor) skip(n int64) {
+	c.skipped.Skip(c.next, c.next+n)
+	c.next += n
+	if c.skipped.Settle(&c.acked) {
+		c.settled = true
+	}
+}
+
+// takeAny takes what a record of any form has, or skips it.
+func (c *cursor) takeAny(m *leat.Message, headers *core.HeaderDecoder) (given bool, err error) {
 	r, n, err := core.DecodeRecord(c.records)
 	if err != nil {
-		return err
+		return false, err
 	}
 	c.records = c.records[n:]
-	m.Key, m.Value = r.Key, r.Value
+	if c.part.topic.leaves(&r, c.time.UnixNano(), c.part.shard.clock) {
+		c.skip(1)
+		c.skipRemoved()
+		return false, nil
+	}
+	m.Key, m.Value, m.TTL = r.Key, r.Value, r.TTL
 	if len(r.RawHeaders) > 0 {
 		m.Headers, err = headers.Decode(r.RawHeaders, m.Headers)
 	}
-	return err
+	return err == nil, err
 }
 
-// take fills m with the next record of the frame under way.
-func (c *cursor) take(m *leat.Message, headers *core.HeaderDecoder) error {
+// take fills m with the next record of the frame under way, unless that is one that is not delivered.
+func (c *cursor) take(m *leat.Message, headers *core.HeaderDecoder) (given bool, err error) {
 	m.Headers = m.Headers[:0]
-	if key, value, n := core.PlainRecord(c.records); n > 0 {
-		m.Key, m.Value = key, value
+	if key, value, n := core.PlainRecord(c.records); n > 0 && c.ttl == 0 {
+		m.Key, m.Value, m.TTL = key, value, 0
 		c.records = c.records[n:]
-	} else if err := c.takeAny(m, headers); err != nil {
-		return err
+	} else if given, err := c.takeAny(m, headers); !given {
+		return false, err
 	}
 	m.Topic, m.Partition = c.part.topic.name, c.part.number
 	m.Offset, m.Time = c.next, c.time
 	c.next++
 	c.skipRemoved()
-	return nil
+	return true, nil
 }

@@ -100,7 +100,7 @@ func (n *Node) commit(ctx context.Context, e *entry, m *leat.Message, size int, 
 		}
 	}
 	e.encode(claimed.Bytes)
-	core.PutRecord(claimed.Bytes[entryHead:], m.Key, m.Value, m.Headers, e.keyHash, 0)
+	putRecord(claimed.Bytes[entryHead:], m, e.keyHash)
 	e.part.shard.slab.Commit(claimed)
 	return nil
 }
@@ -112,17 +112,17 @@ func (n *Node) commitBody(ctx context.Context, e *entry, batch []leat.Message, s
 		return err
 	}
 	for i := range batch {
-		recordSize, err := core.EncodedRecordSize(batch[i].Key, batch[i].Value, batch[i].Headers)
+		m := &batch[i]
+		recordSize, err := core.ExtendedRecordSize(len(m.Key), len(m.Value), m.Headers, extrasOf(m))
 		if err != nil {
 			n.bodies.free(body)
 			return err
 		}
-		m := &batch[i]
 		var hash uint64
 		if m.Key != nil {
 			hash = routing.Hash(m.Key)
 		}
-		core.PutRecord(buffer[:recordSize], m.Key, m.Value, m.Headers, hash, 0)
+		putRecord(buffer[:recordSize], m, hash)
 		buffer = buffer[recordSize:]
 	}
 	e.body = body
@@ -134,6 +134,14 @@ func (n *Node) commitBody(ctx context.Context, e *entry, batch []leat.Message, s
 	e.encode(claimed.Bytes)
 	e.part.shard.slab.Commit(claimed)
 	return nil
+}
+
+// extrasOf are what the record of a message has beside key, value and headers.
+func extrasOf(m *leat.Message) core.Extras { return core.Extras{TTL: m.TTL} }
+
+// putRecord encodes a message into dst, which has its size.
+func putRecord(dst []byte, m *leat.Message, keyHash uint64) {
+	core.PutExtendedRecord(dst, m.Key, m.Value, m.Headers, keyHash, 0, extrasOf(m))
 }
 
 // admit refuses what cannot be stored now, and waits while too much is not yet on the disk.

@@ -23,7 +23,7 @@ func (p *producer) publishOwn(ctx context.Context, e *entry, m *leat.Message,
 	if err != nil {
 		return leat.Receipt{}, err
 	}
-	core.PutRecord(claimed.Bytes[entryHead:], m.Key, m.Value, m.Headers, e.keyHash, 0)
+	putRecord(claimed.Bytes[entryHead:], m, e.keyHash)
 	if offset, at, err, ok := s.journalOwn(e.part, claimed); ok {
 		if err != nil {
 			return leat.Receipt{}, err

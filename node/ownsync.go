@@ -26,7 +26,7 @@ func (p *producer) publishSynced(ctx context.Context, e *entry, m *leat.Message,
 	w := n.waiters.take()
 	e.producer, e.ticket = waiterProducer, w.index
 	e.encode(claimed.Bytes)
-	core.PutRecord(claimed.Bytes[entryHead:], m.Key, m.Value, m.Headers, e.keyHash, 0)
+	putRecord(claimed.Bytes[entryHead:], m, e.keyHash)
 	if !s.journalAlone(e.part, claimed) {
 		s.slab.Commit(claimed)
 		s.journalSoon(core.AckDisk)

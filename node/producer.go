@@ -51,23 +51,23 @@ func (p *producer) route(m *leat.Message, size int) (part *partition, hash uint6
 
 // check computes a message's encoded size, or says why it cannot be published.
 func (p *producer) check(m *leat.Message) (int, error) {
-	return p.checkSize(len(m.Key), len(m.Value), m.Headers)
+	return p.checkSize(len(m.Key), len(m.Value), m.Headers, extrasOf(m))
 }
 
 // CheckClaim implements leat.ProducerBackend.
 func (p *producer) CheckClaim(keyBytes, valueBytes int) error {
-	_, err := p.checkSize(keyBytes, valueBytes, nil)
+	_, err := p.checkSize(keyBytes, valueBytes, nil, core.Extras{})
 	return err
 }
 
-func (p *producer) checkSize(keyBytes, valueBytes int, headers []leat.Header) (int, error) {
+func (p *producer) checkSize(keyBytes, valueBytes int, headers []leat.Header, x core.Extras) (int, error) {
 	if p.closed.Load() {
 		return 0, core.NewError(core.CodeClosed, p.topic.op("publish to"), nil)
 	}
 	if p.topic.deleted.Load() {
 		return 0, core.NewError(core.CodeTopicNotFound, p.topic.op("publish to"), nil)
 	}
-	size, err := core.RecordSize(keyBytes, valueBytes, headers)
+	size, err := core.ExtendedRecordSize(keyBytes, valueBytes, headers, x)
 	if err != nil {
 		return 0, err
 	}

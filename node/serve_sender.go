@@ -22,6 +22,7 @@ type sender struct {
 	turn    int
 	sent    uint64 // bytes of BATCH frames, which credit bounds
 	out     []byte // frames gathered, not yet written
+	picked  []byte // a run without what is left out, as long as it is gathered
 
 	messages, bytes int64 // of out, for the counters
 }
@@ -106,7 +107,7 @@ func (s *sender) round() {
 		case len(run) == 0:
 			c.looked = limit
 		default:
-			s.gather(c.part.number, from, run)
+			s.gather(c.part.number, from, s.pick(c.part, run))
 			s.messages += c.reader.Offset() - from
 		}
 	}

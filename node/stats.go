@@ -38,6 +38,7 @@ type Stats struct {
 type TopicStats struct {
 	Name       string
 	Partitions []PartitionStats
+	Expired    int64 // messages that readers were not given, because their time to live was over
 }
 
 // PartitionStats are figures of the log of a partition.
@@ -152,7 +153,7 @@ func (n *Node) stats(ctx context.Context) (*Stats, error) {
 
 // addTopic adds the partitions of a topic that the node has.
 func (s *Stats) addTopic(t *topic, down map[uint16]bool) {
-	topic := TopicStats{Name: t.name}
+	topic := TopicStats{Name: t.name, Expired: t.expired.Load()}
 	for _, p := range t.partitions {
 		if t.id >= core.FirstTopicID {
 			s.judge(p, down)

@@ -76,11 +76,22 @@ func (s *subscription) Next(ctx context.Context, m *leat.Message) error {
 			}
 			c = s.current
 		}
-		if s.member == nil {
-			return c.take(m, &s.headers)
+		if s.member != nil && !s.deliver(c) {
+			continue
 		}
-		if s.deliver(c) {
-			return c.take(m, &s.headers)
+		if given, err := c.take(m, &s.headers); given || err != nil {
+			return err
+		}
+		s.fold(c)
+	}
+}
+
+// fold has acks that passed over records which are not delivered stored like any other.
+func (s *subscription) fold(c *cursor) {
+	if c.settled {
+		c.settled = false
+		if s.member != nil {
+			s.member.Touch()
 		}
 	}
 }
@@ -162,6 +173,7 @@ func (s *subscription) scan() (bool, error) {
 			if found, err = c.fetch(c.part.visible(s.options.ReadAt), s.pinning); err != nil {
 				return false, s.readFailed(c, err)
 			}
+			s.fold(c)
 		}
 		if found {
 			s.current = c
@@ -348,6 +360,7 @@ func (s *subscription) Ack(partition int32, offset int64) error {
 				"offset %d of partition %d was not delivered", offset, partition)
 		}
 		if c.acked.CompareAndSwap(acked, offset+1) {
+			c.skipped.Settle(&c.acked)
 			s.member.Touch()
 			return nil
 		}

@@ -23,6 +23,7 @@ type topic struct {
 	local      []*partition // those this node leads
 	opening    atomic.Int32 // partitions whose log is not open yet; nobody finds the topic before
 	deleted    atomic.Bool
+	expired    atomic.Int64 // records that readers were not given, because their time to live was over
 }
 
 var (

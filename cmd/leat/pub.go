@@ -25,6 +25,7 @@ type publishing struct {
 	level     leat.Ack
 	separator string // empty: lines are values
 	partition int32  // -1: by key
+	ttl       ttl
 }
 
 // publishedDoc is the result of leat pub; the keys are stable.
@@ -55,7 +56,7 @@ func newPub(a *app) *cobra.Command {
 			"-o json ends with a line that tells how many messages were acknowledged, also when interrupted.",
 		Example: examples("leat pub trades 110 -k ACME -H source:desk",
 			`leat pub quakes - --key-sep '\t' < earthquakes.tsv`,
-			"leat pub trades 111 --ack disk -o json"),
+			"leat pub trades 111 --ack disk -o json", "leat pub trades 112 --ttl 30s"),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
 				return usagef(cmd, "%d arguments: want TOPIC and BODY or -", len(args))
@@ -83,6 +84,7 @@ func newPub(a *app) *cobra.Command {
 	flags.StringVar(&level, "ack", "", "level to wait for, if stronger than the topic's: none, page or disk")
 	flags.StringVar(&p.separator, "key-sep", "", `what ends the key in a line, \t for a tab`)
 	flags.Int32Var(&partition, "partition", 0, "publish to this partition, whatever the key")
+	flags.Var(&p.ttl, "ttl", "how long it is delivered, as 250ms or 30s, if not as long as the topic says")
 	return cmd
 }
 
@@ -180,7 +182,8 @@ func (a *app) publishTo(
 
 // message gives a message with everything but key and value.
 func (p *publishing) message() leat.Message {
-	return leat.Message{Key: p.key, Headers: p.headers, Partition: max(p.partition, 0)}
+	return leat.Message{Key: p.key, Headers: p.headers, Partition: max(p.partition, 0),
+		TTL: time.Duration(p.ttl)}
 }
 
 func publishOne(ctx context.Context, producer *leat.Producer, p *publishing, doc *publishedDoc) error {

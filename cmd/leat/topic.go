@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,7 @@ type topicDoc struct {
 	RetentionRecords int64  `json:"retention_records"`
 	MaxRecordBytes   int    `json:"max_record_bytes"`
 	SegmentBytes     int64  `json:"segment_bytes"`
+	TTLMillis        int64  `json:"ttl_ms,omitempty"`
 	Messages         int64  `json:"messages"`
 	Bytes            int64  `json:"bytes"`
 
@@ -57,7 +59,8 @@ func describeTopic(t *leat.TopicInfo) topicDoc {
 	c := t.Config
 	doc := topicDoc{Name: t.Name, Partitions: c.Partitions, Ack: c.Ack.String(), Cleanup: c.Cleanup.String(),
 		RetentionMillis: max(c.Retention, 0).Milliseconds(), RetentionBytes: c.RetentionBytes,
-		RetentionRecords: c.RetentionRecords, MaxRecordBytes: c.MaxRecordBytes, SegmentBytes: c.SegmentBytes}
+		RetentionRecords: c.RetentionRecords, MaxRecordBytes: c.MaxRecordBytes, SegmentBytes: c.SegmentBytes,
+		TTLMillis: c.TTL.Milliseconds()}
 	for _, p := range t.Partitions {
 		doc.Messages += p.HighWater - p.Start
 		doc.Bytes += p.Bytes
@@ -75,6 +78,7 @@ func newTopicCreate(a *app) *cobra.Command {
 	var level, cleanup string
 	var record size
 	var retention retentionFlags
+	var live ttl
 	cfg := leat.TopicConfig{Partitions: 1}
 	cmd := &cobra.Command{
 		Use:   "create NAME",
@@ -84,7 +88,7 @@ func newTopicCreate(a *app) *cobra.Command {
 			"of the process, disk a power cut too.",
 		Example: examples("leat topic create orders --partitions 4",
 			"leat topic create clicks --ack page --retention 36h --retention-bytes 10GiB -o json",
-			"leat topic create prices --cleanup compact"),
+			"leat topic create prices --cleanup compact", "leat topic create ticks --ttl 30s"),
 		Args: oneArgument("NAME"),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -96,7 +100,7 @@ func newTopicCreate(a *app) *cobra.Command {
 			return err
 		}
 		retention.config(&cfg)
-		cfg.MaxRecordBytes = int(record)
+		cfg.MaxRecordBytes, cfg.TTL = int(record), time.Duration(live)
 		cfg := cfg.WithDefaults()
 		err = a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
 			return bus.CreateTopic(ctx, args[0], cfg)
@@ -118,6 +122,7 @@ func newTopicCreate(a *app) *cobra.Command {
 	flags.StringVar(&cleanup, "cleanup", "delete", "compact keeps the newest message of each key")
 	retention.add(cmd)
 	flags.Var(&record, "max-record-bytes", "largest record, at most 16MiB; 0 means 1MiB")
+	flags.Var(&live, "ttl", "how long a message is delivered, as 30s or 7d; none is as long as it is kept")
 	return cmd
 }
 
@@ -194,11 +199,12 @@ func (a *app) writeTopic(d *topicDoc) error {
 func newTopicAlter(a *app) *cobra.Command {
 	var record size
 	var retention retentionFlags
+	var live ttl
 	cmd := &cobra.Command{
 		Use:   "alter NAME",
-		Short: "Change what a topic keeps and how large a record may be",
+		Short: "Change what a topic keeps and delivers, and how large a record may be",
 		Example: examples("leat topic alter trades --retention 30d --retention-bytes 1GiB",
-			"leat topic alter trades --max-record-bytes 4MiB -o json"),
+			"leat topic alter trades --max-record-bytes 4MiB -o json", "leat topic alter trades --ttl none"),
 		Args:              oneArgument("NAME"),
 		ValidArgsFunction: a.completeTopic,
 	}
@@ -208,9 +214,12 @@ func newTopicAlter(a *app) *cobra.Command {
 		if cmd.Flags().Changed("max-record-bytes") {
 			change.MaxRecordBytes = new(int(record))
 		}
+		if cmd.Flags().Changed("ttl") {
+			change.TTL = new(time.Duration(live))
+		}
 		if change == (leat.TopicChange{}) {
 			return usagef(cmd, "nothing to change: want --retention, --retention-bytes, "+
-				"--retention-records or --max-record-bytes")
+				"--retention-records, --max-record-bytes or --ttl")
 		}
 		return a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
 			return a.alterTopic(ctx, bus, args[0], change)
@@ -218,6 +227,7 @@ func newTopicAlter(a *app) *cobra.Command {
 	}
 	retention.add(cmd)
 	cmd.Flags().Var(&record, "max-record-bytes", "largest record, at most 16MiB")
+	cmd.Flags().Var(&live, "ttl", "how long a message is delivered, or none; stored messages, too")
 	return cmd
 }
 
@@ -243,6 +253,7 @@ func (a *app) alterTopic(ctx context.Context, bus *leat.Bus, name string, change
 			fmt.Fprintf(a.stdout, "max-record-bytes: %s → %s\n",
 				humanBytes(int64(was.MaxRecordBytes)), humanBytes(int64(is.MaxRecordBytes)))
 		}
+		a.alteredTTL(&was, &is)
 		return nil
 	})
 }

@@ -23,6 +23,7 @@ var units = []unit{
 	{folder: "internal/crc32c", layer: 0},
 	{folder: "internal/histogram", layer: 0},
 	{folder: "internal/seed", layer: 0},
+	{folder: "internal/skipmark", layer: 0},
 	{folder: "internal/refscan", layer: 0},
 	{folder: "internal/lint/check", layer: 6}, // a program: before its parent, for the first row decides
 	{folder: "internal/lint", layer: 0},

@@ -40,6 +40,7 @@ type TopicBody struct {
 	SegmentBytes     int64 `json:"segmentBytes,omitempty"`
 	MaxRecordBytes   int   `json:"maxRecordBytes,omitempty"`
 	Cleanup          uint8 `json:"cleanup,omitempty"` // a core.Cleanup
+	TTL              int64 `json:"ttl,omitempty"`     // nanoseconds; only with FeatureTTL
 	// Placement has the node of each partition; empty: all are on the answering node.
 	Placement []uint16 `json:"placement,omitempty"`
 	// Local has the partitions of the answering node, if asked for.
@@ -77,6 +78,7 @@ type AlterBody struct {
 	RetentionBytes   *int64 `json:"retentionBytes,omitempty"`
 	RetentionRecords *int64 `json:"retentionRecords,omitempty"`
 	MaxRecordBytes   *int   `json:"maxRecordBytes,omitempty"`
+	TTL              *int64 `json:"ttl,omitempty"` // only with FeatureTTL
 }
 
 // GroupBody names a group on a topic.

@@ -17,7 +17,10 @@ const (
 )
 
 // Features are bits of HELLO and WELCOME; both sides use what both have. Unknown bits are ignored.
-const Features uint64 = 0
+const Features = FeatureTTL
+
+// FeatureTTL says that topics and messages may have a time to live.
+const FeatureTTL uint64 = 1 << 8
 
 // HelloBody begins a connection.
 type HelloBody struct {

@@ -170,6 +170,7 @@ func TestEveryMetricChanges(t *testing.T) {
 	p.publish(bus)
 	p.repeat()
 	p.consume(bus)
+	p.expire(bus)
 	p.distrusted()
 	p.lose(bus)
 	p.rot()
@@ -306,6 +307,30 @@ func (p *pair) consume(bus *leat.Bus) {
 		"consumer_lag_messages",
 		"consumer_lag_seconds", "actors", "uptime_seconds", "tls_cert_expiry_seconds")
 	if err := subs[0].Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// expire reads behind a message whose time to live is over.
+func (p *pair) expire(bus *leat.Bus) {
+	t := p.t
+	producer := must(bus.Producer("page", leat.WithPartitioner(leat.Manual)))(t)
+	first := must(producer.Publish(soon(t), leat.Message{TTL: time.Millisecond}))(t)
+	last := first
+	for last.Time.Sub(first.Time) <= time.Millisecond {
+		last = must(producer.Publish(soon(t), leat.Message{}))(t)
+	}
+	sub := must(bus.Subscribe("page", leat.From(leat.Earliest)))(t)
+	for m, err := range sub.Messages(soon(t)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Partition == last.Partition && m.Offset == last.Offset {
+			break
+		}
+	}
+	p.until("expired_messages_total")
+	if err := sub.Close(); err != nil {
 		t.Error(err)
 	}
 }

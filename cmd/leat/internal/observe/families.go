@@ -31,6 +31,8 @@ var families = []family{
 		"Bytes handed to consumers"},
 	{"leat_consumer_ack_messages_total", "counter", []string{"topic", "group"},
 		"Messages acknowledged"},
+	{"leat_expired_messages_total", "counter", []string{"topic"},
+		"Messages that a reader was not given because their time to live was over"},
 	{"leat_consumer_lag_messages", "gauge", []string{"topic", "partition", "group"},
 		"End offset minus committed offset"},
 	{"leat_consumer_lag_seconds", "gauge", []string{"topic", "group"},

@@ -99,6 +99,7 @@ func (p *page) logs(s *node.Stats) {
 		led += len(t.Partitions)
 		p.add("leat_log_size_bytes", float64(size), t.Name)
 		p.add("leat_log_segments", float64(segments), t.Name)
+		p.add("leat_expired_messages_total", float64(t.Expired), t.Name)
 	}
 	p.add("leat_partitions", float64(led), "leader")
 	p.add("leat_partitions_unavailable", float64(s.Unavailable))

@@ -98,15 +98,18 @@ func (c *client) OpenSubscription(name string, o SubscribeOptions) (Subscription
 	return s, nil
 }
 
-// readAll reads every partition, and waits until each has a place.
+// readAll reads every partition that is wanted, and waits until each has a place.
 func (s *remoteSubscription) readAll() error {
-	at := s.options.From
-	if at.Kind == core.PositionDefault {
-		at = core.Latest
-	}
 	list := make([]*remoteCursor, s.topic.cfg.Partitions)
+	if err := s.options.CheckEach(s.topic.op("subscribe to"), len(list)); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	for number := range list {
+		at, wanted := s.options.StartOf(int32(number))
+		if !wanted {
+			continue
+		}
 		list[number] = &remoteCursor{sub: s, number: int32(number), at: at, restart: -1}
 		list[number].source = s.sourceLocked(s.topic.nodeOf(int32(number)))
 	}

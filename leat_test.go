@@ -122,6 +122,15 @@ func TestSubscribeOptions(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(f.subscribe, want) {
 		t.Errorf("options %+v, error %v; want %+v", f.subscribe, err, want)
 	}
+	each := map[int32]leat.Position{2: leat.AtOffset(7)}
+	if _, err := bus.Subscribe("t", leat.FromEach(each)); err != nil || !reflect.DeepEqual(f.subscribe.Each,
+		each) {
+		t.Errorf("places %v, error %v; want %v", f.subscribe.Each, err, each)
+	}
+	if _, err := bus.Subscribe("t", leat.Group("g"), leat.FromEach(each)); !errors.Is(err,
+		leat.ErrInvalidConfig) {
+		t.Errorf("FromEach with a group: error %v, want ErrInvalidConfig", err)
+	}
 	called := false
 	_, err = bus.Subscribe("t", leat.Group("g"), leat.OnAssign(func(_, _ []int32) { called = true }))
 	if err != nil || f.subscribe.OnAssign == nil {
@@ -142,6 +151,7 @@ func TestSubscribeOptions(t *testing.T) {
 		{"ReadAt ring", leat.ReadAt(leat.AckRing), leat.ErrLevelUnavailable},
 		{"ReadAt quorum", leat.ReadAt(leat.AckQuorum), leat.ErrLevelUnavailable},
 		{"AutoAck alone", leat.AutoAck(), leat.ErrInvalidConfig},
+		{"FromEach of none", leat.FromEach(map[int32]leat.Position{}), leat.ErrInvalidConfig},
 		{"OnAssign alone", leat.OnAssign(func(_, _ []int32) {}), leat.ErrInvalidConfig},
 	} {
 		_, err := bus.Subscribe("t", tt.option)

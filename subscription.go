@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 
 	"github.com/leatbus/leat/core"
 )
@@ -17,8 +18,10 @@ type Subscription struct {
 
 // SubscribeOptions is the sum of the options of a subscription.
 type SubscribeOptions struct {
-	Group   string
-	From    Position
+	Group string
+	From  Position
+	// Each has the partitions to read and where each begins; nil: all of them, from From.
+	Each    map[int32]Position
 	AutoAck bool
 	ReadAt  Ack
 	Spin    bool
@@ -40,6 +43,13 @@ func Group(name string) SubscribeOption { return func(o *SubscribeOptions) { o.G
 // From sets where to start; with a group it counts only where no commit exists. The default is
 // Latest without a group and Earliest with one.
 func From(p Position) SubscribeOption { return func(o *SubscribeOptions) { o.From = p } }
+
+// FromEach reads only the partitions that are named, each from a place of its own: how a reader that kept its
+// places itself goes on. It takes the place of From and is without a group. ErrPartitionUnknown if the topic
+// has no such partition, ErrOffsetOutOfRange if a partition has not that offset.
+func FromEach(places map[int32]Position) SubscribeOption {
+	return func(o *SubscribeOptions) { o.Each = maps.Clone(places) }
+}
 
 // AutoAck acks each message when the next one is asked for.
 func AutoAck() SubscribeOption { return func(o *SubscribeOptions) { o.AutoAck = true } }
@@ -65,6 +75,29 @@ func OnAssign(f func(assigned, revoked []int32)) SubscribeOption {
 	return func(o *SubscribeOptions) { o.OnAssign = f }
 }
 
+// StartOf says where a partition begins without a group, and whether it is read at all. It is
+// for implementations of Backend.
+func (o *SubscribeOptions) StartOf(p int32) (Position, bool) {
+	if o.Each != nil {
+		at, ok := o.Each[p]
+		return at, ok
+	}
+	if o.From.Kind == core.PositionDefault {
+		return Latest, true
+	}
+	return o.From, true
+}
+
+// CheckEach refuses partitions that a topic of n does not have. It is for implementations of Backend.
+func (o *SubscribeOptions) CheckEach(op string, n int) error {
+	for p := range o.Each {
+		if p < 0 || int(p) >= n {
+			return core.Errorf(core.CodePartitionUnknown, op, "partition %d, the topic has %d", p, n)
+		}
+	}
+	return nil
+}
+
 func (o *SubscribeOptions) validate() error {
 	if o.Group != "" {
 		if err := core.ValidateName("group", o.Group); err != nil {
@@ -73,6 +106,10 @@ func (o *SubscribeOptions) validate() error {
 	}
 	if o.ReadAt != AckDefault && o.ReadAt != AckPage && o.ReadAt != AckDisk {
 		return core.Errorf(core.CodeLevelUnavailable, "subscribe", "ReadAt(%v): want page or disk", o.ReadAt)
+	}
+	if o.Each != nil && (o.Group != "" || len(o.Each) == 0) {
+		return core.Errorf(core.CodeInvalidConfig, "subscribe",
+			"FromEach of %d partitions, group %q: want one or more, and no group", len(o.Each), o.Group)
 	}
 	if o.AutoAck && o.Group == "" {
 		return core.Errorf(core.CodeInvalidConfig, "subscribe", "AutoAck needs a Group: nothing else keeps acks")

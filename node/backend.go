@@ -177,6 +177,7 @@ func (n *Node) OpenSubscription(name string, o leat.SubscribeOptions) (leat.Subs
 		s.member, err = n.groups.Join(o.Group, t.id, int32(len(t.partitions)), s)
 	}
 	if err != nil {
+		_ = s.Close() // it was no member: this only gives back the cursors that were placed
 		return nil, err
 	}
 	n.mu.Lock()
@@ -185,14 +186,17 @@ func (n *Node) OpenSubscription(name string, o leat.SubscribeOptions) (leat.Subs
 	return s, nil
 }
 
-// readAll places a cursor in every partition. Latest is the end as of now, so that nothing
+// readAll places a cursor in every partition that is wanted. Latest is the end as of now, so that nothing
 // published after Subscribe returned is missed.
 func (s *subscription) readAll() error {
-	at := s.options.From
-	if at.Kind == core.PositionDefault {
-		at = core.Latest
+	if err := s.options.CheckEach(s.topic.op("subscribe to"), len(s.topic.partitions)); err != nil {
+		return err
 	}
 	for _, p := range s.topic.local {
+		at, wanted := s.options.StartOf(p.number)
+		if !wanted {
+			continue
+		}
 		if p.log == nil {
 			s.change(change{cursor: &cursor{part: p}}) // the loop yields why, and goes on with the others
 			continue

@@ -44,6 +44,40 @@ var _ = register("positions: earliest, latest, offset, time", func(t *testing.T,
 	}
 })
 
+var _ = register("a reader goes on at places of its own, in the partitions that it names", func(
+	t *testing.T, c *carrier,
+) {
+	topic := c.topic(t, leat.TopicConfig{Partitions: 3})
+	p := c.producer(t, topic, leat.WithPartitioner(leat.Manual))
+	for i := range 9 {
+		m := leat.Message{Value: fmt.Append(nil, i), Partition: int32(i % 3)}
+		if _, err := p.Publish(soon(t), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sub := subscribe(t, c.bus, topic, leat.FromEach(map[int32]leat.Position{0: leat.AtOffset(1),
+		2: leat.Latest}))
+	latest := leat.Message{Value: []byte("new"), Partition: 2}
+	if _, err := p.Publish(soon(t), latest); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int64{}
+	for _, m := range take(t, sub, 3) {
+		got[string(m.Value)] = m.Offset
+	}
+	if want := map[string]int64{"3": 1, "6": 2, "new": 3}; !maps.Equal(got, want) {
+		t.Errorf("read %v, want %v", got, want)
+	}
+	for want, places := range map[error]map[int32]leat.Position{
+		leat.ErrPartitionUnknown: {0: leat.Earliest, 3: leat.Earliest},
+		leat.ErrOffsetOutOfRange: {0: leat.Earliest, 1: leat.AtOffset(4)},
+	} {
+		if _, err := c.bus.Subscribe(topic, leat.FromEach(places)); !errors.Is(err, want) {
+			t.Errorf("FromEach(%v): %v, want %v", places, err, want)
+		}
+	}
+})
+
 var _ = register("a group goes on where it committed", func(t *testing.T, c *carrier) {
 	topic := c.topic(t, leat.TopicConfig{})
 	p := c.producer(t, topic)

@@ -93,6 +93,7 @@ var (
 	ErrLimited          = core.ErrLimited
 	ErrNotEmbedded      = core.ErrNotEmbedded
 	ErrWrongNode        = core.ErrWrongNode
+	ErrInvalidRequest   = core.ErrInvalidRequest
 	ErrUntrusted        = core.ErrUntrusted
 	ErrDenied           = core.ErrDenied
 	ErrInsecure         = core.ErrInsecure

@@ -46,6 +46,7 @@ const (
 	CodeLimited           Code = 4006
 	CodeNotEmbedded       Code = 4007
 	CodeWrongNode         Code = 4008
+	CodeInvalidRequest    Code = 4011
 	CodeUntrusted         Code = 5001
 	CodeDenied            Code = 5002
 	CodeInsecure          Code = 5003
@@ -141,6 +142,8 @@ var Codes = []CodeInfo{
 		"serve the bus that node.Open returned", false, 2},
 	{CodeWrongNode, "WRONG_NODE", "the folder or peer belongs to another node",
 		"check --node, --peers and --data: a folder keeps the id it was first opened with", false, 2},
+	{CodeInvalidRequest, "INVALID_REQUEST", "the request over HTTP is not what the door takes",
+		"correct what the message names; /openapi.json describes every request", false, 2},
 	{CodeUntrusted, "UNTRUSTED", "the certificate of the other side is not trusted",
 		"give the CA with --tls-ca, or on this machine use the same user (or LEAT_CONFIG_DIR) on both sides",
 		false, 5},
@@ -296,6 +299,7 @@ var (
 	ErrLimited           = NewError(CodeLimited, "", nil)
 	ErrNotEmbedded       = NewError(CodeNotEmbedded, "", nil)
 	ErrWrongNode         = NewError(CodeWrongNode, "", nil)
+	ErrInvalidRequest    = NewError(CodeInvalidRequest, "", nil)
 	ErrUntrusted         = NewError(CodeUntrusted, "", nil)
 	ErrDenied            = NewError(CodeDenied, "", nil)
 	ErrInsecure          = NewError(CodeInsecure, "", nil)

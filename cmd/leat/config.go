@@ -28,6 +28,8 @@ type nodeConfig struct {
 type listenConfig struct {
 	QUIC string
 	HTTP string // "off" where there is no such door
+	// Gateway is for messages over HTTP; "off" where there is no such door.
+	Gateway string
 }
 
 // tlsConfig names files; all empty: the development CA.

@@ -25,6 +25,7 @@ data = "/srv/leat"
 [listen]
 quic = "[::1]:5000"
 http = "off"
+gateway = "127.0.0.1:4742"
 
 [tls]
 cert = "n2.crt"
@@ -54,7 +55,7 @@ streams = 1_000
 func fullConfig() serveConfig {
 	return serveConfig{
 		Node:   nodeConfig{ID: 2, Data: "/srv/leat"},
-		Listen: listenConfig{QUIC: "[::1]:5000", HTTP: "off"},
+		Listen: listenConfig{QUIC: "[::1]:5000", HTTP: "off", Gateway: "127.0.0.1:4742"},
 		TLS:    tlsConfig{Cert: "n2.crt", Key: "n2.key", ClientCA: "ca.crt"},
 		Cluster: clusterConfig{Name: "prod", Advertise: "n2.example.com:5000", PeerCA: "peers.crt",
 			Peers: map[uint16]string{1: "n1:4740", 2: "n2:4740", 3: "[2001:db8::3]:4740"}},
@@ -66,7 +67,7 @@ func fullConfig() serveConfig {
 func defaultConfig() serveConfig {
 	return serveConfig{
 		Node:    nodeConfig{Data: "data"},
-		Listen:  listenConfig{QUIC: "127.0.0.1:4740", HTTP: "127.0.0.1:4741"},
+		Listen:  listenConfig{QUIC: "127.0.0.1:4740", HTTP: "127.0.0.1:4741", Gateway: "off"},
 		Cluster: clusterConfig{Name: "leat", Peers: map[uint16]string{}},
 		Log:     logConfig{ScrubEvery: 24 * time.Hour, OnDamage: "fail"},
 		Limits:  limitsConfig{Connections: 10_000, Streams: 1024},
@@ -146,7 +147,8 @@ func TestConfigPrecedence(t *testing.T) {
 		return variables, flags
 	}
 	for key, values := range map[string][2]string{
-		"node.data": {"e", "f"}, "listen.quic": {":1", ":2"}, "listen.http": {":1", ":2"}, "tls.cert": {"e", "f"},
+		"node.data": {"e", "f"}, "listen.quic": {":1", ":2"}, "listen.http": {":1", ":2"},
+		"listen.gateway": {":1", ":2"}, "tls.cert": {"e", "f"},
 		"tls.key": {"e", "f"}, "tls.client_ca": {"e", "f"}, "cluster.name": {"e", "f"}, "node.id": {"1", "1"},
 		"cluster.peers": {"1=e:1", "1=f:1"}, "cluster.advertise": {"e:1", "f:1"}, "cluster.peer_ca": {"e", "f"},
 		"log.level": {"warn", "error"}, "log.scrub_every": {"off", "7d"}, "log.on_damage": {"fail", "skip"},
@@ -349,7 +351,7 @@ func TestConfigShow(t *testing.T) {
 		t.Errorf("--data there = %v", one)
 	}
 	one := all["limits.streams"].(map[string]any)
-	if !maps.Equal(one, map[string]any{"value": 1000.0, "origin": "leat.toml:32"}) {
+	if !maps.Equal(one, map[string]any{"value": 1000.0, "origin": "leat.toml:33"}) {
 		t.Errorf("limits.streams = %v", one)
 	}
 }

@@ -28,9 +28,11 @@ func newServe(a *app) *cobra.Command {
 			"given the same --peers and --cluster.\n\n" +
 			"Without certificates only this machine is served, with a certificate of the development CA of this\n" +
 			"user; beyond it --tls-cert, --tls-key and --tls-client-ca are needed (leat cert makes them).\n" +
+			"--gateway opens the HTTP door for messages; /openapi.json there describes it.\n" +
 			"On --http there are /metrics, /livez, and /readyz, which is 503 with reasons while it does not serve.\n" +
 			"Flags win over LEAT_ variables, which win over the file of --config.",
 		Example: examples("leat serve", "leat serve --data orders --listen 127.0.0.1:4750 --http off",
+			"leat serve --gateway 127.0.0.1:4742",
 			"leat serve --node 1 --peers 1=127.0.0.1:4740,2=127.0.0.1:4742,3=127.0.0.1:4744"),
 		Args: noArguments,
 	}
@@ -73,6 +75,10 @@ func (a *app) serve(ctx context.Context, cfg *serveConfig) error {
 	if err != nil {
 		return quietly(ctx, errors.Join(err, bus.Close()))
 	}
+	messages, err := openGateway(ctx, bus, cfg, logger)
+	if err != nil {
+		return quietly(ctx, errors.Join(err, server.Close(), bus.Close()))
+	}
 	for _, warning := range warnings(cfg) {
 		logger.Warn(warning)
 	}
@@ -80,11 +86,12 @@ func (a *app) serve(ctx context.Context, cfg *serveConfig) error {
 	took := time.Duration(a.clock.Mono() - start).Round(time.Millisecond)
 	// Whatever the level: scripts wait for this line.
 	a.logger(min(cfg.Log.Level, slog.LevelInfo)).Info("ready", "listen", server.Addr().String(),
-		"http", door.address(), "data", cfg.Node.Data, "took", took.String(), "version", build.Version)
+		"http", door.address(), "gateway", messages.address(), "data", cfg.Node.Data, "took", took.String(),
+		"version", build.Version)
 	<-ctx.Done()
 	observer.Drains()
 	logger.Info("draining; a second signal ends at once")
-	err = errors.Join(server.Close(), bus.Close())
+	err = errors.Join(messages.close(), server.Close(), bus.Close())
 	if err == nil {
 		logger.Info("stopped")
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/leatbus/leat/core"
-	"github.com/leatbus/leat/transport/certs"
 )
 
 // httpOff as an address means that there is no HTTP door.
@@ -29,7 +28,7 @@ func openHTTP(cfg *serveConfig, handler http.Handler, logger *slog.Logger) (*htt
 	if address == httpOff {
 		return nil, nil
 	}
-	config, err := httpTLS(cfg)
+	config, err := doorTLS(cfg, "--http", address)
 	if err != nil {
 		return nil, err
 	}
@@ -55,18 +54,6 @@ func openHTTP(cfg *serveConfig, handler http.Handler, logger *slog.Logger) (*htt
 		}
 	}()
 	return d, nil
-}
-
-// httpTLS is nil on this machine.
-func httpTLS(cfg *serveConfig) (*tls.Config, error) {
-	if certs.IsLoopback(cfg.Listen.HTTP) {
-		return nil, nil
-	}
-	if cfg.TLS.Cert == "" || cfg.TLS.ClientCA == "" {
-		return nil, core.Errorf(core.CodeInsecure, "serve HTTP on "+core.Quote(cfg.Listen.HTTP),
-			"want --tls-cert, --tls-key and --tls-client-ca beyond this machine, or --http off")
-	}
-	return certs.ServerTLS(cfg.TLS.Cert, cfg.TLS.Key, cfg.TLS.ClientCA)
 }
 
 // address is where the door is, with the port that the system chose.

@@ -21,6 +21,7 @@ type serving struct {
 	log    *screen
 	listen string
 	http   string
+	door   string // for messages over HTTP
 	waited chan error
 }
 
@@ -57,7 +58,7 @@ func startServer(t *testing.T, data string, args ...string) *serving {
 		t.Fatalf("leat serve is not ready within %v:\n%s", patience, s.log)
 	}
 	line := s.readyLine()
-	s.listen, s.http = line["listen"].(string), line["http"].(string)
+	s.listen, s.http, s.door = line["listen"].(string), line["http"].(string), line["gateway"].(string)
 	return s
 }
 
@@ -142,13 +143,14 @@ func TestServeRefuses(t *testing.T) {
 		code int
 		text string
 	}{
-		"--listen 0.0.0.0:0 --advertise 127.0.0.1:4740": {2, "LEAT-5003"},
-		"--listen 127.0.0.1:0 --http 0.0.0.0:0":         {2, "LEAT-5003"},
-		"--listen nowhere":                              {2, "LEAT-1001"},
-		"--tls-cert a.crt":                              {2, "LEAT-1001"},
-		"--log-level loud":                              {2, "LEAT-1001"},
-		"--config absent.toml":                          {2, "absent.toml"},
-		"--listen 127.0.0.1:0 --http 127.0.0.1:99999":   {2, "LEAT-1001"},
+		"--listen 0.0.0.0:0 --advertise 127.0.0.1:4740":               {2, "LEAT-5003"},
+		"--listen 127.0.0.1:0 --http 0.0.0.0:0":                       {2, "LEAT-5003"},
+		"--listen 127.0.0.1:0 --http 127.0.0.1:0 --gateway 0.0.0.0:0": {2, "LEAT-5003"},
+		"--listen nowhere":                            {2, "LEAT-1001"},
+		"--tls-cert a.crt":                            {2, "LEAT-1001"},
+		"--log-level loud":                            {2, "LEAT-1001"},
+		"--config absent.toml":                        {2, "absent.toml"},
+		"--listen 127.0.0.1:0 --http 127.0.0.1:99999": {2, "LEAT-1001"},
 		"extra": {2, "unexpected argument"},
 	} {
 		got := execute(t, t.Context(), append([]string{"serve", "--data", data}, strings.Fields(line)...)...)

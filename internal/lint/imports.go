@@ -30,6 +30,8 @@ var restrictions = []restriction{
 	{path: protoactor, instead: "only its package actor, and only in actors: the rest has defects"},
 	{path: "github.com/VictoriaMetrics/metrics", folders: []string{"cmd/leat/internal/observe"},
 		instead: "give plain figures: who embeds or dials a bus links no metrics library"},
+	{path: "github.com/danielgtaylor/huma/", folders: []string{"gateway/http"},
+		instead: "routes of the HTTP door are registered there"},
 	{path: "github.com/quic-go/quic-go", folders: quicFolders, tests: true, instead: "use package transport"},
 	{path: "github.com/quic-go/quic-go/", folders: quicFolders, tests: true, instead: "use package transport"},
 	{path: "unsafe", folders: unsafeFolders, instead: "keep it behind ringbuf or mmaplog"},

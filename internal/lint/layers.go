@@ -37,10 +37,10 @@ var units = []unit{
 	{folder: "actors", layer: 4, tests: []string{"node"}},
 	{folder: "cluster", layer: 4, tests: []string{"node"}},
 	{folder: "node", layer: 5},
-	// leat bench is a door to the scenarios of benchkit.
-	{folder: "cmd", layer: 6, also: []string{"internal/benchkit"}},
+	// leat bench is a door to the scenarios of benchkit, leat serve opens the doors of gateway.
+	{folder: "cmd", layer: 6, also: []string{"internal/benchkit", "gateway"}},
 	{folder: "examples", layer: 6},
-	{folder: "gateway", layer: 6},
+	{folder: "gateway", layer: 6, tests: []string{"leattest"}},
 	{folder: "web", layer: 6},
 	{folder: "leattest", layer: 6},
 	{folder: "internal/benchkit", layer: 6},

@@ -1,0 +1,177 @@
+package httpdoor
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"golang.org/x/net/netutil"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/clock"
+	"github.com/leatbus/leat/transport/certs"
+)
+
+const (
+	defaultListen = "127.0.0.1:4742"
+	defaultDrain  = 10 * time.Second
+
+	headerWait  = 5 * time.Second  // for the headers of a request
+	requestWait = 90 * time.Second // for the whole of a request, and for its answer, unless it is a stream
+	idleWait    = 2 * time.Minute  // between two requests of a connection
+	headerBytes = 64 << 10
+)
+
+// Config says where and how a bus is opened to HTTP. The zero value serves this machine.
+type Config struct {
+	Listen   string        // TCP address; empty: 127.0.0.1:4742
+	TLS      *tls.Config   // nil: plain HTTP, loopback only
+	Hosts    []string      // names without port by which clients may call the door, besides those of Listen
+	DrainFor time.Duration // how long Close waits for requests under way; 0: 10 s
+	Limits   Limits
+	Version  string       // of the build, for /openapi.json
+	Logger   *slog.Logger // nil: silent
+}
+
+// Limits bound what clients can take. What is zero gets its default.
+type Limits struct {
+	Connections  int   // open at once; 10,000
+	Streams      int   // requests at once that end when the client wants, or wait for messages; 1,024
+	BodyBytes    int64 // of a request that is no stream, also after decompression; 16 MiB
+	PendingBytes int64 // of bodies in memory at once; 256 MiB
+}
+
+func (l Limits) withDefaults() Limits {
+	l.Connections = cmp.Or(l.Connections, 10_000)
+	l.Streams = cmp.Or(l.Streams, 1024)
+	l.BodyBytes = cmp.Or(l.BodyBytes, core.MaxRecordBytes)
+	l.PendingBytes = cmp.Or(l.PendingBytes, 256<<20)
+	return l
+}
+
+// Door is an open HTTP door.
+type Door struct {
+	bus       *leat.Bus
+	limits    Limits
+	drain     time.Duration
+	hosts     map[string]bool // nil: any
+	logger    *slog.Logger
+	clock     clock.Clock
+	producers *producers
+
+	mux      *http.ServeMux
+	api      huma.API
+	server   *http.Server
+	listener net.Listener
+
+	streams atomic.Int64 // open
+	pending atomic.Int64 // bytes of bodies
+
+	once  sync.Once
+	ctx   context.Context // ends when the door closes: streams end then
+	stop  context.CancelFunc
+	ended chan struct{} // closed when nothing is accepted any more
+}
+
+// Open opens a door to a bus. An address that other machines reach needs TLS with a certificate and
+// ClientCAs, else ErrInsecure. ErrInvalidConfig names the field. Close the door before the bus.
+func Open(bus *leat.Bus, cfg Config) (*Door, error) {
+	cfg.Listen = cmp.Or(cfg.Listen, defaultListen)
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, core.NewError(core.CodeInvalidConfig, "serve HTTP on "+core.Quote(cfg.Listen), err)
+	}
+	d := newDoor(bus, &cfg)
+	d.listener = listener
+	listener = netutil.LimitListener(listener, d.limits.Connections)
+	if cfg.TLS != nil {
+		tlsConfig := cfg.TLS.Clone()
+		tlsConfig.NextProtos = []string{"h2", "http/1.1"}
+		listener = tls.NewListener(listener, tlsConfig)
+	}
+	go func() {
+		defer close(d.ended)
+		if err := d.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			d.logger.Error("the HTTP door has failed", "error", err)
+		}
+	}()
+	return d, nil
+}
+
+func (cfg *Config) check() error {
+	op := "serve HTTP on " + core.Quote(cfg.Listen)
+	switch l := &cfg.Limits; {
+	case cfg.DrainFor < 0:
+		return core.Errorf(core.CodeInvalidConfig, op, "DrainFor %v: want 0 or more", cfg.DrainFor)
+	case l.Connections < 0 || l.Streams < 0 || l.BodyBytes < 0 || l.PendingBytes < 0:
+		return core.Errorf(core.CodeInvalidConfig, op, "Limits %+v: want 0 or more", *l)
+	}
+	if _, _, err := net.SplitHostPort(cfg.Listen); err != nil {
+		return core.NewError(core.CodeInvalidConfig, op, fmt.Errorf("Listen: want host:port: %w", err))
+	}
+	if certs.IsLoopback(cfg.Listen) {
+		return nil
+	}
+	if t := cfg.TLS; t == nil || t.ClientCAs == nil || t.ClientAuth != tls.RequireAndVerifyClientCert {
+		return core.Errorf(core.CodeInsecure, op,
+			"TLS must have a certificate, ClientCAs and RequireAndVerifyClientCert")
+	}
+	return nil
+}
+
+// newDoor makes a door that listens nowhere.
+func newDoor(bus *leat.Bus, cfg *Config) *Door {
+	d := &Door{
+		bus: bus, limits: cfg.Limits.withDefaults(), drain: cmp.Or(cfg.DrainFor, defaultDrain),
+		hosts: cfg.hostNames(), logger: cfg.Logger, clock: clock.System,
+		producers: newProducers(bus), mux: http.NewServeMux(), ended: make(chan struct{}),
+	}
+	if d.logger == nil {
+		d.logger = slog.New(slog.DiscardHandler)
+	}
+	d.ctx, d.stop = context.WithCancel(context.Background())
+	d.api = newAPI(d.mux, cfg.Version)
+	d.routes()
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	d.server = &http.Server{
+		Handler: d, ReadHeaderTimeout: headerWait, ReadTimeout: requestWait, WriteTimeout: requestWait,
+		IdleTimeout: idleWait, MaxHeaderBytes: headerBytes, Protocols: &protocols,
+		ErrorLog: slog.NewLogLogger(d.logger.Handler(), slog.LevelDebug), // of what clients do wrong
+	}
+	return d
+}
+
+// Addr is where the door listens, with the port that the system chose.
+func (d *Door) Addr() net.Addr { return d.listener.Addr() }
+
+// Close ends streams, answers what is under way, for DrainFor at most, and frees the producers. Further calls
+// wait for the first. It returns nil.
+func (d *Door) Close() error {
+	d.once.Do(func() {
+		d.stop()
+		ctx, cancel := context.WithTimeout(context.Background(), d.drain)
+		defer cancel()
+		if d.server.Shutdown(ctx) != nil {
+			_ = d.server.Close() // whoever has not finished by now is cut off
+		}
+		<-d.ended
+		d.producers.close()
+	})
+	return nil
+}

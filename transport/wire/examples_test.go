@@ -162,6 +162,26 @@ var examples = []example{
 		body: PeerHelloBody{Version: 1, Cluster: "c1", Node: 1}},
 	{name: "catalogue", head: Header{Type: Catalogue, Aux: 1, Arg: 12}, raw: cataloguePayload()},
 	{name: "catalogue-ok", head: Header{Type: CatalogueOK, Arg: 12}},
+
+	{name: "queue-open", head: Header{Type: QueueOpen, Arg: 1 << 20}, body: QueueOpenBody{Group: "billing",
+		Topic: "trades", Mode: 2, MaxHeld: 500, Kind: 3, Value: 1000,
+		Config: QueueConfigBody{
+			Lease: 3e10, MaxUnsettled: 1 << 17, MaxAttempts: 16, Rate: 1e6, RetryMin: 1e8, RetryMax: 6e10,
+			RetryFactor: 2, RetryJitter: 0.25}}},
+	{name: "queue-opened", head: Header{Type: QueueOpened}, body: QueueOpenedBody{Member: "m1", TopicID: 5,
+		Lease: 3e10}},
+	{name: "grant", head: grantHeader(), raw: grantPayload(),
+		says: "A member of a queue group gets offset 1000 of partition 3 for the first time: bit 0 of what begins\n" +
+			"there, in slot 5 of epoch 7. The run begins at 0x30 with the time, its record at 0x40."},
+	{name: "settle", head: Header{Type: Settle, Aux: uint16(SettleAck)}, raw: settlePayload(SettleAck),
+		says: "It is done, and so are three more records of another grant, all with epochs and slots as granted."},
+	{name: "settle-nack", head: Header{Type: Settle, Aux: uint16(SettleNack), Arg: 5e9},
+		raw: settlePayload(SettleNack)},
+	{name: "settle-reject", head: Header{Type: Settle, Aux: uint16(SettleReject), Arg: 11},
+		raw: settlePayload(SettleReject)},
+	{name: "settle-extend", head: Header{Type: Settle, Aux: uint16(SettleExtend)},
+		raw: settlePayload(SettleExtend)},
+	{name: "stale", head: Header{Type: Stale}, raw: settlePayload(SettleAck)},
 }
 
 // requests are the bodies of every request and its answer.

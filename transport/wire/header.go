@@ -129,6 +129,7 @@ var typeNames = map[Type]string{
 	MemberAck: "MEMBER_ACK", Commit: "COMMIT", Committed: "COMMITTED", Fenced: "FENCED",
 	Leave: "LEAVE", Left: "LEFT",
 	PeerHello: "PEER_HELLO", PeerWelcome: "PEER_WELCOME", Catalogue: "CATALOGUE", CatalogueOK: "CATALOGUE_OK",
+	QueueOpen: "QUEUE_OPEN", QueueOpened: "QUEUE_OPENED", Grant: "GRANT", Settle: "SETTLE", Stale: "STALE",
 }
 
 // Known reports whether this build knows the type.

@@ -48,11 +48,32 @@ type client struct {
 	topology  wire.MapBody
 	changed   chan struct{} // closed and replaced when a connection came or went
 	producers map[*remoteProducer]struct{}
-	subs      map[*remoteSubscription]struct{}
+	subs      map[clientSubscription]struct{}
 	closed    bool
 }
 
 var _ Backend = (*client)(nil)
+
+// clientSubscription is a subscription of either kind, as Close knows it.
+type clientSubscription interface{ Close() error }
+
+// keep has s closed with the client; it reports false where that has closed.
+func (c *client) keep(s clientSubscription) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.subs[s] = struct{}{}
+	return true
+}
+
+// drop forgets a subscription that has closed.
+func (c *client) drop(s clientSubscription) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.subs, s)
+}
 
 // newClient makes a client that knows no node yet.
 func newClient(address string, dial dialFunc, o dialOptions, seed uint64) *client {
@@ -60,7 +81,7 @@ func newClient(address string, dial dialFunc, o dialOptions, seed uint64) *clien
 		dial: dial, address: address, options: o, clock: clock.System,
 		done: make(chan struct{}), changed: make(chan struct{}),
 		nodes: map[uint16]*clientNode{}, producers: map[*remoteProducer]struct{}{},
-		subs: map[*remoteSubscription]struct{}{},
+		subs: map[clientSubscription]struct{}{},
 	}
 	c.random.state = seed
 	if c.options.unreachableAfter <= 0 {

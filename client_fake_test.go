@@ -23,12 +23,15 @@ type fakeCluster struct {
 	placed func(partition int32) uint16 // node of each partition
 	window uint64                       // credit of producers
 
+	features uint64 // of WELCOME
+
 	mu     sync.Mutex // guards the following
 	wake   sync.Cond  // something was appended, or a stream ended
 	nodes  map[uint16]*fakeNode
 	topics map[string]*fakeTopic
 	nextID uint64
 	groups map[string]*fakeGroup
+	queues fakeQueues
 	frames int // of all streams, both ways
 	cutAt  int // the connection on which this frame passes is cut; 0: none
 	errs   []error
@@ -93,7 +96,8 @@ type fakeMember struct {
 }
 
 func newFake(t testing.TB, nodes int) *fakeCluster {
-	f := &fakeCluster{t: t, window: 1 << 20, nodes: map[uint16]*fakeNode{}, topics: map[string]*fakeTopic{},
+	f := &fakeCluster{t: t, window: 1 << 20, features: wire.FeatureQueues,
+		nodes: map[uint16]*fakeNode{}, topics: map[string]*fakeTopic{},
 		nextID: 16,
 		groups: map[string]*fakeGroup{}}
 	f.wake.L = &f.mu
@@ -329,6 +333,8 @@ func (n *fakeNode) serveStream(s *fakeStream) error {
 		return n.subscription(s, h, payload)
 	case wire.Join:
 		return n.member(s, payload)
+	case wire.QueueOpen:
+		return n.queue(s, h, payload)
 	}
 	return n.cluster.wrong("stream begins with %v", h.Type)
 }
@@ -353,7 +359,8 @@ func (n *fakeNode) control(s *fakeStream) error {
 	n.cluster.mu.Lock()
 	n.newest = s
 	n.cluster.mu.Unlock()
-	if err := s.json(wire.Header{Type: wire.Welcome}, wire.WelcomeBody{Version: 1, Node: n.id,
+	if err := s.json(wire.Header{Type: wire.Welcome}, wire.WelcomeBody{Version: 1,
+		Features: n.cluster.features, Node: n.id,
 		Map: n.mapBody()}); err != nil {
 		return err
 	}

@@ -65,27 +65,22 @@ type assignment struct {
 // starts, so that nothing that is published later is missed.
 func (c *client) OpenSubscription(name string, o SubscribeOptions) (SubscriptionBackend, error) {
 	const op = "subscribe to"
-	if o.Mode != GroupStream {
-		return nil, core.Errorf(core.CodeUnsupported, op+" topic "+core.Quote(name),
-			"%v groups are for a bus in this process: over the network there are stream groups", o.Mode)
-	}
 	t, err := c.openTopic(op, name)
 	if err != nil {
 		return nil, err
+	}
+	if o.Mode != GroupStream {
+		return c.openQueue(t, o)
 	}
 	s := &remoteSubscription{client: c, topic: t, options: o, wake: make(chan struct{}, 1),
 		telling: make(chan struct{}, 1), sources: map[uint16]*source{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	none := make([]*remoteCursor, t.cfg.Partitions)
 	s.byPart.Store(&none)
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
+	if !c.keep(s) {
 		s.cancel()
 		return nil, c.closedError(t.op(op))
 	}
-	c.subs[s] = struct{}{}
-	c.mu.Unlock()
 	if o.Group == "" {
 		err = s.readAll()
 	} else {
@@ -450,10 +445,7 @@ func (s *remoteSubscription) Close() error {
 		s.tasks.Wait()
 		s.telling <- struct{}{} // no call of OnAssign runs any more, and none begins
 		<-s.telling
-		c := s.client
-		c.mu.Lock()
-		delete(c.subs, s)
-		c.mu.Unlock()
+		s.client.drop(s)
 	})
 	return s.err
 }

@@ -1,7 +1,8 @@
 // Package httpdoor is the HTTP door of a bus: any language publishes and reads through it.
 //
-//	POST /v1/topics/{topic}/messages ──▶ raw body, NDJSON stream ──▶ Producer ──▶ receipts
+//	POST /v1/topics/{topic}/messages ──▶ raw body, NDJSON, CloudEvents ──▶ Producer ──▶ receipts
 //	GET  /v1/topics/{topic}/messages ◀── a page and the cursor behind it ◀── Subscription
+//	GET  /v1/topics/{topic}/events   ◀── server-sent events, whose ids are cursors ◀── Subscription
 //	GET  /v1/topics, /v1/topics/{topic}, /openapi.json
 //
 // It uses the public API of package leat only, so it stands before an embedded bus as well as before a dialed

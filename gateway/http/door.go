@@ -67,6 +67,7 @@ type Door struct {
 	hosts     map[string]bool // nil: any
 	logger    *slog.Logger
 	clock     clock.Clock
+	heartbeat time.Duration
 	producers *producers
 
 	mux      *http.ServeMux
@@ -136,7 +137,7 @@ func (cfg *Config) check() error {
 func newDoor(bus *leat.Bus, cfg *Config) *Door {
 	d := &Door{
 		bus: bus, limits: cfg.Limits.withDefaults(), drain: cmp.Or(cfg.DrainFor, defaultDrain),
-		hosts: cfg.hostNames(), logger: cfg.Logger, clock: clock.System,
+		hosts: cfg.hostNames(), logger: cfg.Logger, clock: clock.System, heartbeat: heartbeatWait,
 		producers: newProducers(bus), mux: http.NewServeMux(), ended: make(chan struct{}),
 	}
 	if d.logger == nil {

@@ -33,12 +33,14 @@ func (d *Door) publishRoutes() {
 	d.handle(&huma.Operation{
 		OperationID: "publish", Method: http.MethodPost, Path: "/v1/topics/{topic}/messages",
 		Summary: "Publish one message, or a stream of them", Tags: []string{"publish"},
-		Description: "The body is the value of one message, whatever its type; Content-Type is kept in " +
-			"the header content-type unless it is application/octet-stream or that of a form. With " +
-			"application/x-ndjson every line is a message (see Line), the body may go on for ever, and each line is " +
-			"answered by a line, " +
-			"in order, while it is read: a receipt, or an error, after which the others go on. The answer must be " +
-			"read meanwhile; a client that cannot asks for receipts=summary. Bodies may have Content-Encoding gzip.",
+		Description: "The body is the value of one message, whatever its type; Content-Type is kept in the " +
+			"header content-type unless it is application/octet-stream or that of a form. With application/x-ndjson " +
+			"every line is a message (see Line), the body may go on for ever, and each line is answered by a " +
+			"line, in order, while it is read: a receipt, or an error, after which the others go on. The answer " +
+			"must be read meanwhile; a client that cannot asks for receipts=summary. Bodies may have " +
+			"Content-Encoding gzip. CloudEvents 1.0 are taken in binary mode (ce-specversion and the like), as " +
+			"application/cloudevents+json, and in batches, which are answered by a list of LineResult; their " +
+			"attributes become headers ce_NAME.",
 		Parameters: []*huma.Param{topicParam(),
 			queryParam("ack", "Level to wait for, if stronger than the topic's",
 				&huma.Schema{Type: huma.TypeString, Enum: []any{"none", "page", "disk"}}),
@@ -52,8 +54,10 @@ func (d *Door) publishRoutes() {
 			headerParam("Leat-H-{name}", "Header of the message; the name becomes lower case"),
 		},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
-			"*/*":  {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
-			ndjson: {Schema: schemaOf[Line](d)},
+			"*/*":           {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
+			ndjson:          {Schema: schemaOf[Line](d)},
+			cloudEvent:      {Schema: &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}},
+			cloudEventBatch: {Schema: &huma.Schema{Type: huma.TypeArray}},
 		}},
 		Responses: map[string]*huma.Response{
 			"200": {Description: "Published, at the level asked for", Content: map[string]*huma.MediaType{
@@ -91,12 +95,18 @@ func (d *Door) publish(w http.ResponseWriter, r *http.Request) error {
 	if query.Has("receipts") {
 		return refuse(http.StatusBadRequest, "publish", "receipts: only with application/x-ndjson")
 	}
+	if mediaType(r.Header) == cloudEventBatch {
+		if key.manual {
+			return refuse(http.StatusBadRequest, "publish", "partition: a batch has several keys")
+		}
+		return d.publishEvents(w, r, key)
+	}
 	body, err := d.readBody(r)
 	if err != nil {
 		return err
 	}
 	defer body.release()
-	m, err := rawMessage(r.Header, body.bytes)
+	m, err := messageOf(r.Header, body.bytes)
 	if err != nil {
 		return err
 	}
@@ -122,6 +132,30 @@ func (d *Door) publishOne(ctx context.Context, key producerKey, m leat.Message) 
 			return receipt, err
 		}
 	}
+}
+
+// messageOf makes a message of a request: of a CloudEvent, or of whatever else the body is.
+func messageOf(header http.Header, body []byte) (leat.Message, error) {
+	if header["Ce-Specversion"] == nil && mediaType(header) != cloudEvent {
+		return rawMessage(header, body)
+	}
+	var m leat.Message
+	var err error
+	if mediaType(header) == cloudEvent {
+		if m, err = structuredEvent(body); err != nil {
+			return m, badEvent(err)
+		}
+	} else if m, err = binaryEvent(header, body); err != nil {
+		return m, err
+	}
+	key, err := keyOf(header)
+	if key != nil {
+		m.Key = key
+	}
+	if err == nil {
+		m.Headers, err = ownHeaders(header, m.Headers)
+	}
+	return m, err
 }
 
 // rawMessage makes a message of a body and the headers of its request.

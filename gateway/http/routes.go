@@ -19,6 +19,7 @@ func (d *Door) routes() {
 	d.topicRoutes()
 	d.publishRoutes()
 	d.readRoutes()
+	d.eventRoutes()
 	d.mux.HandleFunc("/", d.unknown)
 }
 

@@ -51,6 +51,32 @@ func (s *scanner) object(field func(name, raw []byte) error) error {
 	}
 }
 
+// list calls item for each item of a list: its text, which is not empty.
+func (s *scanner) list(item func(raw []byte) error) error {
+	if !s.take('[') {
+		return s.want("[")
+	}
+	if s.take(']') {
+		return nil
+	}
+	for {
+		s.space()
+		raw, err := s.value()
+		if err == nil {
+			err = item(raw)
+		}
+		if err != nil {
+			return err
+		}
+		if s.take(']') {
+			return nil
+		}
+		if !s.take(',') {
+			return s.want(", or ]")
+		}
+	}
+}
+
 // end wants nothing more.
 func (s *scanner) end() error {
 	if s.space(); s.at < len(s.text) {

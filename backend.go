@@ -19,6 +19,12 @@ type Backend interface {
 	ResetGroup(ctx context.Context, group, topic string, to Position) error
 	// DeleteGroup forgets the commits of a group without members.
 	DeleteGroup(ctx context.Context, group, topic string) error
+	// DeadLetters lists the topics of dead letters by name.
+	DeadLetters(ctx context.Context) ([]DeadLetterTopic, error)
+	// ReadDeadLetters reads pending letters of one partition of a topic of them; r has been checked.
+	ReadDeadLetters(ctx context.Context, topic string, r DeadLetterRead) (DeadLetterPage, error)
+	// SettleDeadLetters notes durably what became of letters; it gives how many were pending before.
+	SettleDeadLetters(ctx context.Context, topic string, s DeadLetterSettle) (int64, error)
 	// Cluster describes the nodes.
 	Cluster(ctx context.Context) (ClusterInfo, error)
 	// OpenProducer opens a producer on a topic that exists.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/internal/clock"
 )
 
@@ -104,6 +105,11 @@ func (b *Bus) Subscribe(topic string, options ...SubscribeOption) (*Subscription
 	}
 	if err := o.validate(); err != nil {
 		return nil, err
+	}
+	if o.Mode == GroupQueue || o.Mode == GroupKeyShared {
+		if _, err := core.DeadLetterName(topic, o.Group); err != nil {
+			return nil, err
+		}
 	}
 	backend, err := b.backend.OpenSubscription(topic, o)
 	if err != nil {

@@ -100,6 +100,7 @@ var (
 	ErrGroupNotFound    = core.ErrGroupNotFound
 	ErrGroupActive      = core.ErrGroupActive
 	ErrStaleAck         = core.ErrStaleAck
+	ErrRedriving        = core.ErrRedriving
 	ErrHandlerFailed    = core.ErrHandlerFailed
 	ErrInvalidConfig    = core.ErrInvalidConfig
 )

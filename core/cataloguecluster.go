@@ -16,13 +16,28 @@ func (c *Catalogue) Groups() (placement Placement, began int64) {
 }
 
 // InCluster completes a planned change of a cluster: it gets the next version and, if it creates a topic,
-// a placement over nodes.
+// a placement over nodes. Dead letters are placed as the topic they are of, so that a record is buried on the
+// node that has it.
 func (c *Catalogue) InCluster(r CatalogueRecord, nodes []uint16) CatalogueRecord {
 	r.Version = c.version + 1
 	if r.Kind == CatalogueCreated {
 		r.Placement = Place(nodes, r.Config.Partitions, c.lastPlaced())
+		if t := c.deadLetterSource(r.Name, r.Config.Partitions); t != nil {
+			r.Placement = t.Placement
+		}
 	}
 	return r
+}
+
+// deadLetterSource finds the topic with so many partitions that a name is a dead-letter topic of.
+func (c *Catalogue) deadLetterSource(name string, partitions int) *Topic {
+	topic, _, ok := SplitDeadLetterName(name)
+	for ; ok; topic, _, ok = SplitDeadLetterName(topic) {
+		if t := c.byName[topic]; t != nil && t.Config.Partitions == partitions && t.Placement != "" {
+			return t
+		}
+	}
+	return nil
 }
 
 // lastPlaced is the node of the last partition of the youngest topic, 0 for none.

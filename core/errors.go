@@ -55,6 +55,7 @@ const (
 	CodeUnknownMember     Code = 6003
 	CodeGroupActive       Code = 6004
 	CodeStaleAck          Code = 6005
+	CodeRedriving         Code = 6006
 	CodeHandlerFailed     Code = 7001
 	CodeRejected          Code = 7002
 	CodeAttemptsExhausted Code = 7003
@@ -162,6 +163,8 @@ var Codes = []CodeInfo{
 	{CodeStaleAck, "STALE_ACK", "the lease of this delivery is over",
 		"the message is or was delivered again: drop the result, or extend the lease of work that takes long",
 		false, 1},
+	{CodeRedriving, "REDRIVING", "another job works on these dead letters",
+		"wait for it to end; one that was cut off gives way after 30 s", true, 1},
 	{CodeHandlerFailed, "HANDLER_FAILED", "a handler failed on a message",
 		"the message is tried again with a growing pause; fix the handler or skip the message", true, 1},
 	{CodeRejected, "REJECTED", "a consumer rejected the message",
@@ -308,6 +311,7 @@ var (
 	ErrUnknownMember     = NewError(CodeUnknownMember, "", nil)
 	ErrGroupActive       = NewError(CodeGroupActive, "", nil)
 	ErrStaleAck          = NewError(CodeStaleAck, "", nil)
+	ErrRedriving         = NewError(CodeRedriving, "", nil)
 	ErrHandlerFailed     = NewError(CodeHandlerFailed, "", nil)
 	ErrRejected          = NewError(CodeRejected, "", nil)
 	ErrAttemptsExhausted = NewError(CodeAttemptsExhausted, "", nil)

@@ -62,6 +62,9 @@ func (w *commitWriter) restorePartition(p *partition) error {
 		if core.IsProducerName(r.Key) {
 			return w.node.restoreName(p, &r)
 		}
+		if core.IsDeadLetterRecord(r.Key) {
+			return w.node.restoreLetters(p, &r)
+		}
 		c, err := core.DecodeCommit(r.Key, r.Value)
 		if err == nil && w.known(&c) {
 			w.groups.Restore(c)
@@ -169,6 +172,12 @@ func (w *commitWriter) cut(p *partition) error {
 	}
 	for _, stored := range w.node.names.live(p) {
 		if err := w.storeName(ctx, p, &stored); err != nil {
+			return err
+		}
+	}
+	for _, r := range w.node.letters.live(p) {
+		m := leat.Message{Key: r.EncodeKey(nil), Value: r.EncodeValue(nil), Partition: p.number}
+		if _, err := w.disk.Publish(ctx, m); err != nil {
 			return err
 		}
 	}

@@ -45,6 +45,7 @@ type Node struct {
 	metaWriter *producer
 	commits    *commitWriter
 	names      names
+	letters    letterboxes
 	cluster    *clustering // nil for a node that is alone
 
 	nodes clusterMap // what clients are told
@@ -154,6 +155,7 @@ func (n *Node) RemoveTopic(shell actors.TopicShell) error {
 	delete(n.byID, t.id)
 	n.mu.Unlock()
 	n.names.forget(t.id)
+	n.letters.forget(t.id)
 	for _, s := range n.subscriptions(t) {
 		s.Fenced(core.NewError(core.CodeTopicNotFound, t.op("read"), nil))
 	}

@@ -36,7 +36,7 @@ func (c *session) answer(op wire.Op, payload []byte) (any, error) {
 	case wire.OpAges:
 		return handle(c.ctx, payload, n.answerAges)
 	}
-	return nil, core.Errorf(core.CodeUnsupported, "request", "operation %d", op)
+	return c.answerMore(op, payload)
 }
 
 // handle reads the body of a request for f.

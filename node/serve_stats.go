@@ -195,5 +195,7 @@ var opNames = map[wire.Op]string{
 	wire.OpTopics: "topics", wire.OpCreateTopic: "create_topic", wire.OpDeleteTopic: "delete_topic",
 	wire.OpAlterTopic: "alter_topic", wire.OpGroups: "groups", wire.OpResetGroup: "reset_group",
 	wire.OpDeleteGroup: "delete_group", wire.OpCluster: "cluster", wire.OpOffsets: "offsets",
-	wire.OpAges: "ages",
+	wire.OpAges:        "ages",
+	wire.OpDeadLetters: "dead_letters", wire.OpReadDeadLetters: "read_dead_letters",
+	wire.OpSettleDeadLetters: "settle_dead_letters",
 }

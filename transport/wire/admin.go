@@ -16,6 +16,10 @@ const (
 	OpCluster     Op = 8  // Empty → ClusterAnswer
 	OpOffsets     Op = 9  // OffsetsBody → OffsetsAnswer: positions as offsets, for partitions this node has
 	OpAges        Op = 10 // AgesBody → AgesAnswer: how old records are, in partitions this node has
+
+	OpDeadLetters       Op = 11 // Empty → DeadLettersAnswer: with the partitions this node has
+	OpReadDeadLetters   Op = 12 // DeadLetterReadBody → DeadLetterPageBody; the node that has the partition
+	OpSettleDeadLetters Op = 13 // DeadLetterSettleBody → DeadLetterSettled; the node that has the partition
 )
 
 // Empty is the body of requests and answers that say nothing.

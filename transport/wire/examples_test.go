@@ -107,6 +107,10 @@ var examples = []example{
 	{name: "pong", head: Header{Type: Pong, Arg: 0x0102030405060708}},
 	{name: "request", head: Header{Type: Request, Aux: uint16(OpDeleteTopic), Arg: 7},
 		body: NameBody{Name: "trades"}},
+	{name: "request-dead-letters", head: Header{Type: Request, Aux: uint16(OpReadDeadLetters), Arg: 8},
+		body: DeadLetterReadBody{Topic: "trades.dlq.billing", Limit: 100},
+		says: "A client asks for dead letters of partition 0. The aux is the operation, and the arg returns in\n" +
+			"the answer."},
 	{name: "response", head: Header{Type: Response, Arg: 7}, body: Empty{}},
 	{name: "response-error", head: Header{Type: Response, Aux: uint16(core.CodeNotLeader), Arg: 7},
 		body: exampleError},
@@ -205,6 +209,22 @@ var requests = map[Op][2]any{
 		OffsetsAnswer{Partitions: []SubscribedPartition{{Partition: 3, Offset: 1000}}}},
 	OpAges: {AgesBody{Records: []RecordBody{{Topic: "trades", Partition: 3, Offset: 1000}, {Topic: "clicks"}}},
 		AgesAnswer{Ages: []int64{4_200_000_000, -1}}},
+	OpDeadLetters: {Empty{}, DeadLettersAnswer{Topics: []DeadLettersBody{{Name: "trades.dlq.billing",
+		Topic: "trades", Group: "billing", Placement: []uint16{1, 2}, Local: []DeadLetterPartitionBody{{
+			Partition: 1, Start: 1, End: 9, Pending: 3, Redriven: 4, Dropped: 1, Code: uint16(core.CodeLogFenced),
+			Error: &exampleError}}}}}},
+	OpReadDeadLetters: {
+		DeadLetterReadBody{Topic: "trades.dlq.billing", Partition: 1, From: 1, To: 9, Limit: 100, Bare: true,
+			Job: 77, Filter: DeadLetterFilterBody{Key: new([]byte("AAPL")), Code: uint16(core.CodeHandlerFailed),
+				Since: exampleTime, Until: exampleTime + 1,
+				Headers: []HeaderBody{{Key: "region", Value: []byte("eu")}}}},
+		DeadLetterPageBody{Next: 9, End: 9, Letters: []DeadLetterBody{{Offset: 8, Died: exampleTime,
+			Key: new([]byte("AAPL")), Value: new([]byte("187.44")), Size: 6,
+			Headers: []HeaderBody{{Key: "region", Value: []byte("eu")}},
+			Origin: &DeadLetterOriginBody{Topic: "trades", Partition: 1, Offset: 1000, Time: exampleTime,
+				Attempts: 16, Code: uint16(core.CodeHandlerFailed), Reason: []byte("no"), Group: "billing"}}}}},
+	OpSettleDeadLetters: {DeadLetterSettleBody{Topic: "trades.dlq.billing", Partition: 1, Job: 77,
+		Runs: [][2]int64{{8, 9}}, Dropped: true, Done: true}, DeadLetterSettled{Settled: 1}},
 }
 
 // golden compares bytes with a file under testdata, or writes it.

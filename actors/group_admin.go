@@ -39,6 +39,20 @@ func (c *Coordinator) administer(ctx context.Context, key groupKey, message func
 	return err
 }
 
+// Uses reports whether a group has members or commits on a topic. It waits for its actor.
+func (c *Coordinator) Uses(group string, topicID uint64) bool {
+	key := groupKey{group, topicID}
+	for _, g := range c.find(func(k groupKey) bool { return k == key }) {
+		if g.pid == nil {
+			return len(g.stored) > 0
+		}
+		state, err := Call(context.Background(), c.system, g.pid,
+			func(r Reply[GroupState]) any { return groupDescribe{r} })
+		return err == nil && !state.nothing()
+	}
+	return false
+}
+
 func (c *Coordinator) knows(key groupKey) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -161,11 +161,16 @@ func (n *Node) OpenSubscription(name string, o leat.SubscribeOptions) (leat.Subs
 	if err != nil {
 		return nil, err
 	}
-	if o.Mode != leat.GroupStream {
-		return nil, core.Errorf(core.CodeUnsupported, t.op("subscribe to"), "%v groups", o.Mode)
-	}
 	if err := n.subscribable(t, o.Group); err != nil {
 		return nil, err
+	}
+	if o.Mode != leat.GroupStream {
+		return n.openQueue(t, o)
+	}
+	if o.Group != "" {
+		if err := n.refuseStream(t, o.Group); err != nil {
+			return nil, err
+		}
 	}
 	s := &subscription{node: n, topic: t, options: o, sleeper: newSleeper(), id: n.nextID()}
 	s.news = newAssignmentNews(o.OnAssign)

@@ -27,6 +27,7 @@ func (n *Node) close(ctx context.Context) error {
 	for _, s := range n.subscriptions(nil) {
 		errs = append(errs, s.Close())
 	}
+	errs = append(errs, n.queues.close(ctx))
 	if n.groups != nil {
 		errs = append(errs, n.groups.Close(ctx))
 	}

@@ -196,6 +196,9 @@ func (n *Node) PlaceGroups(placement core.Placement) error {
 		}
 		p.fault.Store(nil) // what it waited for has come
 	}
+	if err := n.queues.restored(n); err != nil {
+		return err
+	}
 	n.cluster.groups.Store(&placement)
 	if peers := n.cluster.peers.Load(); peers != nil {
 		peers.Changed()

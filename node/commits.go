@@ -46,7 +46,7 @@ func (w *commitWriter) restore() error {
 			return err
 		}
 	}
-	return nil
+	return w.node.queues.restored(w.node)
 }
 
 // restorePartition replays what this node has of __groups, before a group of the partition is joined.
@@ -64,6 +64,9 @@ func (w *commitWriter) restorePartition(p *partition) error {
 		}
 		if core.IsDeadLetterRecord(r.Key) {
 			return w.node.restoreLetters(p, &r)
+		}
+		if core.IsQueueRecord(r.Key) {
+			return w.node.restoreQueue(p, &r)
 		}
 		c, err := core.DecodeCommit(r.Key, r.Value)
 		if err == nil && w.known(&c) {
@@ -180,6 +183,9 @@ func (w *commitWriter) cut(p *partition) error {
 		if _, err := w.disk.Publish(ctx, m); err != nil {
 			return err
 		}
+	}
+	if err := w.node.queues.snapshot(ctx, p); err != nil {
+		return err
 	}
 	return p.log.TrimTo(from)
 }

@@ -25,6 +25,7 @@ func (n *Node) coordinated(ctx context.Context) ([]leat.GroupInfo, error) {
 			infos = append(infos, groupInfo(t, &g))
 		}
 	}
+	infos = append(infos, n.queues.describe()...)
 	slices.SortFunc(infos, func(a, b leat.GroupInfo) int {
 		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic))
 	})
@@ -49,6 +50,9 @@ func (n *Node) ResetGroup(ctx context.Context, group, topic string, to leat.Posi
 		if offsets[p.number], err = p.resolve(to); err != nil {
 			return err
 		}
+	}
+	if g := n.queueGroup(t, group); g != nil {
+		return g.reset(ctx, offsets)
 	}
 	return n.groups.Reset(ctx, group, t.id, int32(len(t.partitions)), offsets)
 }
@@ -75,6 +79,9 @@ func (n *Node) resetOffsets(ctx context.Context, group, topic string, offsets ma
 			return err
 		}
 	}
+	if g := n.queueGroup(t, group); g != nil {
+		return g.reset(ctx, offsets)
+	}
 	return n.groups.Reset(ctx, group, t.id, int32(len(t.partitions)), offsets)
 }
 
@@ -83,6 +90,9 @@ func (n *Node) DeleteGroup(ctx context.Context, group, topic string) error {
 	t, err := n.groupTopic("delete", group, topic)
 	if err != nil {
 		return err
+	}
+	if g := n.queueGroup(t, group); g != nil {
+		return g.erase(ctx)
 	}
 	return n.commits.whileNoCut(ctx, core.GroupsPartition(group), func() error {
 		return n.groups.Delete(ctx, group, t.id, int32(len(t.partitions)))

@@ -46,6 +46,7 @@ type Node struct {
 	commits    *commitWriter
 	names      names
 	letters    letterboxes
+	queues     queues
 	cluster    *clustering // nil for a node that is alone
 
 	nodes clusterMap // what clients are told
@@ -156,6 +157,7 @@ func (n *Node) RemoveTopic(shell actors.TopicShell) error {
 	n.mu.Unlock()
 	n.names.forget(t.id)
 	n.letters.forget(t.id)
+	n.queues.forgetTopic(t)
 	for _, s := range n.subscriptions(t) {
 		s.Fenced(core.NewError(core.CodeTopicNotFound, t.op("read"), nil))
 	}

@@ -72,6 +72,9 @@ func (c *session) serveMember(stream transport.Stream, r *transport.Reader, h *w
 	if err != nil {
 		return err
 	}
+	if err := c.node.refuseStream(t, body.Group); err != nil {
+		return err
+	}
 	m := &memberStream{
 		session: c, topic: t, stream: stream, lane: transport.NewLane(stream, memberBytes),
 		over: make(chan struct{}), parts: make(map[int32]*remotePart),

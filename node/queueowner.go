@@ -1,0 +1,242 @@
+package node
+
+import (
+	"time"
+
+	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/clock"
+)
+
+const (
+	foldEvery = 10 * time.Millisecond // how long an ack waits until it is stored; what a crash may deliver again
+	foldAcks  = 1024                  // acks after which that is not waited for, where storing is cheap
+	keysRetry = time.Second           // after keys of a key-shared group could not be read
+)
+
+// queueOwner is the goroutine of a group. It looks at the group when time has come, when a member or a mark
+// asks for it, and does what may wait for the disk.
+type queueOwner struct {
+	group  *queueGroup
+	foldAt int64 // 0 while nobody acked
+	due    bool  // progress is to be written as soon as nothing else is on its way
+	keysAt int64 // when keys that could not be read are to be read again
+	timer  clock.Timer
+	keys   []uint64
+}
+
+// ownerJob is what a look has found for the owner to do without the lock.
+type ownerJob struct {
+	batch *queueBatch
+	keys  []*queuePart
+	dying []dyingRecord
+	at    int64 // when to look again; 0 for never
+	watch bool  // a member waits for records that are not there yet
+}
+
+// dyingRecord is a record that is to become a dead letter.
+type dyingRecord struct {
+	part *queuePart
+	of   *core.Queue
+	core.QueueEffect
+}
+
+type buriedRecord struct {
+	dyingRecord
+	err error
+}
+
+// start has the group run. Its lock must be held.
+func (g *queueGroup) start() {
+	if g.running {
+		return
+	}
+	g.running = true
+	for _, p := range g.parts {
+		p.part.readers.add(g.sleeper)
+	}
+	o := &queueOwner{group: g, timer: g.node.clock.NewTimer(time.Hour)}
+	g.ended.Go(o.run)
+}
+
+func (o *queueOwner) run() {
+	g := o.group
+	defer o.end()
+	for {
+		select {
+		case g.turn <- struct{}{}:
+		case <-g.stop:
+			return
+		}
+		job := o.look()
+		g.write(job.batch)
+		<-g.turn
+		if job.batch != nil {
+			g.node.commits.cutIfRolled(g.part.number)
+		}
+		for _, p := range job.keys {
+			o.readKeys(p)
+		}
+		for i := range job.dying {
+			g.bury(&job.dying[i])
+		}
+		if len(job.keys) == 0 && !o.wait(&job) {
+			return
+		}
+	}
+}
+
+func (o *queueOwner) end() {
+	o.timer.Stop()
+	for _, p := range o.group.parts {
+		p.part.readers.remove(o.group.sleeper)
+		p.keys.close()
+	}
+}
+
+// wait sleeps until there may be something to do, and reports false if the group has ended.
+func (o *queueOwner) wait(job *ownerJob) bool {
+	g := o.group
+	g.sleeper.parked.Store(job.watch)
+	defer g.sleeper.parked.Store(false)
+	if job.watch && g.pending() {
+		return true
+	}
+	var due <-chan time.Time
+	if job.at != 0 {
+		o.timer.Reset(time.Duration(max(job.at-g.now(), 0)))
+		due = o.timer.C()
+	}
+	select {
+	case <-g.sleeper.wake:
+	case <-due:
+	case <-g.stop:
+		return false
+	}
+	return true
+}
+
+// look brings the group up to date. The turn must be held.
+func (o *queueOwner) look() ownerJob {
+	g := o.group
+	g.mu.Lock()
+	defer g.unlock()
+	now := g.now()
+	o.fold(now)
+	if o.due || len(g.waiting) > 0 {
+		for _, m := range g.members {
+			g.harvest(m)
+		}
+	}
+	g.takeBuried(now)
+	g.feedAll(now)
+	job := ownerJob{batch: g.batch(o.due, now), dying: g.dying}
+	if job.batch != nil && job.batch.folds {
+		o.due = false
+	}
+	g.dying = nil
+	for _, p := range g.parts {
+		if p.want.Kind != 0 && now >= o.keysAt {
+			job.keys = append(job.keys, p)
+		}
+	}
+	for _, m := range g.waiting {
+		job.watch = job.watch || m.room() > 0
+	}
+	job.at = o.next(now)
+	g.nudge = false // what was found is in the job
+	return job
+}
+
+// fold notes whether progress is to be written.
+func (o *queueOwner) fold(now int64) {
+	g := o.group
+	if g.folding.Load() && o.foldAt == 0 {
+		o.foldAt = now + int64(foldEvery)
+	}
+	switch {
+	case o.foldAt != 0 && o.foldAt <= now, len(g.log.waiters) > 0,
+		g.acks >= foldAcks && g.topic.cfg.Ack <= core.AckPage:
+	default:
+		return
+	}
+	o.foldAt, o.due = 0, true
+	g.folding.Store(false) // before looking at what members acked: one that acks now is seen, or asks again
+}
+
+// next is when to look again. Leases and delays do not matter while nobody is there.
+func (o *queueOwner) next(now int64) int64 {
+	g, at := o.group, o.foldAt
+	earlier := func(t int64) {
+		if t != 0 && (at == 0 || t < at) {
+			at = t
+		}
+	}
+	if len(g.members) > 0 {
+		for _, p := range g.parts {
+			earlier(p.deadline)
+		}
+	}
+	if g.log.retryAt > now {
+		earlier(g.log.retryAt)
+	}
+	if o.keysAt > now {
+		earlier(o.keysAt)
+	}
+	return at
+}
+
+// takeBuried takes over what became of dead letters. The lock must be held.
+func (g *queueGroup) takeBuried(now int64) {
+	for _, b := range g.buried {
+		if b.part.q != b.of {
+			continue // the group began anew: it will be buried again
+		}
+		in := core.QueueInput{Kind: core.QueueBuried, Grant: b.Grant}
+		if b.err != nil {
+			retry := g.cfg.WithDefaults().Retry
+			in.Kind, in.Delay = core.QueueBuryFailed, int64(retry.Max)
+		} else {
+			delete(g.reasons, recordRef{b.part, b.Offset})
+		}
+		g.feed(b.part, &in, now)
+	}
+	g.buried = nil
+}
+
+// bury asks for a dead letter.
+func (g *queueGroup) bury(d *dyingRecord) {
+	g.mu.Lock()
+	reason := g.reasons[recordRef{d.part, d.Offset}]
+	g.mu.Unlock()
+	letter := deadLetter{part: d.part.part, offset: d.Offset, group: g.name, attempts: d.Attempt, code: d.Code,
+		reason: reason}
+	record := *d
+	g.node.bury(letter, func(err error) {
+		g.mu.Lock()
+		defer g.unlock()
+		g.buried = append(g.buried, buriedRecord{record, err})
+		g.nudge = true
+	})
+}
+
+// readKeys finds the keys of records that a key-shared group asked for.
+func (o *queueOwner) readKeys(p *queuePart) {
+	g := o.group
+	g.mu.Lock()
+	want, q := p.want, p.q
+	p.want = core.QueueEffect{}
+	g.mu.Unlock()
+	keys, err := p.keys.read(p.part, want.Offset, int(want.Count), o.keys[:0])
+	o.keys = keys
+	g.mu.Lock()
+	defer g.unlock()
+	if p.q != q {
+		return // the group began anew, and asks again
+	}
+	now := g.now()
+	if err != nil {
+		p.want, o.keysAt = want, now+int64(keysRetry)
+		return
+	}
+	g.feed(p, &core.QueueInput{Kind: core.QueueKeys, Offset: want.Offset, Keys: keys}, now)
+}

@@ -261,7 +261,7 @@ func TestQueueRestart(t *testing.T) {
 func TestQueueAdministration(t *testing.T) {
 	b := one(t, leat.TopicConfig{Ack: leat.AckPage})
 	b.fill(100)
-	sub := b.subscribe("t", leat.Group("g"), leat.Queue())
+	sub := b.subscribe("t", leat.Group("g"), leat.Queue(), leat.MaxHeld(1))
 	mustDo(t, "Nack", next(t, sub).Nack(0))
 	wantAttempt(t, next(t, sub), 0, 2)
 	for what, err := range map[string]error{

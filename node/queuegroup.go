@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"math"
 	"slices"
 	"sync"
@@ -31,7 +32,9 @@ type queueGroup struct {
 	idle    atomic.Int32  // members that wait
 	turn    chan struct{} // capacity 1: held while records of it are made and written, for their order
 	stop    chan struct{}
-	ended   sync.WaitGroup // of the owner
+	ctx     context.Context // ends with the group
+	cancel  context.CancelFunc
+	ended   sync.WaitGroup // of the owner, and of burials
 
 	mu sync.Mutex
 	// mu guards the following.

@@ -24,6 +24,7 @@ func (k *keyReader) read(p *partition, from int64, count int, into []uint64) ([]
 	}
 	for next := from; next < end; {
 		if !c.hasRecords() {
+			c.skipped.Reset()
 			found, err := c.fetch(p.highWater.Load(), false)
 			switch core.CodeOf(err) {
 			case 0:

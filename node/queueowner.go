@@ -76,9 +76,7 @@ func (o *queueOwner) run() {
 		for _, p := range job.keys {
 			o.readKeys(p)
 		}
-		for i := range job.dying {
-			g.bury(&job.dying[i])
-		}
+		g.buryAll(job.dying)
 		if len(job.keys) == 0 && !o.wait(&job) {
 			return
 		}
@@ -192,7 +190,7 @@ func (g *queueGroup) takeBuried(now int64) {
 			continue // the group began anew: it will be buried again
 		}
 		in := core.QueueInput{Kind: core.QueueBuried, Grant: b.Grant}
-		if b.err != nil {
+		if b.err != nil && core.CodeOf(b.err) != core.CodeOffsetOutOfRange {
 			retry := g.cfg.WithDefaults().Retry
 			in.Kind, in.Delay = core.QueueBuryFailed, int64(retry.Max)
 		} else {
@@ -203,20 +201,29 @@ func (g *queueGroup) takeBuried(now int64) {
 	g.buried = nil
 }
 
-// bury asks for a dead letter.
-func (g *queueGroup) bury(d *dyingRecord) {
-	g.mu.Lock()
-	reason := g.reasons[recordRef{d.part, d.Offset}]
-	g.mu.Unlock()
-	letter := deadLetter{part: d.part.part, offset: d.Offset, group: g.name, attempts: d.Attempt, code: d.Code,
-		reason: reason}
-	record := *d
-	g.node.bury(letter, func(err error) {
+// buryAll asks for dead letters, a goroutine for each partition: copying them may take long.
+func (g *queueGroup) buryAll(dying []dyingRecord) {
+	byPart := map[*queuePart][]dyingRecord{}
+	for _, d := range dying {
+		byPart[d.part] = append(byPart[d.part], d)
+	}
+	for p, records := range byPart {
+		list := make([]burial, len(records))
 		g.mu.Lock()
-		defer g.unlock()
-		g.buried = append(g.buried, buriedRecord{record, err})
-		g.nudge = true
-	})
+		for i := range records {
+			d := &records[i]
+			list[i] = burial{d.Offset, d.Attempt, d.Code, g.reasons[recordRef{p, d.Offset}]}
+		}
+		g.mu.Unlock()
+		g.ended.Go(func() {
+			g.node.bury(g.ctx, g.name, p.part, list, func(i int, err error) {
+				g.mu.Lock()
+				defer g.unlock()
+				g.buried = append(g.buried, buriedRecord{records[i], err})
+				g.nudge = true
+			})
+		})
+	}
 }
 
 // readKeys finds the keys of records that a key-shared group asked for.

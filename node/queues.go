@@ -103,7 +103,8 @@ func (g *queueGroup) sortParts() {
 }
 
 func (n *Node) newQueueGroup(t *topic, name string, part *partition) *queueGroup {
-	return &queueGroup{node: n, topic: t, name: name, part: part, startAt: n.clock.Now() - n.clock.Mono(),
+	ctx, cancel := context.WithCancel(context.Background())
+	return &queueGroup{ctx: ctx, cancel: cancel, node: n, topic: t, name: name, part: part, startAt: n.clock.Now() - n.clock.Mono(),
 		sleeper: newSleeper(), turn: make(chan struct{}, 1), stop: make(chan struct{}),
 		members: map[int64]*queueMember{}, reasons: map[recordRef]string{}, log: queueLog{round: 1}}
 }
@@ -351,6 +352,7 @@ func (g *queueGroup) end(err error) {
 	if g.over == nil {
 		g.over = err
 		close(g.stop)
+		g.cancel()
 	}
 	for _, m := range g.members {
 		m.err = err

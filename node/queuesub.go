@@ -101,9 +101,15 @@ func (s *queueSubscription) deliver(m *leat.Message) (bool, error) {
 		}
 		c = s.cursors[g.part.part.number]
 	}
-	if err := c.take(m, &s.headers); err != nil {
+	given, err := c.take(m, &s.headers)
+	switch {
+	case err != nil:
 		_ = g.Nack(offset, -1)
 		return false, err
+	case !given: // its time to live is over
+		c.skipped.Reset() // the group keeps what is settled
+		_ = g.Ack(offset)
+		return false, nil
 	}
 	leat.SetDelivery(m, g.attempt, g)
 	return true, nil
@@ -137,6 +143,7 @@ func (s *queueSubscription) seek(p *partition, offset int64) (bool, error) {
 		c.reader.Seek(offset)
 		c.moveTo(offset)
 	}
+	c.skipped.Reset()
 	found, err := c.fetch(p.highWater.Load(), false)
 	if core.CodeOf(err) == core.CodeOffsetOutOfRange {
 		start := p.log.Start()

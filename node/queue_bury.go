@@ -19,9 +19,11 @@ type burial struct {
 //
 // This build has no dead letters: the records stay with their group, and are tried again after the longest
 // delay of its Retry.
-func (n *Node) bury(_ context.Context, group string, p *partition, list []burial, done func(i int, err error)) {
+func (n *Node) bury(
+	_ context.Context, group string, p *partition, list []burial, done func(i int, err error),
+) {
 	for i := range list {
-		done(i, core.Errorf(core.CodeUnsupported, p.op("bury a record of"), "offset %d of group %s", list[i].offset,
-			core.Quote(group)))
+		done(i, core.Errorf(core.CodeUnsupported, p.op("bury a record of"), "offset %d of group %s",
+			list[i].offset, core.Quote(group)))
 	}
 }

@@ -265,7 +265,8 @@ func TestQueueAdministration(t *testing.T) {
 	mustDo(t, "Nack", next(t, sub).Nack(0))
 	wantAttempt(t, next(t, sub), 0, 2)
 	for what, err := range map[string]error{
-		"DeleteGroup": b.DeleteGroup(soon(t), "g", "t"), "ResetGroup": b.ResetGroup(soon(t), "g", "t", leat.Earliest),
+		"DeleteGroup": b.DeleteGroup(soon(t), "g", "t"),
+		"ResetGroup":  b.ResetGroup(soon(t), "g", "t", leat.Earliest),
 	} {
 		if !errors.Is(err, leat.ErrGroupActive) {
 			t.Errorf("%s with a member: %v", what, err)
@@ -364,27 +365,28 @@ func TestKeySharedOrder(t *testing.T) {
 		for i := range 30 {
 			publish(t, p, leat.Message{Key: fmt.Append(nil, i%3), Value: fmt.Append(nil, i)})
 		}
-		var got []int64
 		failures := 0
+		acked := make(chan int64, 30)
 		r := b.read(sub, func(m *leat.Message) {
 			if m.Offset == 3 && failures < 3 {
 				failures++
 				mustDo(t, "Nack", m.Nack(10*time.Second))
 				return
 			}
-			got = append(got, m.Offset)
+			acked <- m.Offset
 			mustDo(t, "Ack", m.Ack())
 		})
 		passAll(time.Second)
-		if len(got) != 21 {
-			t.Errorf("%d messages before the failing one is through, want 21: %v", len(got), got)
+		if n := len(acked); n != 21 {
+			t.Errorf("%d messages before the failing one is through, want 21", n)
 		}
 		passAll(40 * time.Second)
-		if len(got) != 30 || r.count() != 33 {
-			t.Errorf("%d messages, %d deliveries; want 30 and 33", len(got), r.count())
+		if len(acked) != 30 || r.count() != 33 {
+			t.Errorf("%d messages, %d deliveries; want 30 and 33", len(acked), r.count())
 		}
 		last := map[int64]int64{}
-		for _, offset := range got {
+		for range len(acked) {
+			offset := <-acked
 			if before, ok := last[offset%3]; ok && offset <= before {
 				t.Errorf("offset %d of key %d came after %d", offset, offset%3, before)
 			}

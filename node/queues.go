@@ -104,7 +104,8 @@ func (g *queueGroup) sortParts() {
 
 func (n *Node) newQueueGroup(t *topic, name string, part *partition) *queueGroup {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &queueGroup{ctx: ctx, cancel: cancel, node: n, topic: t, name: name, part: part, startAt: n.clock.Now() - n.clock.Mono(),
+	return &queueGroup{ctx: ctx, cancel: cancel, node: n, topic: t, name: name, part: part,
+		startAt: n.clock.Now() - n.clock.Mono(),
 		sleeper: newSleeper(), turn: make(chan struct{}, 1), stop: make(chan struct{}),
 		members: map[int64]*queueMember{}, reasons: map[recordRef]string{}, log: queueLog{round: 1}}
 }

@@ -339,21 +339,50 @@ func TestQueueRefusals(t *testing.T) {
 	}
 }
 
-// TestQueueKeepsWhatCannotBeBuried: a record that is given up stays with its group while there is no place
-// for dead letters.
-func TestQueueKeepsWhatCannotBeBuried(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := one(t, leat.TopicConfig{Ack: leat.AckPage})
-		sub := b.subscribe("t", leat.Group("g"), leat.Queue(leat.QueueConfig{MaxAttempts: 2}))
-		b.fill(2)
-		mustDo(t, "Reject", next(t, sub).Reject("no good"))
-		mustDo(t, "Nack", next(t, sub).Nack(0))
-		mustDo(t, "Nack", next(t, sub).Nack(0))
-		none(t, sub, 10*time.Minute)
-		if lag := b.queueLag(); lag != 2 {
-			t.Errorf("lag %d, want 2", lag)
+// TestQueueBuries: what is rejected, or fails too often, is a dead letter, and then settled.
+func TestQueueBuries(t *testing.T) {
+	b := one(t, leat.TopicConfig{Ack: leat.AckPage})
+	sub := b.subscribe("t", leat.Group("g"), leat.Queue(leat.QueueConfig{MaxAttempts: 2}))
+	b.fill(3)
+	for range 3 {
+		if m := next(t, sub); m.Offset == 0 {
+			mustDo(t, "Reject", m.Reject("no good"))
+		} else {
+			mustDo(t, "Nack", m.Nack(0))
 		}
+	}
+	for range 2 {
+		m := next(t, sub)
+		wantAttempt(t, m, m.Offset, 2)
+		if m.Offset == 1 {
+			mustDo(t, "Nack", m.Nack(0))
+		} else {
+			mustDo(t, "Ack", m.Ack())
+		}
+	}
+	letters := b.subscribeSoon("t.dlq.g", leat.From(leat.Earliest))
+	reasons := map[string]bool{}
+	for range 2 {
+		for _, h := range next(t, letters).Headers {
+			if h.Key == "leat-dlq-reason" {
+				reasons[string(h.Value)] = true
+			}
+		}
+	}
+	if !reasons["no good"] {
+		t.Errorf("reasons %v", reasons)
+	}
+	eventually(t, "all is settled", func() bool { return b.queueLag() == 0 })
+}
+
+// subscribeSoon waits until there is a topic.
+func (b *bed) subscribeSoon(topic string, opts ...leat.SubscribeOption) *leat.Subscription {
+	b.t.Helper()
+	eventually(b.t, "there is a topic "+topic, func() bool {
+		_, err := b.node.topicFor("read", topic)
+		return err == nil
 	})
+	return b.subscribe(topic, opts...)
 }
 
 // TestKeySharedOrder: a key whose message fails waits for it, in order; the others go on.

@@ -150,6 +150,9 @@ func (n *Node) makeQueueGroup(t *topic, name string) (*queueGroup, error) {
 func (n *Node) joinQueue(
 	ctx context.Context, t *topic, o *leat.SubscribeOptions, sleeper *sleeper,
 ) (*queueMember, error) {
+	if _, err := core.DeadLetterName(t.name, o.Group); err != nil {
+		return nil, err
+	}
 	if n.groups.Uses(o.Group, t.id) {
 		return nil, modeMismatch(o.Group, t, core.GroupStream, o.Mode)
 	}

@@ -118,7 +118,7 @@ func (b *Batch) messages(h *core.FrameHeader, records []byte, m *Message, header
 		if at < b.First || r.Removed() || b.run.Leaves != nil && b.run.Leaves(&r, h.Time) {
 			continue
 		}
-		m.Key, m.Value, m.TTL, m.Offset = r.Key, r.Value, r.TTL, at
+		m.Key, m.Value, m.TTL, m.ID, m.Offset = r.Key, r.Value, r.TTL, string(r.ID), at
 		if !yield(m, nil) {
 			return false
 		}

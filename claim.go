@@ -26,10 +26,11 @@ import (
 // dropped instead costs a buffer to the garbage collector and nothing else. It belongs to one goroutine at a
 // time.
 type Claim struct {
-	// Headers, Partition and TTL are those of Message.
+	// Headers, Partition, TTL and ID are those of Message.
 	Headers   []Header
 	Partition int32
 	TTL       time.Duration
+	ID        string
 
 	backend    ProducerBackend
 	ctx        context.Context // of Producer.Claim, for Publish
@@ -147,7 +148,8 @@ func (c *Claim) end() Message {
 	if c.buffer == nil || !c.buffer.generation.CompareAndSwap(c.generation, c.generation+1) {
 		panicClaimOver()
 	}
-	return Message{Key: c.key, Value: c.value, Headers: c.Headers, Partition: c.Partition, TTL: c.TTL}
+	return Message{Key: c.key, Value: c.value, Headers: c.Headers, Partition: c.Partition, TTL: c.TTL,
+		ID: c.ID}
 }
 
 func (c *Claim) free() {

@@ -18,12 +18,15 @@ func (c *client) ask(ctx context.Context, n *clientNode, safe bool, op wire.Op, 
 	return c.askWith(ctx, n, safe, 0, op, body, answer)
 }
 
-// featuresOf are the features that a node must have for a topic with a time to live.
-func featuresOf(ttl bool) uint64 {
+// featuresOf are the features that a node must have for a topic with a time to live, or a window for ids.
+func featuresOf(ttl, window bool) (needs uint64) {
 	if ttl {
-		return wire.FeatureTTL
+		needs |= wire.FeatureTTL
 	}
-	return 0
+	if window {
+		needs |= wire.FeatureIDs
+	}
+	return needs
 }
 
 // askWith is ask of a node that must have all of some features; one that lacks any would ignore what it does
@@ -62,8 +65,9 @@ func (c *client) CreateTopic(ctx context.Context, name string, cfg TopicConfig) 
 	body := wire.TopicBody{Name: name, Partitions: cfg.Partitions, Ack: uint8(cfg.Ack),
 		Retention: int64(cfg.Retention), RetentionBytes: cfg.RetentionBytes, RetentionRecords: cfg.RetentionRecords,
 		SegmentBytes: cfg.SegmentBytes, MaxRecordBytes: cfg.MaxRecordBytes, Cleanup: uint8(cfg.Cleanup),
-		TTL: int64(cfg.TTL)}
-	return c.askWith(ctx, c.metaNode(), false, featuresOf(cfg.TTL != 0), wire.OpCreateTopic, body, &wire.Empty{})
+		TTL: int64(cfg.TTL), DedupWindow: int64(cfg.DedupWindow)}
+	needs := featuresOf(cfg.TTL != 0, cfg.DedupWindow != 0)
+	return c.askWith(ctx, c.metaNode(), false, needs, wire.OpCreateTopic, body, &wire.Empty{})
 }
 
 // DeleteTopic implements Backend.
@@ -81,8 +85,10 @@ func (c *client) AlterTopic(ctx context.Context, name string, change TopicChange
 	}
 	body := wire.AlterBody{Name: name, Retention: (*int64)(change.Retention),
 		RetentionBytes: change.RetentionBytes, RetentionRecords: change.RetentionRecords,
-		MaxRecordBytes: change.MaxRecordBytes, TTL: (*int64)(change.TTL)}
-	return c.askWith(ctx, c.metaNode(), true, featuresOf(change.TTL != nil), wire.OpAlterTopic, body,
+		MaxRecordBytes: change.MaxRecordBytes, TTL: (*int64)(change.TTL),
+		DedupWindow: (*int64)(change.DedupWindow)}
+	needs := featuresOf(change.TTL != nil, change.DedupWindow != nil)
+	return c.askWith(ctx, c.metaNode(), true, needs, wire.OpAlterTopic, body,
 		&wire.Empty{})
 }
 

@@ -161,7 +161,7 @@ func (c *remoteCursor) take(m *Message, headers *core.HeaderDecoder) error {
 		}
 	}
 	c.records = c.records[n:]
-	m.Key, m.Value, m.TTL = r.Key, r.Value, r.TTL
+	m.Key, m.Value, m.TTL, m.ID = r.Key, r.Value, r.TTL, string(r.ID)
 	m.Topic, m.Partition = c.sub.topic.name, c.number
 	m.Offset, m.Time = c.next, c.time
 	c.next++

@@ -312,7 +312,7 @@ func (p *remoteProducer) append(at placed, m *Message, call recordCall, now bool
 		return err
 	}
 	b := part.open
-	if b != nil && !b.fits(at.size) {
+	if b != nil && (m.ID != "" || !b.fits(at.size)) {
 		part.sealLocked()
 		b = nil
 	}
@@ -322,6 +322,7 @@ func (p *remoteProducer) append(at placed, m *Message, call recordCall, now bool
 	}
 	b.addCall(call)
 	b.add(m, at.hash, at.size)
+	b.whole = m.ID != "" // a frame is stored or repeated as a whole
 	part.issued++
 	part.lane.offerLocked(part, now)
 	p.mu.Unlock()

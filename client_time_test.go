@@ -128,8 +128,9 @@ func TestRemoteUnreachable(t *testing.T) {
 	})
 }
 
-// TestRemoteIdleCut: a connection that is lost while nothing is published makes no publish fail, however short the
-// patience of the client, if the node can be reached. The same with a node that refuses the stream for a while.
+// TestRemoteIdleCut: a connection that is lost while nothing is published makes no publish fail, however
+// short the patience of the client, if the node can be reached. The same with a node that refuses the
+// stream for a while.
 func TestRemoteIdleCut(t *testing.T) {
 	for _, lived := range []time.Duration{200 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {

@@ -169,7 +169,7 @@ func topicConfig(b *wire.TopicBody) core.TopicConfig {
 		Partitions: b.Partitions, Ack: core.Ack(b.Ack), Retention: cmp.Or(time.Duration(b.Retention), KeepForever),
 		RetentionBytes: b.RetentionBytes, RetentionRecords: b.RetentionRecords,
 		SegmentBytes: b.SegmentBytes, MaxRecordBytes: b.MaxRecordBytes, Cleanup: core.Cleanup(b.Cleanup),
-		TTL: time.Duration(b.TTL),
+		TTL: time.Duration(b.TTL), DedupWindow: time.Duration(b.DedupWindow),
 	}.WithDefaults()
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/leatbus/leat/core"
 )
 
-// Message is what is published and what is delivered. A publisher sets Key, Value, Headers and TTL, and
-// Partition under the Manual partitioner; the other fields are set on delivery.
+// Message is what is published and what is delivered. A publisher sets Key, Value, Headers, TTL and ID,
+// and Partition under the Manual partitioner; the other fields are set on delivery.
 //
 // A nil Key is a null key and a nil Value a tombstone; both differ from empty ones and keep that
 // difference on disk.
@@ -26,6 +26,11 @@ type Message struct {
 	// TTL is how long after Time the message is delivered: 1 ms to 10 years, or 0 for as long as its topic says.
 	// One that nobody was given until then is passed over, and counts as done.
 	TTL time.Duration
+
+	// ID, of at most 128 bytes, is what a message that is published twice is recognised by: within the
+	// DedupWindow of its topic a partition stores an ID once, and the receipt of another publish of it is
+	// that of the first, with Duplicate set. Of a batch all IDs are known, or none.
+	ID string
 
 	sub      *Subscription
 	delivery Delivery // of a queue group; nil elsewhere
@@ -49,7 +54,7 @@ func (m *Message) Ack() error {
 }
 
 // extras are what the record of the message has beside key, value and headers.
-func (m *Message) extras() core.Extras { return core.Extras{TTL: m.TTL} }
+func (m *Message) extras() core.Extras { return core.Extras{TTL: m.TTL, ID: m.ID} }
 
 // Clone copies the message and everything it points to, so that it may be kept.
 func (m *Message) Clone() *Message {

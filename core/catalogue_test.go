@@ -334,6 +334,9 @@ func randomChange(random *rand.Rand) TopicChange {
 	if random.Intn(2) == 0 {
 		change.TTL = new(time.Duration(random.Intn(3)) * MinTTL)
 	}
+	if random.Intn(2) == 0 {
+		change.DedupWindow = new(time.Duration(random.Intn(3)) * MinDedupWindow)
+	}
 	return change
 }
 
@@ -355,7 +358,7 @@ func sampleCatalogueRecords() map[string]CatalogueRecord {
 		"catalogue-created-ttl.hex": {Kind: CatalogueCreated, ID: 0x0102030405060708, Time: 0x1112131415161718,
 			Name: "ticks", Version: 0x5152535455565758,
 			Config: TopicConfig{Partitions: 3, Ack: AckPage, Retention: DefaultRetention, TTL: 0x0172737475767778,
-				SegmentBytes: 1 << 20, MaxRecordBytes: 0x414243},
+				DedupWindow: MaxDedupWindow, SegmentBytes: 1 << 20, MaxRecordBytes: 0x414243},
 			Placement: NewPlacement([]uint16{2, 0x6162, 65535})},
 		"catalogue-altered-ttl.hex": {Kind: CatalogueAltered, ID: 19, Config: TopicConfig{
 			Retention: KeepForever, TTL: MinTTL, MaxRecordBytes: 0x616263}},

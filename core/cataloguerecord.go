@@ -62,7 +62,9 @@ func (r *CatalogueRecord) keeps() bool {
 }
 
 // spans reports whether the record has spans of time that count for messages.
-func (r *CatalogueRecord) spans() bool { return r.configures() && r.Config.TTL != 0 }
+func (r *CatalogueRecord) spans() bool {
+	return r.configures() && r.Config.TTL|r.Config.DedupWindow != 0
+}
 
 // configures reports whether the record has a configuration.
 func (r *CatalogueRecord) configures() bool {
@@ -111,7 +113,7 @@ func (r *CatalogueRecord) Encode(dst []byte) []byte {
 	}
 	if r.spans() {
 		dst = le.AppendUint64(dst, uint64(r.Config.TTL))
-		dst = le.AppendUint64(dst, 0)
+		dst = le.AppendUint64(dst, uint64(r.Config.DedupWindow))
 	}
 	if r.inCluster() {
 		dst = le.AppendUint64(dst, r.Version)
@@ -158,6 +160,7 @@ func DecodeCatalogueRecord(src []byte) (CatalogueRecord, error) {
 	if r.configures() {
 		r.Config.Retention, r.Config.RetentionRecords = tail.retention, tail.records
 		r.Config.Cleanup, r.Config.TTL = tail.cleanup, tail.ttl
+		r.Config.DedupWindow = tail.dedup
 	}
 	if src[0] != r.version() {
 		return CatalogueRecord{}, corruptCatalogue("kind %d in version %d", r.Kind, src[0])
@@ -170,7 +173,7 @@ type catalogueTail struct {
 	retention       time.Duration
 	records         int64
 	cleanup         Cleanup
-	ttl             time.Duration
+	ttl, dedup      time.Duration
 	version         uint64
 	name, placement []byte
 }
@@ -190,10 +193,10 @@ func (t *catalogueTail) split(src []byte) bool {
 		rest = rest[catalogueKeepsBytes:]
 	}
 	if flags&catalogueSpans != 0 {
-		if len(rest) < catalogueSpansBytes || le.Uint64(rest[8:]) != 0 {
+		if len(rest) < catalogueSpansBytes {
 			return false
 		}
-		t.ttl = time.Duration(le.Uint64(rest))
+		t.ttl, t.dedup = time.Duration(le.Uint64(rest)), time.Duration(le.Uint64(rest[8:]))
 		rest = rest[catalogueSpansBytes:]
 	}
 	switch flags &^ (catalogueKeeps | catalogueSpans) {

@@ -3,6 +3,7 @@ package core
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,17 +30,20 @@ func TestExtendedRecordGolden(t *testing.T) {
 	headers := []Header{{"trace", []byte{1, 2, 3}}}
 	goldenHex(t, "record-ttl.hex",
 		encodeExtended(t, []byte("key-1"), []byte("hello"), headers, Extras{TTL: 1500 * time.Millisecond}))
+	goldenHex(t, "record-id.hex",
+		encodeExtended(t, []byte("key-1"), []byte("hello"), headers, Extras{TTL: time.Second, ID: "order-1"}))
 }
 
 func TestExtendedRecord(t *testing.T) {
 	headers := []Header{{"h", []byte("v")}, {"h", nil}}
-	for _, x := range []Extras{{}, {TTL: MinTTL}, {TTL: MaxTTL}} {
+	for _, x := range []Extras{{}, {TTL: MinTTL}, {TTL: MaxTTL}, {ID: "x"},
+		{ID: strings.Repeat("y", MaxIDBytes)}, {TTL: MinTTL, ID: "order-1"}} {
 		for _, key := range [][]byte{nil, {}, []byte("key"), []byte("8 bytes.")} {
 			for _, value := range [][]byte{nil, {}, []byte("value")} {
 				src := encodeExtended(t, key, value, headers, x)
 				r, n, err := DecodeRecord(append(bytes.Clone(src), 1, 2, 3))
 				if err != nil || n != len(src) || !sameBytes(r.Key, key) || !sameBytes(r.Value, value) ||
-					r.TTL != x.TTL || r.DeltaTime != 5 || r.KeyHash != keyHash(&r) {
+					r.TTL != x.TTL || string(r.ID) != x.ID || r.DeltaTime != 5 || r.KeyHash != keyHash(&r) {
 					t.Fatalf("%+v: decoded %+v, %d bytes of %d, %v", x, r, n, len(src), err)
 				}
 				var d HeaderDecoder
@@ -70,7 +74,25 @@ func TestExtendedRecordRefuses(t *testing.T) {
 		h, payload := producedFrame(t, src)
 		wantCode(t, "a frame with "+ttl.String(), CheckProduced(&h, payload, DefaultRecordBytes), CodeInvalidRecord)
 	}
-	_, err := ExtendedRecordSize(0, MaxRecordBytes-RecordHeaderSize, nil, Extras{TTL: time.Second})
+	_, err := ExtendedRecordSize(1, 1, nil, Extras{ID: strings.Repeat("x", MaxIDBytes+1)})
+	wantCode(t, "an id too long", err, CodeInvalidRecord)
+	_, err = ExtendedRecordSize(1, 1, make([]Header, MaxHeaders), Extras{ID: "x"})
+	wantCode(t, "a header too many", err, CodeInvalidRecord)
+	_, err = ExtendedRecordSize(1, 1, []Header{{"k", make([]byte, MaxHeaderBytes-7)}}, Extras{ID: "x"})
+	wantCode(t, "headers too long", err, CodeInvalidRecord)
+	for what, change := range map[string]func([]byte){
+		"another hash":        func(p []byte) { p[RecordHeaderSize]++ },
+		"another header":      func(p []byte) { p[RecordHeaderSize+8+6] = 'L' },
+		"a longer name":       func(p []byte) { p[RecordHeaderSize+8]++ },
+		"an id without bytes": func(p []byte) { p[RecordHeaderSize+8+2] = 0 },
+		"an id too long":      func(p []byte) { p[RecordHeaderSize+8+2] = 200 },
+	} {
+		src := encodeExtended(t, nil, []byte("value"), nil, Extras{ID: "order-1"})
+		change(src)
+		h, payload := producedFrame(t, src)
+		wantCode(t, what, CheckProduced(&h, payload, DefaultRecordBytes), CodeInvalidRecord)
+	}
+	_, err = ExtendedRecordSize(0, MaxRecordBytes-RecordHeaderSize, nil, Extras{TTL: time.Second})
 	wantCode(t, "8 bytes too many", err, CodeRecordTooLarge)
 	_, err = ExtendedRecordSize(MaxKeyBytes+1, 0, nil, Extras{TTL: time.Second})
 	wantCode(t, "a key too long", err, CodeInvalidRecord)

@@ -42,7 +42,7 @@ type FrameHeader struct {
 	ProducerEpoch int16
 	Records       uint16
 	DurableLag    uint16 // frames between this one and the last known synced, saturating; local
-	Attrs         uint8  // type in bits 0 to 3, compression in bits 4 to 6
+	Attrs         uint8  // type in bits 0 to 3, compression in bits 4 to 6, AttrIDs
 	Version       uint8
 }
 
@@ -50,6 +50,13 @@ type FrameHeader struct {
 func (h *FrameHeader) Type() FrameType { return FrameType(h.Attrs & attrsTypeMask) }
 
 const attrsTypeMask = 0x0f
+
+// AttrIDs, in attrs, says that records of the frame have ids, so that a node which opens the log finds them
+// without reading everything.
+const AttrIDs = 1 << 7
+
+// KeepsState reports whether a node derives state from the frame that it saves: of a producer, or of ids.
+func (h *FrameHeader) KeepsState() bool { return h.ProducerID != 0 || h.Attrs&AttrIDs != 0 }
 
 // PayloadBytes is the length of the payload without padding.
 func (h *FrameHeader) PayloadBytes() int { return int(h.Length) - FrameHeaderSize }
@@ -150,7 +157,7 @@ func DecodeFrameHeader(src []byte, seed uint32) (FrameHeader, error) {
 	case h.Version > FrameVersion:
 		return h, Errorf(CodeVersionTooNew, "read frame", "version %d, this build reads up to %d",
 			h.Version, FrameVersion)
-	case h.Version != 0 && h.Attrs&^attrsTypeMask != 0:
+	case h.Version != 0 && h.Attrs&^(attrsTypeMask|AttrIDs) != 0:
 		return h, Errorf(CodeVersionTooNew, "read frame", "attrs %#02x: this build reads no compression", h.Attrs)
 	case h.Version == 0 || h.Type() >= frameTypes:
 		return h, corruptFrame("version %d, type %d", h.Version, h.Type())

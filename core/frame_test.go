@@ -81,7 +81,7 @@ func TestDecodeFrameHeaderBounds(t *testing.T) {
 		{"last type", func(h *FrameHeader) { h.Attrs = uint8(frameTypes) - 1 }, 0},
 		{"unknown type", func(h *FrameHeader) { h.Attrs = uint8(frameTypes) }, CodeCorrupt},
 		{"compressed", func(h *FrameHeader) { h.Attrs = 1 << 4 }, CodeVersionTooNew},
-		{"reserved bit", func(h *FrameHeader) { h.Attrs = 1 << 7 }, CodeVersionTooNew},
+		{"reserved bit", func(h *FrameHeader) { h.Attrs = 1 << 6 }, CodeVersionTooNew},
 		{"negative offset", func(h *FrameHeader) { h.BaseOffset = -1 }, CodeCorrupt},
 		{"last offset", func(h *FrameHeader) { h.BaseOffset = math.MaxInt64 - 0x0304 }, 0},
 		{"offset overflow", func(h *FrameHeader) { h.BaseOffset = math.MaxInt64 }, CodeCorrupt},

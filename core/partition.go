@@ -75,6 +75,7 @@ type Partition struct {
 	highWater  int64
 	addedEnd   int64 // end of the write under way, as far as steps told; at least logEnd
 	producers  producerTable
+	dedup      dedupTable
 }
 
 // NewPartition starts from a log that ends at logEnd and is on the disk up to durableEnd. level is
@@ -109,8 +110,10 @@ func (p *Partition) Restore(h *FrameHeader) {
 // that an outage is not taken for an idle producer.
 func (p *Partition) Resume(now int64) { p.producers.resume(now) }
 
-// ForgetProducers makes every producer unknown, for a log whose frames cannot all be read.
-func (p *Partition) ForgetProducers() { p.producers = producerTable{} }
+// ForgetProducers makes every producer and every id unknown, for a log whose frames cannot all be read.
+func (p *Partition) ForgetProducers() {
+	p.producers, p.dedup = producerTable{}, dedupTable{window: p.dedup.window}
+}
 
 // LogEnd is the next offset to be written.
 func (p *Partition) LogEnd() int64 { return p.logEnd }
@@ -214,6 +217,7 @@ func (p *Partition) added(in *PartitionInput) {
 // drop forgets the write under way.
 func (p *Partition) drop() {
 	p.producers.pending = p.producers.pending[:0]
+	p.dedup.unwind()
 	p.addedEnd = p.logEnd
 }
 
@@ -234,6 +238,7 @@ func (p *Partition) written(in *PartitionInput, out *Effects) {
 		p.added(in)
 	}
 	p.producers.rememberPending()
+	p.dedup.settle()
 	p.logEnd, p.addedEnd = in.Offset, in.Offset
 	p.moveHighWater(out)
 }

@@ -86,7 +86,7 @@ func producedRecordSize(src []byte, maxRecordBytes int) (int, bool) {
 	valueAt := keyAt + keyLen + headersLen
 	if size > uint64(len(src)) || size > uint64(maxRecordBytes) || valueAt > length ||
 		keyLen > MaxKeyBytes || headersLen > MaxHeaderBytes || flags&FlagNullValue != 0 && valueAt < length ||
-		keyAt > RecordHeaderSize && !extensionsFit(src, flags) {
+		keyAt > RecordHeaderSize && !extensionsFit(src) {
 		return 0, false
 	}
 	if flags&FlagNullKey == 0 {
@@ -111,8 +111,9 @@ func refuseRecord(src []byte, maxRecordBytes int) error {
 	switch {
 	case r.Flags&^(FlagNullKey|FlagNullValue|knownExtensions) != 0:
 		return unknownFlags(r.Flags)
-	case !extensionsFit(src, r.Flags):
-		return invalidFrame("TTL of %d ns, want %d to %d", r.TTL, MinTTL, MaxTTL)
+	case r.Flags&knownExtensions != 0 && !extensionsFit(src):
+		return invalidFrame("TTL of %d ns, want %d to %d; or another hash than that of the id %q", r.TTL, MinTTL,
+			MaxTTL, r.ID)
 	case n > maxRecordBytes:
 		return Errorf(CodeRecordTooLarge, produceOp, "record of %d bytes, at most %d", n, maxRecordBytes)
 	case len(r.Key) > MaxKeyBytes || len(r.RawHeaders) > MaxHeaderBytes:

@@ -7,9 +7,11 @@ import (
 
 // ProducerStateVersion is the version byte of a stored table of producers this build writes, and the
 // newest it reads.
-const ProducerStateVersion = 1
+const ProducerStateVersion = 2
 
 const (
+	storedIDBytes = 32
+
 	producerStateHead  = 8
 	producerStateFixed = 24 // one producer without its batches
 	producerStateBatch = 24
@@ -20,8 +22,21 @@ const (
 // docs/format.md. What is pending is left out. It takes about as long as copying the bytes.
 func (p *Partition) EncodeProducers(dst []byte) []byte {
 	le, t := binary.LittleEndian, &p.producers
-	dst = append(dst, ProducerStateVersion, 0, 0, 0)
-	dst = le.AppendUint32(dst, uint32(len(t.index)))
+	version := byte(1) // the lowest that has what there is
+	if p.dedup.settled > p.dedup.first {
+		version = 2
+	}
+	dst = append(dst, version, 0, 0, 0)
+	dst = t.encode(le.AppendUint32(dst, uint32(len(t.index))))
+	if version == 2 {
+		dst = p.dedup.encode(dst)
+	}
+	return dst
+}
+
+// encode appends the producers to dst.
+func (t *producerTable) encode(dst []byte) []byte {
+	le := binary.LittleEndian
 	if len(t.index) == 0 {
 		return dst
 	}
@@ -48,40 +63,45 @@ func (p *Partition) ProducerCount() int { return len(p.producers.index) }
 // LoadProducers replaces the producers by what EncodeProducers wrote, before frames are restored and
 // before the first step. On an error, CodeCorrupt or CodeVersionTooNew, no producer is known.
 func (p *Partition) LoadProducers(src []byte) error {
-	t := producerTable{}
-	if err := t.load(src, p.logEnd); err != nil {
-		p.producers = producerTable{}
+	t, ids := producerTable{}, dedupTable{window: p.dedup.window}
+	rest, err := t.load(src, p.logEnd)
+	if err == nil && src[0] == 2 {
+		rest, err = ids.load(rest, p.logEnd)
+	}
+	if err == nil && len(rest) > 0 {
+		err = corruptProducers("%d bytes left", len(rest))
+	}
+	if err != nil {
+		p.ForgetProducers()
 		return err
 	}
-	p.producers = t
+	p.producers, p.dedup = t, ids
 	return nil
 }
 
-func (t *producerTable) load(src []byte, logEnd int64) error {
+// load reads the producers at the start of src and gives what follows.
+func (t *producerTable) load(src []byte, logEnd int64) (rest []byte, err error) {
 	le := binary.LittleEndian
 	switch {
 	case len(src) > 0 && src[0] > ProducerStateVersion:
-		return Errorf(CodeVersionTooNew, "read producers", "version %d, this build reads up to %d",
+		return nil, Errorf(CodeVersionTooNew, "read producers", "version %d, this build reads up to %d",
 			src[0], ProducerStateVersion)
 	case len(src) < producerStateHead || src[0] == 0 || src[1]|src[2]|src[3] != 0:
-		return corruptProducers("%d bytes, at least %d", len(src), producerStateHead)
+		return nil, corruptProducers("%d bytes, at least %d", len(src), producerStateHead)
 	}
 	count := le.Uint32(src[4:])
 	src = src[producerStateHead:]
 	if count > MaxProducers || uint64(count)*producerStateFixed > uint64(len(src)) {
-		return corruptProducers("%d producers in %d bytes", count, len(src))
+		return nil, corruptProducers("%d producers in %d bytes", count, len(src))
 	}
 	for range count {
 		n, err := t.loadProducer(src, logEnd)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		src = src[n:]
 	}
-	if len(src) > 0 {
-		return corruptProducers("%d bytes left", len(src))
-	}
-	return nil
+	return src, nil
 }
 
 // loadProducer reads the producer at the start of src and gives its size.
@@ -139,4 +159,51 @@ func (t *producerTable) resume(now int64) {
 	for i := range t.slots {
 		t.slots[i].lastSeen += passed
 	}
+}
+
+// encode appends the ids to dst, the oldest first. What is pending is left out.
+func (t *dedupTable) encode(dst []byte) []byte {
+	le := binary.LittleEndian
+	known := t.list[t.head : t.head+int(t.settled-t.first)]
+	dst = le.AppendUint64(dst, uint64(len(known)))
+	for i := range known {
+		s := &known[i]
+		dst = le.AppendUint64(dst, s.id[0])
+		dst = le.AppendUint64(dst, s.id[1])
+		dst = le.AppendUint64(dst, uint64(s.offset))
+		dst = le.AppendUint64(dst, uint64(s.time))
+	}
+	return dst
+}
+
+// load reads what encode wrote, and gives what follows.
+func (t *dedupTable) load(src []byte, logEnd int64) (rest []byte, err error) {
+	le := binary.LittleEndian
+	if len(src) < 8 {
+		return nil, corruptProducers("%d bytes of ids", len(src))
+	}
+	count := le.Uint64(src)
+	src = src[8:]
+	if count == 0 || count > MaxDedupIDs || count*storedIDBytes > uint64(len(src)) {
+		return nil, corruptProducers("%d ids in %d bytes", count, len(src))
+	}
+	after := storedID{offset: -1}
+	for range count {
+		s := storedID{
+			id: MessageID{le.Uint64(src), le.Uint64(src[8:])}, offset: int64(le.Uint64(src[16:])),
+			time: int64(le.Uint64(src[24:])),
+		}
+		if s.offset <= after.offset || s.offset >= logEnd || s.time < after.time {
+			return nil, corruptProducers("an id of offset %d, time %d behind %d, %d", s.offset, s.time,
+				after.offset, after.time)
+		}
+		if t.index == nil {
+			t.index = make(map[MessageID]int64)
+		}
+		t.index[s.id] = t.end()
+		t.list = append(t.list, s)
+		after, src = s, src[storedIDBytes:]
+	}
+	t.settle()
+	return src, nil
 }

@@ -23,6 +23,29 @@ func knownProducers() *Partition {
 	return p
 }
 
+// TestProducerStateWithIDs: ids are behind the producers, those of a write under way left out.
+func TestProducerStateWithIDs(t *testing.T) {
+	withIDs := knownProducers()
+	withIDs.AddID(MessageIDOf([]byte("order-1")), 3, 1_500)
+	withIDs.AddID(MessageIDOf([]byte("order-2")), 90, 1_700)
+	withIDs.KeepIDs()
+	withIDs.AddID(MessageIDOf([]byte("pending")), 95, 1_800)
+	state := withIDs.EncodeProducers(nil)
+	goldenHex(t, "producers-ids.hex", state)
+	again := NewPartition(AckPage, 200, 0)
+	wantCode(t, "LoadProducers", again.LoadProducers(state), 0)
+	offset, stored, known := again.FindID(MessageIDOf([]byte("order-2")), 1_900)
+	if !known || offset != 90 || stored != 1_700 || again.IDCount() != 2 || again.ProducerCount() != 3 {
+		t.Errorf("FindID = %d, %d, %v of %d ids, %d producers", offset, stored, known, again.IDCount(),
+			again.ProducerCount())
+	}
+	for n := range len(state) {
+		if code := CodeOf(again.LoadProducers(state[:n])); code != CodeCorrupt || again.IDCount() != 0 {
+			t.Errorf("cut to %d bytes: %v, %d ids", n, code, again.IDCount())
+		}
+	}
+}
+
 func TestProducerStateGolden(t *testing.T) {
 	state := knownProducers().EncodeProducers(nil)
 	goldenHex(t, "producers.hex", state)
@@ -55,7 +78,7 @@ func TestLoadProducersRefuses(t *testing.T) {
 	}{
 		{"nothing", func([]byte) []byte { return nil }, CodeCorrupt},
 		{"version 0", func(b []byte) []byte { b[0] = 0; return b }, CodeCorrupt},
-		{"newer version", func(b []byte) []byte { b[0]++; return b }, CodeVersionTooNew},
+		{"newer version", func(b []byte) []byte { b[0] = 3; return b }, CodeVersionTooNew},
 		{"reserved", func(b []byte) []byte { b[3] = 1; return b }, CodeCorrupt},
 		{"one producer more", func(b []byte) []byte { b[4]++; return b }, CodeCorrupt},
 		{"one less", func(b []byte) []byte { b[4]--; return b }, CodeCorrupt},
@@ -113,6 +136,10 @@ func TestProducerStateOfAFullTable(t *testing.T) {
 func FuzzProducerState(f *testing.F) {
 	f.Add(knownProducers().EncodeProducers(nil))
 	f.Add(NewPartition(AckPage, 0, 0).EncodeProducers(nil))
+	ids := NewPartition(AckPage, 9, 0)
+	ids.AddID(MessageIDOf([]byte("order-1")), 3, 1_500)
+	ids.KeepIDs()
+	f.Add(ids.EncodeProducers(nil))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		p := NewPartition(AckPage, 1<<40, 0)
 		if err := p.LoadProducers(src); err != nil {

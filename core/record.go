@@ -38,6 +38,7 @@ type Record struct {
 	DeltaTime  int32  // microseconds after the frame's first record, saturating, informational
 	Flags      RecordFlags
 	TTL        time.Duration // 0 if the record has none of its own
+	ID         []byte        // of the message, empty for none; not among RawHeaders
 }
 
 // Removed reports whether the record is only what compaction left of one.
@@ -178,10 +179,6 @@ func DecodeRecord(src []byte) (Record, int, error) {
 		return Record{}, 0, corruptRecord("key of %d and headers of %d bytes in a record of %d",
 			keyLen, headersLen, length)
 	}
-	if r.Flags&FlagTTL != 0 {
-		before := bits.OnesCount16(uint16(r.Flags & extensionFlags & (FlagTTL - 1)))
-		r.TTL = time.Duration(le.Uint64(src[RecordHeaderSize+extensionBytes*before:]))
-	}
 	if r.Flags&FlagNullKey != 0 && keyLen > 0 || r.Flags&FlagNullValue != 0 && valueAt < length {
 		return Record{}, 0, corruptRecord("null key of %d or null value of %d bytes", keyLen, length-valueAt)
 	}
@@ -191,6 +188,9 @@ func DecodeRecord(src []byte) (Record, int, error) {
 	r.RawHeaders = src[keyAt+keyLen : valueAt : valueAt]
 	if r.Flags&FlagNullValue == 0 {
 		r.Value = src[valueAt:length:length]
+	}
+	if r.Flags&knownExtensions != 0 && !r.takeExtensions(src) {
+		return Record{}, 0, corruptRecord("no id of 1 to %d bytes where one is said to be", MaxIDBytes)
 	}
 	return r, int(size), nil
 }

@@ -148,7 +148,7 @@ func TestRecordLimits(t *testing.T) {
 // TestUnknownExtensionsAreSkipped inserts extensions a newer version might write.
 func TestUnknownExtensionsAreSkipped(t *testing.T) {
 	plain := encodeRecord(t, []byte("key"), []byte("value"), []Header{{"h", []byte("v")}}, 5)
-	for _, flags := range []RecordFlags{1 << 3, 1 << 15, 1<<3 | 1<<7, extensionFlags} {
+	for _, flags := range []RecordFlags{1 << 3, 1 << 15, 1<<3 | 1<<7, extensionFlags &^ FlagID} {
 		n := 8 * bits.OnesCount16(uint16(flags))
 		src := append(bytes.Clone(plain[:RecordHeaderSize]), bytes.Repeat([]byte{0xee}, n)...)
 		src = append(src, plain[RecordHeaderSize:]...)
@@ -298,6 +298,9 @@ func FuzzRecord(f *testing.F) {
 		}
 		extensions := 8 * bits.OnesCount16(uint16(r.Flags&extensionFlags))
 		length := RecordHeaderSize + extensions + len(r.Key) + len(r.RawHeaders) + len(r.Value)
+		if len(r.ID) > 0 {
+			length += idHeaderBytes + len(r.ID)
+		}
 		if length != int(binary.LittleEndian.Uint32(src)) {
 			t.Fatalf("DecodeRecord(%x) = %+v: %d bytes", src, r, length)
 		}

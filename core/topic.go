@@ -60,6 +60,7 @@ type TopicConfig struct {
 	SegmentBytes     int64         // of a full segment, a power of two from 256 KiB to 64 MiB; 0 means 64 MiB
 	MaxRecordBytes   int           // largest encoded record, at most 16 MiB; 0 means 1 MiB
 	TTL              time.Duration // records without a TTL of their own are delivered so long; 0 sets no limit
+	DedupWindow      time.Duration // how long the id of a message is remembered, 1 s to 24 h; 0 means 2 min
 }
 
 // WithDefaults fills what is zero.
@@ -107,6 +108,10 @@ func (c TopicConfig) Validate(name string) error {
 	case c.TTL != 0 && (c.TTL < MinTTL || c.TTL > MaxTTL):
 		return Errorf(CodeInvalidConfig, op, "TTL %v: want 0, or %v to %v", c.TTL, MinTTL, MaxTTL)
 	}
+	if w := c.DedupWindow; w != 0 && (w < MinDedupWindow || w > MaxDedupWindow) {
+		return Errorf(CodeInvalidConfig, op, "DedupWindow %v: want 0, or %v to %v", w, MinDedupWindow,
+			MaxDedupWindow)
+	}
 	return c.Ack.Available()
 }
 
@@ -117,6 +122,7 @@ type TopicChange struct {
 	RetentionRecords *int64         // as in TopicConfig
 	MaxRecordBytes   *int           // as in TopicConfig
 	TTL              *time.Duration // as in TopicConfig; it counts for records that are stored, too
+	DedupWindow      *time.Duration // as in TopicConfig
 }
 
 // Changed gives the configuration with a change made; what the change sets to 0 gets its default.
@@ -136,6 +142,9 @@ func (c TopicConfig) Changed(change TopicChange) TopicConfig {
 	if change.TTL != nil {
 		c.TTL = *change.TTL
 	}
+	if change.DedupWindow != nil {
+		c.DedupWindow = *change.DedupWindow
+	}
 	return c.WithDefaults()
 }
 
@@ -143,7 +152,7 @@ func (c TopicConfig) Changed(change TopicChange) TopicConfig {
 func (c TopicConfig) withChangeable(other TopicConfig) TopicConfig {
 	c.Retention, c.RetentionBytes = other.Retention, other.RetentionBytes
 	c.RetentionRecords, c.MaxRecordBytes = other.RetentionRecords, other.MaxRecordBytes
-	c.TTL = other.TTL
+	c.TTL, c.DedupWindow = other.TTL, other.DedupWindow
 	return c
 }
 
@@ -168,6 +177,8 @@ func (c TopicConfig) Differs(want TopicConfig) string {
 		return fmt.Sprintf("MaxRecordBytes: stored %d, asked %d", c.MaxRecordBytes, want.MaxRecordBytes)
 	case c.TTL != want.TTL:
 		return fmt.Sprintf("TTL: stored %v, asked %v", c.TTL, want.TTL)
+	case c.DedupWindow != want.DedupWindow:
+		return fmt.Sprintf("DedupWindow: stored %v, asked %v", c.DedupWindow, want.DedupWindow)
 	}
 	return ""
 }

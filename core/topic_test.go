@@ -56,6 +56,9 @@ func TestTopicConfigValidate(t *testing.T) {
 		{"", func(c *TopicConfig) { c.TTL = MaxTTL }, 0},
 		{"TTL", func(c *TopicConfig) { c.TTL = MinTTL - 1 }, CodeInvalidConfig},
 		{"TTL", func(c *TopicConfig) { c.TTL = -1 }, CodeInvalidConfig},
+		{"", func(c *TopicConfig) { c.DedupWindow = MaxDedupWindow }, 0},
+		{"DedupWindow", func(c *TopicConfig) { c.DedupWindow = MaxDedupWindow + 1 }, CodeInvalidConfig},
+		{"DedupWindow", func(c *TopicConfig) { c.DedupWindow = MinDedupWindow - 1 }, CodeInvalidConfig},
 		{"TTL", func(c *TopicConfig) { c.TTL = MaxTTL + 1 }, CodeInvalidConfig},
 		{"quorum", func(c *TopicConfig) { c.Ack = AckQuorum }, CodeLevelUnavailable},
 	}
@@ -86,6 +89,7 @@ func TestTopicConfigDiffers(t *testing.T) {
 			c.SegmentBytes = MinSegmentBytes
 		},
 		"MaxRecordBytes: stored 1048576, asked 9": func(c *TopicConfig) { c.MaxRecordBytes = 9 },
+		"DedupWindow: stored 0s, asked 1s":        func(c *TopicConfig) { c.DedupWindow = time.Second },
 		"TTL: stored 0s, asked 1s":                func(c *TopicConfig) { c.TTL = time.Second },
 	}
 	for want, change := range changes {

@@ -18,7 +18,7 @@ func (l *Log) AppendFrame(h *core.FrameHeader, payload []byte) (err error) {
 	}
 	defer l.endFault(debug.SetPanicOnFault(true), &err)
 	w := &l.w
-	if h.ProducerID != 0 && !w.produced {
+	if h.KeepsState() && !w.produced {
 		l.setProduced()
 	}
 	need := int64(core.FrameHeaderSize + core.Align8(len(payload)))
@@ -54,7 +54,8 @@ func (l *Log) admitCopy(h *core.FrameHeader, payload []byte) error {
 	switch {
 	case l.w.open.records > 0:
 		return core.Errorf(core.CodeInternal, op, "records of this log's own are in the batch")
-	case h.Type() >= core.FrameFiller || h.Attrs != uint8(h.Type()) || h.Version != core.FrameVersion ||
+	case h.Type() >= core.FrameFiller || h.Attrs&^core.AttrIDs != uint8(h.Type()) ||
+		h.Version != core.FrameVersion ||
 		h.Records > core.MaxBatchRecords || h.ProducerID < 0 || h.BaseOffset < 0 ||
 		int64(h.Length) != int64(core.FrameHeaderSize+len(payload)) ||
 		len(payload) > core.MaxBatchBytes+core.MaxRecordBytes:

@@ -16,7 +16,7 @@ func (l *Log) AddFrame(h *core.FrameHeader, payload []byte) (base int64, err err
 	}
 	defer l.endFault(debug.SetPanicOnFault(true), &err)
 	w := &l.w
-	if h.ProducerID != 0 && !w.produced { // before a segment may be started, which says so
+	if h.KeepsState() && !w.produced { // before a segment may be started, which says so
 		l.setProduced()
 	}
 	if w.open.records > 0 {
@@ -56,7 +56,7 @@ func (l *Log) admitFrame(h *core.FrameHeader, payload []byte) error {
 	if h.Records < 1 || h.Records > core.MaxBatchRecords || h.ProducerID < 0 ||
 		int64(h.Length) != int64(core.FrameHeaderSize+len(payload)) ||
 		len(payload) > core.MaxBatchBytes+core.MaxRecordBytes ||
-		h.Type() != core.FrameData && h.Type() != core.FrameKafka || h.Attrs != uint8(h.Type()) {
+		h.Type() != core.FrameData && h.Type() != core.FrameKafka || h.Attrs&^core.AttrIDs != uint8(h.Type()) {
 		return core.Errorf(core.CodeInvalidRecord, l.name(),
 			"frame of %d bytes with %d records in %d bytes, attrs %#02x", h.Length, h.Records, len(payload), h.Attrs)
 	}

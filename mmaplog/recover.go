@@ -411,7 +411,7 @@ func (r *recovery) scanSegment(s *segmentFile, pos int64) error {
 		pos += h.Size()
 		if h.Type() != core.FrameFiller {
 			r.log.recovery.Frames++
-			if h.ProducerID != 0 {
+			if h.KeepsState() {
 				r.log.setProduced()
 			}
 		}

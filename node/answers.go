@@ -96,14 +96,16 @@ func (f *failures) take(ticket uint32) error {
 	return cause
 }
 
-// has reports whether a ticket failed.
+// has reports whether a ticket failed. One that was stored before may still, with what it repeats.
 func (f *failures) has(ticket uint32) bool {
 	if f.count.Load() == 0 {
 		return false
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.causes[ticket] != nil
+	cause := f.causes[ticket]
+	_, repeated := cause.(*duplicateAt)
+	return cause != nil && !repeated
 }
 
 // called is a callback that is due, and what it is to be told.
@@ -225,8 +227,8 @@ func (a *answers) fill(slots []actors.Completion, run []outcome) {
 		slots[i] = actors.Completion{
 			Ticket: o.ticket, Partition: o.part.number, Offset: o.offset, Time: o.time, Failed: o.err != nil,
 		}
-		if o.err != nil {
-			a.fails.put(o.ticket, o.err)
+		if cause := o.cause(); cause != nil {
+			a.fails.put(o.ticket, cause)
 		}
 	}
 }
@@ -309,6 +311,11 @@ func (a *answers) callFrom(first int) (next int) {
 	for next = first; next < len(a.batch); {
 		c := &a.batch[next]
 		next++
+		if before, ok := c.err.(*duplicateAt); ok {
+			c.call(leat.Receipt{Topic: a.topic, Partition: c.partition, Offset: c.offset, Time: before.time,
+				Duplicate: true}, nil)
+			continue
+		}
 		if c.err != nil {
 			c.call(leat.Receipt{}, c.err)
 			continue
@@ -357,5 +364,6 @@ func (o *outcome) receipt() leat.Receipt {
 	}
 	return leat.Receipt{
 		Topic: o.part.topic.name, Partition: o.part.number, Offset: o.offset, Time: time.Unix(0, o.time),
+		Duplicate: o.duplicate,
 	}
 }

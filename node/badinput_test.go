@@ -80,6 +80,7 @@ func TestConfig(t *testing.T) {
 		"SegmentBytes":     func(c *leat.TopicConfig) { c.SegmentBytes = 2 << 20 },
 		"MaxRecordBytes":   func(c *leat.TopicConfig) { c.MaxRecordBytes = 0 },
 		"TTL":              func(c *leat.TopicConfig) { c.TTL = time.Second },
+		"DedupWindow":      func(c *leat.TopicConfig) { c.DedupWindow = time.Hour },
 	} {
 		cfg := stored
 		change(&cfg)

@@ -168,7 +168,7 @@ func (c *cursor) takeAny(m *leat.Message, headers *core.HeaderDecoder) (given bo
 		c.skipRemoved()
 		return false, nil
 	}
-	m.Key, m.Value, m.TTL = r.Key, r.Value, r.TTL
+	m.Key, m.Value, m.TTL, m.ID = r.Key, r.Value, r.TTL, string(r.ID)
 	if len(r.RawHeaders) > 0 {
 		m.Headers, err = headers.Decode(r.RawHeaders, m.Headers)
 	}
@@ -179,7 +179,7 @@ func (c *cursor) takeAny(m *leat.Message, headers *core.HeaderDecoder) (given bo
 func (c *cursor) take(m *leat.Message, headers *core.HeaderDecoder) (given bool, err error) {
 	m.Headers = m.Headers[:0]
 	if key, value, n := core.PlainRecord(c.records); n > 0 && c.ttl == 0 {
-		m.Key, m.Value, m.TTL = key, value, 0
+		m.Key, m.Value, m.TTL, m.ID = key, value, 0, ""
 		c.records = c.records[n:]
 	} else if given, err := c.takeAny(m, headers); !given {
 		return false, err

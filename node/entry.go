@@ -25,6 +25,7 @@ const (
 const (
 	formReference = 1 << iota // the records are in a buffer
 	formFrame                 // the records are one frame of a remote producer, see frameHead
+	formIDs                   // some of the records have ids
 )
 
 // Producers that are not in the table of producers.
@@ -44,6 +45,7 @@ type entry struct {
 	level    core.Ack
 	body     uint32 // 1 + index of the buffer; 0 if the records are inline
 	frame    bool   // the records are one frame of a remote producer
+	ids      bool   // some of the records have ids
 }
 
 func (n *Node) decodeEntry(raw []byte) (entry, []byte) {
@@ -59,6 +61,7 @@ func (n *Node) decodeEntry(raw []byte) (entry, []byte) {
 	if form == 0 {
 		return e, raw[entryHead:]
 	}
+	e.ids = form&formIDs != 0
 	if e.frame = form&formFrame != 0; e.frame {
 		at += frameHead
 	}
@@ -77,6 +80,9 @@ func (e *entry) encode(dst []byte) {
 	if e.frame {
 		dst[15], at = formFrame, at+frameHead
 	}
+	if e.ids {
+		dst[15] |= formIDs
+	}
 	if e.body != 0 {
 		dst[15] |= formReference
 		le.PutUint64(dst[at:], uint64(e.body-1))
@@ -86,6 +92,7 @@ func (e *entry) encode(dst []byte) {
 // commit puts one message into the partition's shard ring. size is the record's encoded size.
 // With wait it waits for room until ctx ends; without, a full ring or a closed gate is ErrFull.
 func (n *Node) commit(ctx context.Context, e *entry, m *leat.Message, size int, wait bool) error {
+	e.ids = m.ID != ""
 	if err := n.admit(ctx, e.part, wait); err != nil {
 		return err
 	}
@@ -123,6 +130,7 @@ func (n *Node) commitBody(ctx context.Context, e *entry, batch []leat.Message, s
 			hash = routing.Hash(m.Key)
 		}
 		putRecord(buffer[:recordSize], m, hash)
+		e.ids = e.ids || m.ID != ""
 		buffer = buffer[recordSize:]
 	}
 	e.body = body
@@ -137,7 +145,7 @@ func (n *Node) commitBody(ctx context.Context, e *entry, batch []leat.Message, s
 }
 
 // extrasOf are what the record of a message has beside key, value and headers.
-func extrasOf(m *leat.Message) core.Extras { return core.Extras{TTL: m.TTL} }
+func extrasOf(m *leat.Message) core.Extras { return core.Extras{TTL: m.TTL, ID: m.ID} }
 
 // putRecord encodes a message into dst, which has its size.
 func putRecord(dst []byte, m *leat.Message, keyHash uint64) {

@@ -16,6 +16,7 @@ type remoteFrame struct {
 	ticket   uint32
 	level    core.Ack // asked for; the frame gets at least the topic's
 	more     bool     // other frames follow at once, and are journaled with it
+	ids      bool     // some of its records have ids
 }
 
 // An entry that is a frame has a second head behind the first, and then the payload or the reference to
@@ -34,7 +35,7 @@ func (n *Node) commitFrame(ctx context.Context, f *remoteFrame, wait bool) error
 		return err
 	}
 	e := entry{part: f.part, producer: f.producer, ticket: f.ticket, records: int(f.header.Records),
-		level: f.part.level(f.level), frame: true}
+		level: f.part.level(f.level), frame: true, ids: f.ids}
 	size := len(f.payload)
 	if size > inlineBytes {
 		body, buffer, err := n.bodies.take(ctx, size, wait)
@@ -85,11 +86,16 @@ func frameHeader(src []byte, records int32, payload []byte) core.FrameHeader {
 	}
 }
 
-// addFrame judges the frame of a remote producer and makes it part of its partition's batch.
+// addFrame makes the frame of a remote producer part of its partition's batch.
 func (j *journal) addFrame(o *outcome, src, payload []byte) {
-	p := o.part
 	j.frame = frameHeader(src, o.records, payload)
-	h := &j.frame
+	j.addProduced(o, payload)
+}
+
+// addProduced judges j.frame, which may be anonymous, and makes it part of its partition's batch.
+func (j *journal) addProduced(o *outcome, payload []byte) {
+	p, h := o.part, &j.frame
+	o.duplicate = false
 	if h.ProducerID == 0 {
 		o.offset, o.err = p.log.AddFrame(h, payload)
 		return

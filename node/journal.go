@@ -53,6 +53,7 @@ type outcome struct {
 	disk     bool // answered only when synced
 	// duplicate: the records were in the log already; offset and time are those of the original.
 	duplicate bool
+	after     int64 // of a duplicate: what else of the log it waits for ends here
 	time      int64
 	err       error
 }
@@ -204,7 +205,9 @@ func (j *journal) append(raw []byte, now int64) int {
 	}
 	if o.err == nil {
 		j.addQueue(p)
-		if e.frame {
+		if e.ids {
+			j.appendIDs(&o, &e, raw[entryHead:], records)
+		} else if e.frame {
 			j.addFrame(&o, raw[entryHead:], records)
 		} else {
 			o.offset, o.err = p.log.Add(records, e.records)
@@ -216,7 +219,7 @@ func (j *journal) append(raw []byte, now int64) int {
 	j.node.bodies.free(e.body)
 	if o.producer >= firstProducer && !o.disk && p.waiting.empty() {
 		if by := j.producerAt(o.producer); by != nil {
-			j.inRun(by, o.ticket, p, o.offset, o.err)
+			j.inRun(by, o.ticket, p, o.offset, o.cause())
 			return len(raw) + bodyBytes(&e, records)
 		}
 	}
@@ -288,7 +291,7 @@ func (j *journal) publish(p *partition, now int64) {
 // failBatch turns the outcomes of a batch that could not be written into errors.
 func (j *journal) failBatch(p *partition, from int64, err error) {
 	for i := range j.done {
-		if o := &j.done[i]; o.part == p && o.err == nil && o.offset >= from {
+		if o := &j.done[i]; o.part == p && o.err == nil && (o.offset >= from || o.after > from) {
 			o.err = err
 		}
 	}
@@ -360,7 +363,15 @@ func (o *outcome) waits() bool {
 
 // settled reports whether the outcome can be told: it waits for nothing, or the disk has it.
 func (o *outcome) settled(durableEnd int64) bool {
-	return o.err != nil || !o.disk || o.offset+int64(o.records) <= durableEnd
+	return o.err != nil || !o.disk || max(o.after, o.offset+int64(o.records)) <= durableEnd
+}
+
+// cause is what is kept of the outcome among the causes of failures.
+func (o *outcome) cause() error {
+	if o.err == nil && o.duplicate {
+		return &duplicateAt{time.Unix(0, o.time)}
+	}
+	return o.err
 }
 
 // answerWaiting tells those whose records are on the disk by now, or never will be.

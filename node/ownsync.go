@@ -25,6 +25,7 @@ func (p *producer) publishSynced(ctx context.Context, e *entry, m *leat.Message,
 	}
 	w := n.waiters.take()
 	e.producer, e.ticket = waiterProducer, w.index
+	e.ids = m.ID != ""
 	e.encode(claimed.Bytes)
 	putRecord(claimed.Bytes[entryHead:], m, e.keyHash)
 	if !s.journalAlone(e.part, claimed) {

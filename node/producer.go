@@ -92,7 +92,7 @@ func (p *producer) Publish(ctx context.Context, m leat.Message) (leat.Receipt, e
 	if p.level == core.AckNone {
 		return p.unreceipted(part), p.oneWay(ctx, &e, &m, size, true)
 	}
-	if e.level == core.AckPage && size <= inlineBytes {
+	if e.level == core.AckPage && size <= inlineBytes && m.ID == "" {
 		return p.publishOwn(ctx, &e, &m, size)
 	}
 	if e.level == core.AckDisk && size <= inlineBytes && ctx.Done() == nil {

@@ -12,11 +12,13 @@ import (
 const (
 	stateEvery            = int64(time.Second)
 	stateEveryPerProducer = int64(10 * time.Microsecond)
+	stateEveryPerID       = int64(time.Microsecond)
 )
 
 // saveProducers is called under the shard's lock, or after the shards have stopped.
 func (p *partition) saveProducers(now int64) {
-	if now-p.stateAt < stateEvery+stateEveryPerProducer*int64(p.state.ProducerCount()) {
+	if now-p.stateAt < stateEvery+stateEveryPerProducer*int64(p.state.ProducerCount())+
+		stateEveryPerID*int64(p.state.IDCount()) {
 		return // the log goes on saying that it is due
 	}
 	p.stateAt = now
@@ -26,7 +28,12 @@ func (p *partition) saveProducers(now int64) {
 // restoreProducers rebuilds the state of producers when the partition is opened. If part of the log
 // cannot be read, no producer is known: each may go on, but what it sends again may be stored again.
 func (p *partition) restoreProducers() error {
-	err := p.log.RestoreProducers(p.state.LoadProducers, p.state.Restore)
+	p.state.SetDedupWindow(p.topic.cfg.DedupWindow)
+	ids := int64(-1)
+	err := p.log.RestoreProducers(p.state.LoadProducers, p.idsFrom(&ids))
+	if err == nil && ids >= 0 {
+		err = p.restoreIDs(ids)
+	}
 	if errors.Is(err, core.ErrCorrupt) {
 		p.state.ForgetProducers()
 		p.shard.journal.node.report("the producers are not known; what they send again may be stored again", p, err)

@@ -98,7 +98,7 @@ func topicBody(name string, id uint64, cfg core.TopicConfig) wire.TopicBody {
 		Name: name, ID: id, Partitions: cfg.Partitions, Ack: uint8(cfg.Ack),
 		Retention: int64(cfg.Retention), RetentionBytes: cfg.RetentionBytes, RetentionRecords: cfg.RetentionRecords,
 		SegmentBytes: cfg.SegmentBytes, MaxRecordBytes: cfg.MaxRecordBytes, Cleanup: uint8(cfg.Cleanup),
-		TTL: int64(cfg.TTL),
+		TTL: int64(cfg.TTL), DedupWindow: int64(cfg.DedupWindow),
 	}
 }
 
@@ -131,7 +131,7 @@ func (n *Node) answerCreate(ctx context.Context, q *wire.TopicBody) (wire.Empty,
 		Partitions: q.Partitions, Ack: core.Ack(q.Ack), Retention: time.Duration(q.Retention),
 		RetentionBytes: q.RetentionBytes, RetentionRecords: q.RetentionRecords,
 		SegmentBytes: q.SegmentBytes, MaxRecordBytes: q.MaxRecordBytes, Cleanup: core.Cleanup(q.Cleanup),
-		TTL: time.Duration(q.TTL),
+		TTL: time.Duration(q.TTL), DedupWindow: time.Duration(q.DedupWindow),
 	})
 }
 
@@ -143,6 +143,7 @@ func (n *Node) answerAlter(ctx context.Context, q *wire.AlterBody) (wire.Empty, 
 	return wire.Empty{}, n.AlterTopic(ctx, q.Name, leat.TopicChange{
 		Retention: (*time.Duration)(q.Retention), RetentionBytes: q.RetentionBytes,
 		RetentionRecords: q.RetentionRecords, MaxRecordBytes: q.MaxRecordBytes, TTL: (*time.Duration)(q.TTL),
+		DedupWindow: (*time.Duration)(q.DedupWindow),
 	})
 }
 

@@ -165,6 +165,7 @@ func (p *producerStream) take(h *wire.Header, large int) error {
 	}
 	f.more = p.reader.Buffered() >= wire.HeaderSize
 	f.part, f.level, f.producer = p.topic.partitions[number], p.level, p.index
+	f.ids = core.RecordsFlags(f.payload)&core.FlagID != 0
 	b := backlogged{size: h.Size(), large: large,
 		err: core.CheckProduced(&f.header, f.payload, int(p.topic.maxRecord.Load()))}
 	if p.index != nobody {

@@ -25,6 +25,7 @@ type messageDoc struct {
 	ValueBase64 *string     `json:"value_base64,omitempty"`
 	Headers     []headerDoc `json:"headers,omitempty"`
 	TTLMillis   int64       `json:"ttl_ms,omitempty"` // 0 if it has none of its own
+	ID          string      `json:"id,omitempty"`
 }
 
 type headerDoc struct {
@@ -36,7 +37,7 @@ type headerDoc struct {
 func describeMessage(m *leat.Message) messageDoc {
 	at := m.Time.UTC().Format(timeLayout)
 	doc := messageDoc{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Time: at,
-		TTLMillis: m.TTL.Milliseconds()}
+		TTLMillis: m.TTL.Milliseconds(), ID: m.ID}
 	doc.Key, doc.KeyBase64 = textOrBase64(m.Key)
 	doc.Value, doc.ValueBase64 = textOrBase64(m.Value)
 	for _, h := range m.Headers {

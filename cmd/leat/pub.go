@@ -26,6 +26,7 @@ type publishing struct {
 	separator string // empty: lines are values
 	partition int32  // -1: by key
 	ttl       ttl
+	id        string
 }
 
 // publishedDoc is the result of leat pub; the keys are stable.
@@ -38,6 +39,7 @@ type publishedDoc struct {
 	// The following is there if one message was published, and not from lines.
 	Partition *int32 `json:"partition,omitempty"`
 	Offset    *int64 `json:"offset,omitempty"`
+	Duplicate bool   `json:"duplicate,omitempty"` // it was published before, as that
 
 	unanswered bool // something is still in flight
 }
@@ -84,6 +86,7 @@ func newPub(a *app) *cobra.Command {
 	flags.StringVar(&level, "ack", "", "level to wait for, if stronger than the topic's: none, page or disk")
 	flags.StringVar(&p.separator, "key-sep", "", `what ends the key in a line, \t for a tab`)
 	flags.Int32Var(&partition, "partition", 0, "publish to this partition, whatever the key")
+	flags.StringVar(&p.id, "id", "", "store it once, however often it is published under this id")
 	flags.Var(&p.ttl, "ttl", "how long it is delivered, as 250ms or 30s, if not as long as the topic says")
 	return cmd
 }
@@ -105,6 +108,8 @@ func (a *app) checkPub(cmd *cobra.Command, p *publishing, body, headers []string
 		return usagef(cmd, "--key-sep is for lines: give -, or the key with -k")
 	case flags.Changed("key-sep") && p.key != nil:
 		return usagef(cmd, "-k and --key-sep: want one of them")
+	case flags.Changed("id") && (p.lines || p.id == ""):
+		return usagef(cmd, "--id is for one message, and not empty")
 	case flags.Changed("partition") && p.partition < 0:
 		return usagef(cmd, "--partition %d: want 0 or more", p.partition)
 	}
@@ -183,7 +188,7 @@ func (a *app) publishTo(
 // message gives a message with everything but key and value.
 func (p *publishing) message() leat.Message {
 	return leat.Message{Key: p.key, Headers: p.headers, Partition: max(p.partition, 0),
-		TTL: time.Duration(p.ttl)}
+		TTL: time.Duration(p.ttl), ID: p.id}
 }
 
 func publishOne(ctx context.Context, producer *leat.Producer, p *publishing, doc *publishedDoc) error {
@@ -194,7 +199,7 @@ func publishOne(ctx context.Context, producer *leat.Producer, p *publishing, doc
 		return err
 	}
 	doc.Published, doc.Bytes = 1, int64(len(m.Key)+len(m.Value))
-	doc.Partition, doc.Offset = &receipt.Partition, &receipt.Offset
+	doc.Partition, doc.Offset, doc.Duplicate = &receipt.Partition, &receipt.Offset, receipt.Duplicate
 	return nil
 }
 
@@ -205,6 +210,9 @@ func (a *app) writePublished(p *publishing, doc *publishedDoc, failure error) er
 		return json.NewEncoder(a.stdout).Encode(doc)
 	case a.output == formatYAML:
 		return writeYAML(a.stdout, doc)
+	case !p.lines && failure == nil && doc.Duplicate:
+		_, err := fmt.Fprintln(a.stdout, *doc.Partition, *doc.Offset, "duplicate")
+		return err
 	case !p.lines && failure == nil:
 		_, err := fmt.Fprintln(a.stdout, *doc.Partition, *doc.Offset)
 		return err

@@ -37,6 +37,7 @@ type topicDoc struct {
 	MaxRecordBytes   int    `json:"max_record_bytes"`
 	SegmentBytes     int64  `json:"segment_bytes"`
 	TTLMillis        int64  `json:"ttl_ms,omitempty"`
+	DedupMillis      int64  `json:"dedup_window_ms,omitempty"` // 0 is the default
 	Messages         int64  `json:"messages"`
 	Bytes            int64  `json:"bytes"`
 
@@ -60,7 +61,7 @@ func describeTopic(t *leat.TopicInfo) topicDoc {
 	doc := topicDoc{Name: t.Name, Partitions: c.Partitions, Ack: c.Ack.String(), Cleanup: c.Cleanup.String(),
 		RetentionMillis: max(c.Retention, 0).Milliseconds(), RetentionBytes: c.RetentionBytes,
 		RetentionRecords: c.RetentionRecords, MaxRecordBytes: c.MaxRecordBytes, SegmentBytes: c.SegmentBytes,
-		TTLMillis: c.TTL.Milliseconds()}
+		TTLMillis: c.TTL.Milliseconds(), DedupMillis: c.DedupWindow.Milliseconds()}
 	for _, p := range t.Partitions {
 		doc.Messages += p.HighWater - p.Start
 		doc.Bytes += p.Bytes
@@ -79,6 +80,7 @@ func newTopicCreate(a *app) *cobra.Command {
 	var record size
 	var retention retentionFlags
 	var live ttl
+	var window dedupWindow
 	cfg := leat.TopicConfig{Partitions: 1}
 	cmd := &cobra.Command{
 		Use:   "create NAME",
@@ -100,7 +102,7 @@ func newTopicCreate(a *app) *cobra.Command {
 			return err
 		}
 		retention.config(&cfg)
-		cfg.MaxRecordBytes, cfg.TTL = int(record), time.Duration(live)
+		cfg.MaxRecordBytes, cfg.TTL, cfg.DedupWindow = int(record), time.Duration(live), time.Duration(window)
 		cfg := cfg.WithDefaults()
 		err = a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
 			return bus.CreateTopic(ctx, args[0], cfg)
@@ -123,6 +125,7 @@ func newTopicCreate(a *app) *cobra.Command {
 	retention.add(cmd)
 	flags.Var(&record, "max-record-bytes", "largest record, at most 16MiB; 0 means 1MiB")
 	flags.Var(&live, "ttl", "how long a message is delivered, as 30s or 7d; none is as long as it is kept")
+	flags.Var(&window, "dedup-window", "how long the id of a message is remembered (2m)")
 	return cmd
 }
 
@@ -200,6 +203,7 @@ func newTopicAlter(a *app) *cobra.Command {
 	var record size
 	var retention retentionFlags
 	var live ttl
+	var window dedupWindow
 	cmd := &cobra.Command{
 		Use:   "alter NAME",
 		Short: "Change what a topic keeps and delivers, and how large a record may be",
@@ -217,9 +221,12 @@ func newTopicAlter(a *app) *cobra.Command {
 		if cmd.Flags().Changed("ttl") {
 			change.TTL = new(time.Duration(live))
 		}
+		if cmd.Flags().Changed("dedup-window") {
+			change.DedupWindow = new(time.Duration(window))
+		}
 		if change == (leat.TopicChange{}) {
 			return usagef(cmd, "nothing to change: want --retention, --retention-bytes, "+
-				"--retention-records, --max-record-bytes or --ttl")
+				"--retention-records, --max-record-bytes, --ttl or --dedup-window")
 		}
 		return a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
 			return a.alterTopic(ctx, bus, args[0], change)
@@ -228,6 +235,7 @@ func newTopicAlter(a *app) *cobra.Command {
 	retention.add(cmd)
 	cmd.Flags().Var(&record, "max-record-bytes", "largest record, at most 16MiB")
 	cmd.Flags().Var(&live, "ttl", "how long a message is delivered, or none; stored messages, too")
+	cmd.Flags().Var(&window, "dedup-window", "how long the id of a message is remembered, at most 24h")
 	return cmd
 }
 
@@ -253,7 +261,7 @@ func (a *app) alterTopic(ctx context.Context, bus *leat.Bus, name string, change
 			fmt.Fprintf(a.stdout, "max-record-bytes: %s → %s\n",
 				humanBytes(int64(was.MaxRecordBytes)), humanBytes(int64(is.MaxRecordBytes)))
 		}
-		a.alteredTTL(&was, &is)
+		a.alteredSpans(&was, &is)
 		return nil
 	})
 }

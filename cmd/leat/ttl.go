@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -44,9 +45,38 @@ func humanTTL(span time.Duration) string {
 	return humanSpan(span)
 }
 
-// alteredTTL prints a line if the time to live of a topic has changed.
-func (a *app) alteredTTL(was, is *leat.TopicConfig) {
+// alteredSpans prints a line for each span of a topic's messages that has changed.
+func (a *app) alteredSpans(was, is *leat.TopicConfig) {
 	if was.TTL != is.TTL {
 		fmt.Fprintf(a.stdout, "ttl: %s → %s\n", humanTTL(was.TTL), humanTTL(is.TTL))
 	}
+	if was.DedupWindow != is.DedupWindow {
+		fmt.Fprintf(a.stdout, "dedup-window: %s → %s\n",
+			humanSpan(cmp.Or(was.DedupWindow, core.DefaultDedupWindow)),
+			humanSpan(cmp.Or(is.DedupWindow, core.DefaultDedupWindow)))
+	}
 }
+
+// dedupWindow is a flag for how long ids are remembered.
+type dedupWindow time.Duration
+
+// String gives the spelling that Set reads.
+func (w *dedupWindow) String() string {
+	if *w == 0 {
+		return "" // no default is shown
+	}
+	return humanSpan(time.Duration(*w))
+}
+
+// Set reads 90s, 10m or 24h.
+func (w *dedupWindow) Set(text string) error {
+	span, err := parseSpan(text)
+	if err != nil || span < core.MinDedupWindow || span > core.MaxDedupWindow {
+		return fmt.Errorf("want a duration of %v to 24h, such as 10m", core.MinDedupWindow)
+	}
+	*w = dedupWindow(span)
+	return nil
+}
+
+// Type names the value in help texts.
+func (w *dedupWindow) Type() string { return "duration" }

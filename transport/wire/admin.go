@@ -43,8 +43,9 @@ type TopicBody struct {
 	RetentionRecords int64 `json:"retentionRecords,omitempty"`
 	SegmentBytes     int64 `json:"segmentBytes,omitempty"`
 	MaxRecordBytes   int   `json:"maxRecordBytes,omitempty"`
-	Cleanup          uint8 `json:"cleanup,omitempty"` // a core.Cleanup
-	TTL              int64 `json:"ttl,omitempty"`     // nanoseconds; only with FeatureTTL
+	Cleanup          uint8 `json:"cleanup,omitempty"`     // a core.Cleanup
+	TTL              int64 `json:"ttl,omitempty"`         // nanoseconds; only with FeatureTTL
+	DedupWindow      int64 `json:"dedupWindow,omitempty"` // nanoseconds; only with FeatureIDs
 	// Placement has the node of each partition; empty: all are on the answering node.
 	Placement []uint16 `json:"placement,omitempty"`
 	// Local has the partitions of the answering node, if asked for.
@@ -82,7 +83,8 @@ type AlterBody struct {
 	RetentionBytes   *int64 `json:"retentionBytes,omitempty"`
 	RetentionRecords *int64 `json:"retentionRecords,omitempty"`
 	MaxRecordBytes   *int   `json:"maxRecordBytes,omitempty"`
-	TTL              *int64 `json:"ttl,omitempty"` // only with FeatureTTL
+	TTL              *int64 `json:"ttl,omitempty"`         // only with FeatureTTL
+	DedupWindow      *int64 `json:"dedupWindow,omitempty"` // only with FeatureIDs
 }
 
 // GroupBody names a group on a topic.

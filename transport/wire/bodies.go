@@ -17,10 +17,13 @@ const (
 )
 
 // Features are bits of HELLO and WELCOME; both sides use what both have. Unknown bits are ignored.
-const Features = FeatureTTL
+const Features = FeatureTTL | FeatureIDs
 
 // FeatureTTL says that topics and messages may have a time to live.
 const FeatureTTL uint64 = 1 << 8
+
+// FeatureIDs says that messages may have ids, and topics a window in which they are remembered.
+const FeatureIDs uint64 = 1 << 9
 
 // HelloBody begins a connection.
 type HelloBody struct {

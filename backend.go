@@ -11,6 +11,10 @@ type Backend interface {
 	DeleteTopic(ctx context.Context, name string) error
 	// Topics lists the users' topics by name.
 	Topics(ctx context.Context) ([]TopicInfo, error)
+	// Topic describes one of them.
+	Topic(ctx context.Context, name string) (TopicInfo, error)
+	// Peek looks at records of one partition.
+	Peek(ctx context.Context, topic string, q PeekSlice) (PeekRun, error)
 	// Groups lists the consumer groups by name and topic.
 	Groups(ctx context.Context) ([]GroupInfo, error)
 	// AlterTopic changes what of a topic can change, durably.

@@ -120,8 +120,12 @@ func askAll[T any](ctx context.Context, c *client, op wire.Op, body any) ([]node
 }
 
 // Topics implements Backend. Partitions of nodes that cannot be asked have the reason in Err.
-func (c *client) Topics(ctx context.Context) ([]TopicInfo, error) {
-	answers, err := askAll[wire.TopicsAnswer](ctx, c, wire.OpTopics, wire.TopicsRequest{Detail: true})
+func (c *client) Topics(ctx context.Context) ([]TopicInfo, error) { return c.topics(ctx, "") }
+
+// topics lists all topics, or the one of a name.
+func (c *client) topics(ctx context.Context, name string) ([]TopicInfo, error) {
+	request := wire.TopicsRequest{Name: name, Detail: true}
+	answers, err := askAll[wire.TopicsAnswer](ctx, c, wire.OpTopics, request)
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,8 @@ func (c *session) answer(op wire.Op, payload []byte) (any, error) {
 		return handle(c.ctx, payload, n.answerOffsets)
 	case wire.OpAges:
 		return handle(c.ctx, payload, n.answerAges)
+	case wire.OpPeek:
+		return handle(c.ctx, payload, n.answerPeek)
 	}
 	return c.answerMore(op, payload)
 }

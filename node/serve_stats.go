@@ -198,4 +198,5 @@ var opNames = map[wire.Op]string{
 	wire.OpAges:        "ages",
 	wire.OpDeadLetters: "dead_letters", wire.OpReadDeadLetters: "read_dead_letters",
 	wire.OpSettleDeadLetters: "settle_dead_letters",
+	wire.OpPeek:              "peek",
 }

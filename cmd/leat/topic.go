@@ -19,7 +19,7 @@ func newTopic(a *app) *cobra.Command {
 		Short:   "Create, list, describe, change and remove topics",
 		Example: examples("leat topic ls", "leat topic create orders --partitions 4"),
 	}
-	group.AddCommand(newTopicCreate(a), newTopicList(a), newTopicDescribe(a), newTopicAlter(a),
+	group.AddCommand(newTopicCreate(a), newTopicList(a), newTopicDescribe(a), newTopicAlter(a), newTopicPeek(a),
 		newTopicRemove(a))
 	asGroup(group)
 	return group

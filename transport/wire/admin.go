@@ -20,6 +20,8 @@ const (
 	OpDeadLetters       Op = 11 // Empty → DeadLettersAnswer: with the partitions this node has
 	OpReadDeadLetters   Op = 12 // DeadLetterReadBody → DeadLetterPageBody; the node that has the partition
 	OpSettleDeadLetters Op = 13 // DeadLetterSettleBody → DeadLetterSettled; the node that has the partition
+
+	OpPeek Op = 14 // PeekBody → PeekAnswer: records of a partition this node has
 )
 
 // Empty is the body of requests and answers that say nothing.

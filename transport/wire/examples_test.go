@@ -225,6 +225,12 @@ var requests = map[Op][2]any{
 				Attempts: 16, Code: uint16(core.CodeHandlerFailed), Reason: []byte("no"), Group: "billing"}}}}},
 	OpSettleDeadLetters: {DeadLetterSettleBody{Topic: "trades.dlq.billing", Partition: 1, Job: 77,
 		Runs: [][2]int64{{8, 9}}, Dropped: true, Done: true}, DeadLetterSettled{Settled: 1}},
+	OpPeek: {PeekBody{Topic: "trades", Partition: 3, From: PositionBody{Kind: 3, Value: 1000},
+		To: PositionBody{Kind: 2}, Key: []byte("AAPL"), Limit: 10, Scan: 1000, ValueBytes: 4},
+		PeekAnswer{Records: []PeekedBody{{Offset: 1000, Time: exampleTime, Key: []byte("AAPL"),
+			Value: []byte("187."), KeyBytes: 4, ValueBytes: 6,
+			Headers: []HeaderBody{{Key: "source", Value: []byte("desk")}}}},
+			Scanned: 1, Next: 1001, Done: true}},
 }
 
 // golden compares bytes with a file under testdata, or writes it.

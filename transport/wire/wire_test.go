@@ -49,7 +49,7 @@ func TestGoldenFrames(t *testing.T) {
 }
 
 func TestGoldenRequests(t *testing.T) {
-	for op := OpTopics; op <= OpSettleDeadLetters; op++ {
+	for op := OpTopics; op <= OpPeek; op++ {
 		bodies, ok := requests[op]
 		if !ok {
 			t.Errorf("operation %d has no golden file", op)
@@ -280,7 +280,7 @@ func bodies() (all []any) {
 	for _, e := range examples {
 		add(e.body)
 	}
-	for op := OpTopics; op <= OpSettleDeadLetters; op++ {
+	for op := OpTopics; op <= OpPeek; op++ {
 		add(requests[op][0])
 		add(requests[op][1])
 	}

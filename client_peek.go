@@ -1,0 +1,68 @@
+package leat
+
+import (
+	"context"
+	"time"
+
+	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/transport/wire"
+)
+
+// Topic implements Backend.
+func (c *client) Topic(ctx context.Context, name string) (TopicInfo, error) {
+	if err := core.ValidateName("topic", name); err != nil {
+		return TopicInfo{}, err
+	}
+	infos, err := c.topics(ctx, name)
+	if err != nil {
+		return TopicInfo{}, err
+	}
+	for i := range infos {
+		if infos[i].Name == name {
+			return infos[i], nil
+		}
+	}
+	return TopicInfo{}, core.NewError(core.CodeTopicNotFound, "describe topic "+core.Quote(name), nil)
+}
+
+// Peek implements Backend.
+func (c *client) Peek(ctx context.Context, topic string, q PeekSlice) (PeekRun, error) {
+	if err := core.ValidateName("topic", topic); err != nil {
+		return PeekRun{}, err
+	}
+	t, err := c.topic(ctx, "peek into", topic)
+	if err != nil {
+		return PeekRun{}, err
+	}
+	if q.Partition < 0 || int(q.Partition) >= t.cfg.Partitions {
+		return PeekRun{}, core.Errorf(core.CodePartitionUnknown, t.op("peek into"), "partition %d of %d",
+			q.Partition, t.cfg.Partitions)
+	}
+	body := wire.PeekBody{Topic: topic, Partition: q.Partition, From: positionBody(q.From),
+		To: positionBody(q.To), Key: q.Key, Limit: q.Limit, Scan: q.Scan, ValueBytes: q.ValueBytes}
+	var answer wire.PeekAnswer
+	if err := c.ask(ctx, c.node(t.nodeOf(q.Partition)), true, wire.OpPeek, body, &answer); err != nil {
+		return PeekRun{}, err
+	}
+	if !answer.Done && answer.Scanned <= 0 {
+		return PeekRun{}, wire.Errorf("a peek at partition %d that has not moved", q.Partition)
+	}
+	return peekRun(topic, q.Partition, &answer), nil
+}
+
+func positionBody(p Position) wire.PositionBody {
+	return wire.PositionBody{Kind: uint8(p.Kind), Value: p.Value}
+}
+
+func peekRun(topic string, partition int32, a *wire.PeekAnswer) PeekRun {
+	run := PeekRun{Scanned: a.Scanned, Next: a.Next, Done: a.Done}
+	for _, r := range a.Records {
+		m := Peeked{KeyBytes: r.KeyBytes, ValueBytes: r.ValueBytes, Message: Message{Key: r.Key, Value: r.Value,
+			Topic: topic, Partition: partition, Offset: r.Offset, Time: time.Unix(0, r.Time)}}
+		for _, h := range r.Headers {
+			m.Headers = append(m.Headers, Header{Key: h.Key, Value: h.Value})
+		}
+		run.Messages = append(run.Messages, m)
+	}
+	return run
+}

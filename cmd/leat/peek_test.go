@@ -1,0 +1,64 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/leatbus/leat"
+)
+
+func TestPeek(t *testing.T) {
+	d := newDesk(t, "trades")
+	d.create("wide", leat.TopicConfig{Partitions: 2, Ack: leat.AckPage})
+	for _, line := range []string{
+		"pub trades 108 -k ACME", "pub trades 109 -k ACME", "pub trades 77 -k EMCA -H source:desk",
+		"pub wide x --partition 0", "pub wide y --partition 1", "pub wide z --partition 1",
+	} {
+		d.must(line)
+	}
+	d.golden(`
+$ leat topic peek trades
+108
+109
+77
+$ leat topic peek trades --key ACME --from 1 -f '%p:%o %k %v\n'
+0:1 ACME 109
+$ leat topic peek trades --from 1 --to 2
+109
+$ leat topic peek trades --bytes 1 --limit 2
+1
+1
+looked at 2; go on with --after 0:2
+$ leat topic peek trades --after 0:2 -o json
+{"topic":"trades","partition":0,"offset":2,"time":"<time>","key":"EMCA","value":"77","headers":[{"key":"source","value":"desk"}]}
+$ leat topic peek trades --key ''
+$ leat topic peek wide --scan 1
+x
+looked at 1; go on with --after 1:-1
+$ leat topic peek wide --after 1:-1 --limit 1
+y
+looked at 1; go on with --after 1:1
+$ leat topic peek wide --partition 1 --from -15m
+y
+z
+$ leat topic peek wide --partition 2
+error: leat: read topic "wide": the topic has no such partition: partition 2 of 2 (LEAT-2012)
+hint: use a partition from 0 to the topic's partitions minus one
+$ leat topic peek trade
+error: leat: describe topic "trade": the topic does not exist (LEAT-2003)
+hint: did you mean "trades"? Otherwise create it: leat topic create trade
+$ leat group ls -o json
+[]
+`)
+	for line, want := range map[string]string{
+		"topic peek": "want TOPIC", "topic peek trades --to x": "--to", "topic peek trades --from x": "--from",
+		"topic peek trades --limit 0": "--limit", "topic peek trades --limit 1001": "--limit",
+		"topic peek trades --scan -1": "--scan", "topic peek trades --after 1": "PARTITION:OFFSET",
+		"topic peek trades --after 0:-2": "PARTITION:OFFSET", "topic peek trades --after -1:0": "PARTITION:OFFSET",
+		"topic peek trades --bytes x": "--bytes", "topic peek trades -f %q": "-f",
+	} {
+		if got := d.run(line); got.code != exitUsage || !strings.Contains(got.stderr, want) {
+			t.Errorf("leat %s = %+v; want exit code 2 and %q", line, got, want)
+		}
+	}
+}

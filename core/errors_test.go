@@ -78,14 +78,14 @@ func TestEveryCodeHasRowAndSentinel(t *testing.T) {
 }
 
 func TestSentinelsCarryTheirCode(t *testing.T) {
-	all := []*Error{ErrInvalidConfig, ErrConfigMismatch, ErrInvalidName, ErrTopicExists, ErrTopicNotFound,
-		ErrRecordTooLarge, ErrInvalidRecord, ErrMixedPartitions, ErrFull, ErrClosed, ErrLevelUnavailable,
-		ErrOutOfSequence, ErrProducerFenced, ErrPartitionUnknown, ErrTailLost, ErrCodec,
-		ErrStorageFull, ErrLogFenced, ErrCorrupt,
-		ErrLocked, ErrVersionTooNew, ErrPermission, ErrIO, ErrOffsetOutOfRange, ErrUnavailable,
-		ErrNotLeader, ErrProtocol, ErrUnsupported, ErrDraining, ErrLimited, ErrNotEmbedded, ErrWrongNode,
-		ErrUntrusted, ErrDenied, ErrInsecure, ErrFenced, ErrGroupNotFound,
-		ErrUnknownMember, ErrGroupActive, ErrHandlerFailed, ErrInternal}
+	all := []*Error{ErrInvalidConfig, ErrConfigMismatch, ErrInvalidName, ErrTopicExists,
+		ErrTopicNotFound, ErrRecordTooLarge, ErrInvalidRecord, ErrMixedPartitions, ErrFull, ErrClosed,
+		ErrLevelUnavailable, ErrOutOfSequence, ErrProducerFenced, ErrPartitionUnknown, ErrTailLost,
+		ErrCodec, ErrStorageFull, ErrLogFenced, ErrCorrupt, ErrLocked, ErrVersionTooNew, ErrPermission,
+		ErrIO, ErrOffsetOutOfRange, ErrUnavailable, ErrNotLeader, ErrProtocol, ErrUnsupported,
+		ErrDraining, ErrLimited, ErrNotEmbedded, ErrWrongNode, ErrInvalidRequest, ErrUntrusted,
+		ErrDenied, ErrInsecure, ErrFenced, ErrGroupNotFound, ErrUnknownMember, ErrGroupActive,
+		ErrStaleAck, ErrRedriving, ErrHandlerFailed, ErrRejected, ErrAttemptsExhausted, ErrInternal}
 	if len(all) != len(Codes) {
 		t.Fatalf("%d sentinels, %d codes", len(all), len(Codes))
 	}

@@ -116,8 +116,8 @@ func (l *letterReading) add() {
 	l.page.Letters = append(l.page.Letters, letter)
 }
 
-// takeStored fills m with the next record of the frame under way, whatever its time to live: dead letters have
-// none, and what died before its time was over is buried after it.
+// takeStored fills m with the next record of the frame under way, whatever its time to live: dead letters
+// have none, and what died before its time was over is buried after it.
 func (c *cursor) takeStored(m *leat.Message, headers *core.HeaderDecoder) error {
 	r, n, err := core.DecodeRecord(c.records)
 	if err != nil {

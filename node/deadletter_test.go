@@ -129,7 +129,8 @@ func TestBury(t *testing.T) {
 	want := leat.DeadLetterOrigin{Topic: "t", Partition: 1, Offset: 3, Time: l.Origin.Time, Attempts: 3,
 		Code: core.CodeHandlerFailed, Reason: "no 3", Group: "g"}
 	if l.Origin != want || !l.Known || l.Topic != "t.dlq.g" || l.Partition != 1 || l.Offset != 1 ||
-		l.Size != 2 || string(l.Key) != "k0" || !reflect.DeepEqual(l.Headers, []leat.Header{{Key: "n", Value: []byte("3")}}) ||
+		l.Size != 2 || string(l.Key) != "k0" ||
+		!reflect.DeepEqual(l.Headers, []leat.Header{{Key: "n", Value: []byte("3")}}) ||
 		l.Died.UnixNano() < l.Origin.Time || l.Origin.Time == 0 {
 		t.Errorf("letter %+v", l)
 	}

@@ -241,6 +241,7 @@ func visible(cmd *cobra.Command) []*cobra.Command {
 var before = map[string]string{
 	"leat cert issue":      "cert ca --out certs",
 	"leat cert show certs": "cert ca --out certs",
+	"leat dlq":             "topic create trades.dlq.risk",
 }
 
 // newExampleDesk has what the examples of the help texts are about.

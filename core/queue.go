@@ -33,6 +33,8 @@ const (
 	QueueTrimmed
 	// QueueTick: time passed.
 	QueueTick
+	// QueueAbsent: no offset from Queue.Next up to Offset has a record, as behind a power cut that took some.
+	QueueAbsent
 )
 
 // QueueGrant names records that were handed out: those of the bits of Left, bit i for offset Lo+i. A
@@ -219,6 +221,8 @@ func (q *Queue) Step(in *QueueInput, now int64, out *QueueEffects) {
 		q.buried(in, out)
 	case QueueTrimmed:
 		q.trimmed(in.Offset)
+	case QueueAbsent:
+		q.skip(in.Offset)
 	case QueueTick:
 	default:
 		panic("core: unknown queue input")

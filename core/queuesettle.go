@@ -212,9 +212,14 @@ func (q *Queue) trimmed(start int64) {
 		return
 	}
 	q.start = start
-	if start > q.next {
-		q.next, q.dirty = start, true
-		q.highWater = max(q.highWater, start)
+	q.skip(start)
+}
+
+// skip goes on at offset, if that is ahead.
+func (q *Queue) skip(offset int64) {
+	if offset > q.next {
+		q.next, q.dirty = offset, true
+		q.highWater = max(q.highWater, offset)
 	}
 }
 

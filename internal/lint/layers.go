@@ -47,6 +47,7 @@ var units = []unit{
 	{folder: "internal/crashload", layer: 5},
 	{folder: "internal/killtest", layer: 6},
 	{folder: "internal/powercut", layer: 6},
+	{folder: "internal/mill", layer: 6},
 	{folder: "internal/mutants", layer: 6},
 	{folder: "internal/conformance", layer: 6},
 	{folder: "internal/nettest", layer: 6},

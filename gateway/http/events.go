@@ -25,7 +25,8 @@ func (d *Door) eventRoutes() {
 		OperationID: "events", Method: http.MethodGet, Path: "/v1/topics/{topic}/events",
 		Summary: "Follow a topic by server-sent events", Tags: []string{"read"},
 		Description: "Each message is an event whose data is a Message and whose id is the cursor behind " +
-			"it, over all partitions: an EventSource that connects again sends it as Last-Event-ID and goes on exactly " +
+			"it, over all partitions: an EventSource that connects again sends it as Last-Event-ID and goes " +
+			"on exactly " +
 			"there. An event gap tells what retention took meanwhile, an event problem why the stream ends. A " +
 			"comment comes every 15 s. A topic of more than 256 partitions is read a partition at a time.",
 		Parameters: []*huma.Param{topicParam(),

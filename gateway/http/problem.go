@@ -95,6 +95,7 @@ var statuses = map[core.Code]int{
 	core.CodeRejected:          http.StatusUnprocessableEntity,
 	core.CodeAttemptsExhausted: http.StatusUnprocessableEntity,
 	core.CodeHandlerFailed:     http.StatusInternalServerError,
+	core.CodeRedriving:         http.StatusConflict,
 	core.CodeInternal:          http.StatusInternalServerError,
 }
 

@@ -175,8 +175,8 @@ var examples = []example{
 	{name: "queue-opened", head: Header{Type: QueueOpened}, body: QueueOpenedBody{Member: "m1", TopicID: 5,
 		Lease: 3e10}},
 	{name: "grant", head: grantHeader(), raw: grantPayload(),
-		says: "A member of a queue group gets offset 1000 of partition 3 for the first time: bit 0 of what begins\n" +
-			"there, in slot 5 of epoch 7. The run begins at 0x30 with the time, its record at 0x40."},
+		says: "A member of a queue group gets offset 1000 of partition 3 for the first time: bit 0 of " +
+			"what begins\nthere, in slot 5 of epoch 7. The run begins at 0x30 with the time, its record at 0x40."},
 	{name: "settle", head: Header{Type: Settle, Aux: uint16(SettleAck)}, raw: settlePayload(SettleAck),
 		says: "It is done, and so are three more records of another grant, all with epochs and slots as granted."},
 	{name: "settle-nack", head: Header{Type: Settle, Aux: uint16(SettleNack), Arg: 5e9},

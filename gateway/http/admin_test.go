@@ -1,0 +1,134 @@
+package httpdoor
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/core"
+)
+
+func publishAll(t *testing.T, bus *leat.Bus, topic string, values ...string) {
+	t.Helper()
+	p, err := bus.Producer(topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range values {
+		if _, err := p.Publish(t.Context(), leat.Message{Key: []byte("k" + v), Value: []byte(v)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// says fails the test unless the answer has a status and all parts.
+func says(t *testing.T, got answer, status int, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(got.body, part) {
+			t.Errorf("%s lacks %s", got.body, part)
+		}
+	}
+	if got.status != status {
+		t.Errorf("status %d, want %d: %s", got.status, status, got.body)
+	}
+}
+
+func TestAdminTopics(t *testing.T) {
+	d := open(t, Config{})
+	const at = "/api/v1/topics"
+	says(t, d.call("PUT", at+"/new", strings.NewReader(`{"partitions":2,"ack":"page","retention_ms":0}`),
+		"Content-Type", "application/json"), 201, `"partitions":2`, `"ack":"page"`, `"retention_ms":0`)
+	d.wants(d.call("PUT", at+"/new", nil), "again", 409, core.CodeTopicExists)
+	says(t, d.call("PUT", at+"/plain", nil), 201, `"partitions":1`, `"ack":"disk"`)
+	says(t, d.call("GET", at+"?limit=2", nil), 200, `"name":"new"`, `"name":"plain"`, `"next":"plain"`)
+	says(t, d.call("GET", at+"?limit=2&cursor=plain", nil), 200, `"name":"t"`, `"name":"wide"`)
+	says(t, d.call("GET", at+"?q=id", nil), 200, `"topics":[{"name":"wide"`)
+	got := d.call("GET", at+"/new", nil)
+	tag := got.header.Get("ETag")
+	says(t, got, 200, `"name":"new"`)
+	alter := func(ifMatch string) answer {
+		return d.call("PATCH", at+"/new", strings.NewReader(`{"max_record_bytes":2097152}`), "If-Match", ifMatch,
+			"Content-Type", "application/json")
+	}
+	d.wants(alter(`"other"`), "another tag", http.StatusPreconditionFailed, core.CodeConfigMismatch)
+	says(t, alter(tag), 200, `"max_record_bytes":2097152`)
+	d.wants(alter(tag), "the tag of before", http.StatusPreconditionFailed, core.CodeConfigMismatch)
+	d.wants(d.call("PATCH", at+"/new", strings.NewReader(`{}`), "Content-Type", "application/json"), "nothing",
+		400, core.CodeInvalidRequest)
+	says(t, d.call("GET", at+"/wide/partitions?limit=2", nil), 200, `"partition":0`, `"partition":1`, `"next":`)
+	says(t, d.call("DELETE", at+"/new?dry_run=true", nil), 200, `"dry_run":true`, `"groups":[]`)
+	d.wants(d.call("DELETE", at+"/new", nil, "If-Match", tag), "an old tag", 412, core.CodeConfigMismatch)
+	says(t, d.call("DELETE", at+"/new", nil), 200, `"dry_run":false`)
+	for _, path := range []string{"/new", "/new/partitions", "/new/messages", "/new/messages/0/0"} {
+		d.wants(d.call("GET", at+path, nil), path, 404, core.CodeTopicNotFound)
+	}
+	d.wants(d.call("GET", at+"?limit=1001", nil), "a long page", 422, core.CodeInvalidRequest)
+}
+
+func TestAdminMessages(t *testing.T) {
+	d := open(t, Config{})
+	publishAll(t, d.bus, "t", "one", "two", "three")
+	const at = "/api/v1/topics/t/messages"
+	says(t, d.call("GET", at+"?limit=2&preview=2", nil), 200, `"value":"on"`, `"value_bytes":3`, `"next":"0:2"`,
+		`"scanned":2`)
+	says(t, d.call("GET", at+"?cursor=0:2", nil), 200, `"value":"three"`, `"scanned":1`)
+	says(t, d.call("GET", at+"?key=ktwo&from=earliest&to=3", nil), 200, `"messages":[{`, `"value":"two"`)
+	says(t, d.call("GET", at+"?key_base64=a3R3bw==", nil), 200, `"value":"two"`)
+	says(t, d.call("GET", at+"?from=3", nil), 200, `"messages":[]`)
+	says(t, d.call("GET", at+"/0/1", nil), 200, `"value":"two"`)
+	d.wants(d.call("GET", at+"/0/3", nil), "no such message", 404, core.CodeOffsetOutOfRange)
+	d.wants(d.call("GET", at+"/7/0", nil), "no such partition", 404, core.CodePartitionUnknown)
+	for _, query := range []string{"from=x", "to=x", "cursor=x", "cursor=0:-2",
+		"key=a&key_base64=YQ==", "key_base64=%25"} {
+		d.wants(d.call("GET", at+"?"+query, nil), query, 400, core.CodeInvalidRequest)
+	}
+}
+
+func TestAdminGroups(t *testing.T) {
+	d := open(t, Config{})
+	publishAll(t, d.bus, "t", "one", "two", "three")
+	sub, err := d.bus.Subscribe("t", leat.Group("g"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for m, err := range sub.Messages(t.Context()) {
+		if err != nil || m.Ack() != nil {
+			t.Fatal(err)
+		}
+		break
+	}
+	if err := sub.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	reset := func(query, body string) answer {
+		return d.call("POST", "/api/v1/groups/g/reset"+query, strings.NewReader(body), "Content-Type",
+			"application/json")
+	}
+	d.wants(reset("?dry_run=true", `{"topic":"t","to":"earliest"}`), "with members", 409, core.CodeGroupActive)
+	d.wants(d.call("DELETE", "/api/v1/groups/g?topic=t", nil), "with members", 409, core.CodeGroupActive)
+	if err := sub.Close(); err != nil {
+		t.Fatal(err)
+	}
+	says(t, d.call("GET", "/api/v1/groups", nil), 200, `"group":"g"`, `"topic":"t"`, `"lag":2`, `"lag_seconds":`)
+	says(t, d.call("GET", "/api/v1/groups?q=x", nil), 200, `"groups":[]`)
+	says(t, d.call("GET", "/api/v1/groups/g", nil), 200, `"committed":1`, `"lag":2`)
+	says(t, reset("?dry_run=true", `{"topic":"t","to":"latest"}`), 200, `"from":1`, `"to":3`, `"dry_run":true`)
+	d.wants(reset("", `{"topic":"t","to":"9"}`), "beyond the log", 416, core.CodeOffsetOutOfRange)
+	d.wants(reset("", `{"topic":"t","to":"x"}`), "no position", 400, core.CodeInvalidRequest)
+	says(t, reset("", `{"topic":"t","to":"earliest"}`), 200, `"from":1`, `"to":0`, `"dry_run":false`)
+	says(t, d.call("DELETE", "/api/v1/groups/g?topic=t&dry_run=true", nil), 200, `"dry_run":true`, `"lag":3`)
+	says(t, d.call("DELETE", "/api/v1/groups/g?topic=t", nil), 200, `"dry_run":false`)
+	d.wants(d.call("GET", "/api/v1/groups/g", nil), "forgotten", 404, core.CodeGroupNotFound)
+}
+
+func TestAdminCluster(t *testing.T) {
+	d := open(t, Config{})
+	says(t, d.call("GET", "/api/v1/cluster", nil), 200, `"nodes":1`, `"topics":2`, `"all":4`)
+	says(t, d.call("GET", "/api/v1/nodes", nil), 200, `"up":true`, `"partitions":4`)
+	says(t, d.call("GET", "/openapi.json", nil), 200, "/api/v1/groups/{group}/reset", "If-Match", "dry_run")
+}

@@ -1,0 +1,280 @@
+package httpdoor
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/core"
+)
+
+// TopicConfig is what a topic is made with.
+type TopicConfig struct {
+	Partitions int    `json:"partitions,omitempty" minimum:"1" maximum:"16384" default:"1" doc:"Fixed then"`
+	Ack        string `json:"ack,omitempty" enum:"none,page,disk" default:"disk" doc:"Least level of a publish"`
+	Cleanup    string `json:"cleanup,omitempty" enum:"delete,compact" default:"delete" doc:"Of old ones"`
+	TopicLimits
+}
+
+// TopicLimits is what of a topic can be changed. What is absent stays, or gets its default.
+type TopicLimits struct {
+	RetentionMillis  *int64 `json:"retention_ms,omitempty" minimum:"0" doc:"Age of messages; 0: any"`
+	RetentionBytes   *int64 `json:"retention_bytes,omitempty" minimum:"0" doc:"Of each partition; 0: any"`
+	RetentionRecords *int64 `json:"retention_records,omitempty" minimum:"0" doc:"Of each partition; 0: any"`
+	MaxRecordBytes   *int   `json:"max_record_bytes,omitempty" minimum:"0" doc:"Largest message; 0: 1 MiB"`
+}
+
+// AdminTopic describes a topic.
+type AdminTopic struct {
+	Name             string `json:"name"`
+	Partitions       int    `json:"partitions"`
+	Ack              string `json:"ack"`
+	Cleanup          string `json:"cleanup"`
+	RetentionMillis  int64  `json:"retention_ms" doc:"0: for ever"`
+	RetentionBytes   int64  `json:"retention_bytes" doc:"Of each partition; 0: any"`
+	RetentionRecords int64  `json:"retention_records" doc:"Of each partition; 0: any"`
+	MaxRecordBytes   int    `json:"max_record_bytes"`
+	SegmentBytes     int64  `json:"segment_bytes"`
+	Messages         int64  `json:"messages" doc:"Offsets that can be read, of nodes that are reached"`
+	Bytes            int64  `json:"bytes" doc:"On disk, of nodes that are reached"`
+	Unavailable      int    `json:"unavailable" doc:"Partitions that take no records or are not reached"`
+}
+
+// AdminPartition describes a partition.
+type AdminPartition struct {
+	Partition  int32  `json:"partition"`
+	Node       uint16 `json:"node"`
+	Start      int64  `json:"start" doc:"First offset that is kept"`
+	HighWater  int64  `json:"high_water" doc:"First offset that cannot be read yet"`
+	End        int64  `json:"end" doc:"Next offset to be written"`
+	DurableEnd int64  `json:"durable_end" doc:"First offset that is not known to be synced"`
+	Bytes      int64  `json:"bytes"`
+	Error      string `json:"error,omitempty" doc:"Why it takes no records"`
+}
+
+func adminTopicOf(t *leat.TopicInfo) AdminTopic {
+	c := t.Config
+	doc := AdminTopic{Name: t.Name, Partitions: c.Partitions, Ack: c.Ack.String(), Cleanup: c.Cleanup.String(),
+		RetentionMillis: max(c.Retention, 0).Milliseconds(), RetentionBytes: c.RetentionBytes,
+		RetentionRecords: c.RetentionRecords, MaxRecordBytes: c.MaxRecordBytes, SegmentBytes: c.SegmentBytes}
+	for _, p := range t.Partitions {
+		doc.Messages += p.HighWater - p.Start
+		doc.Bytes += p.Bytes
+		if p.Err != nil {
+			doc.Unavailable++
+		}
+	}
+	return doc
+}
+
+// topicTag changes with the configuration of a topic, and when another one gets its name.
+func topicTag(t *leat.TopicInfo) string { return tagOf(t.ID, t.Config) }
+
+type adminTopicsQuery struct {
+	AdminPage
+	Q string `query:"q" maxLength:"249" doc:"Only topics whose name has this in it"`
+}
+
+type adminTopicsAnswer struct {
+	Body struct {
+		Topics []AdminTopic `json:"topics" doc:"By name"`
+		Next   string       `json:"next,omitempty" doc:"cursor of the next page; absent at the end"`
+	}
+}
+
+type adminTopicAnswer struct {
+	Status int
+	ETag   string `header:"ETag" doc:"Changes with the configuration"`
+	Body   AdminTopic
+}
+
+type adminCreate struct {
+	AdminTopicPath
+	Body *TopicConfig `required:"false"`
+}
+
+type adminAlter struct {
+	AdminTopicPath
+	IfMatch string `header:"If-Match" doc:"ETag that the topic must have"`
+	Body    TopicLimits
+}
+
+type adminDelete struct {
+	AdminTopicPath
+	IfMatch string `header:"If-Match" doc:"ETag that the topic must have"`
+	DryRun  bool   `query:"dry_run" doc:"Only tell what would go"`
+}
+
+// Deleted tells what was deleted, or would be.
+type Deleted struct {
+	Topic    string   `json:"topic"`
+	DryRun   bool     `json:"dry_run"`
+	Messages int64    `json:"messages"`
+	Groups   []string `json:"groups" doc:"That lose their place in it"`
+}
+
+type adminPartitionsQuery struct {
+	AdminTopicPath
+	AdminPage
+}
+
+type adminPartitionsAnswer struct {
+	Body struct {
+		Partitions []AdminPartition `json:"partitions" doc:"By number"`
+		Next       string           `json:"next,omitempty" doc:"cursor of the next page; absent at the end"`
+	}
+}
+
+func (d *Door) adminTopicRoutes() {
+	const path = "/topics/{topic}"
+	register(d, admin("admin-list-topics", http.MethodGet, "/topics", "List topics"), d.adminTopics)
+	create := admin("admin-create-topic", http.MethodPut, path, "Create a topic", http.StatusBadRequest,
+		http.StatusConflict)
+	create.DefaultStatus = http.StatusCreated
+	register(d, create, d.adminCreate)
+	register(d, admin("admin-get-topic", http.MethodGet, path, "Describe a topic", http.StatusNotFound),
+		d.adminTopic)
+	register(d, admin("admin-alter-topic", http.MethodPatch, path, "Change what a topic keeps",
+		http.StatusBadRequest, http.StatusNotFound, http.StatusPreconditionFailed), d.adminAlter)
+	register(d, admin("admin-delete-topic", http.MethodDelete, path, "Delete a topic with its messages",
+		http.StatusNotFound, http.StatusPreconditionFailed), d.adminDelete)
+	register(d, admin("admin-list-partitions", http.MethodGet, path+"/partitions",
+		"List the partitions of a topic", http.StatusNotFound), d.adminPartitions)
+}
+
+func (d *Door) adminTopics(ctx context.Context, in *adminTopicsQuery) (*adminTopicsAnswer, error) {
+	all, err := d.bus.Topics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	page, next := cut(&in.AdminPage, all, func(t *leat.TopicInfo) string { return t.Name },
+		func(t *leat.TopicInfo) bool { return strings.Contains(t.Name, in.Q) })
+	out := &adminTopicsAnswer{}
+	out.Body.Topics, out.Body.Next = make([]AdminTopic, len(page)), next
+	for i := range page {
+		out.Body.Topics[i] = adminTopicOf(&page[i])
+	}
+	return out, nil
+}
+
+func (d *Door) adminTopic(ctx context.Context, in *AdminTopicPath) (*adminTopicAnswer, error) {
+	return d.adminTopicNow(ctx, in.Topic, http.StatusOK)
+}
+
+func (d *Door) adminTopicNow(ctx context.Context, name string, status int) (*adminTopicAnswer, error) {
+	info, err := d.bus.Topic(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &adminTopicAnswer{Status: status, ETag: topicTag(&info), Body: adminTopicOf(&info)}, nil
+}
+
+func (d *Door) adminCreate(ctx context.Context, in *adminCreate) (*adminTopicAnswer, error) {
+	body := in.Body
+	if body == nil {
+		body = &TopicConfig{Partitions: 1, Ack: "disk", Cleanup: "delete"}
+	}
+	cfg := leat.TopicConfig{Partitions: body.Partitions}
+	var err error
+	if cfg.Ack, err = core.ParseAck(cmp.Or(body.Ack, "disk")); err != nil {
+		return nil, err
+	}
+	if cfg.Cleanup, err = core.ParseCleanup(cmp.Or(body.Cleanup, "delete")); err != nil {
+		return nil, err
+	}
+	change := body.change()
+	set(&cfg.Retention, change.Retention)
+	set(&cfg.RetentionBytes, change.RetentionBytes)
+	set(&cfg.RetentionRecords, change.RetentionRecords)
+	set(&cfg.MaxRecordBytes, change.MaxRecordBytes)
+	if err := d.bus.CreateTopic(ctx, in.Topic, cfg); err != nil {
+		return nil, err
+	}
+	return d.adminTopicNow(ctx, in.Topic, http.StatusCreated)
+}
+
+func set[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// change is what the limits change of a topic.
+func (l *TopicLimits) change() leat.TopicChange {
+	change := leat.TopicChange{RetentionBytes: l.RetentionBytes, RetentionRecords: l.RetentionRecords,
+		MaxRecordBytes: l.MaxRecordBytes}
+	if l.RetentionMillis != nil {
+		keep := leat.KeepForever
+		if millis := *l.RetentionMillis; millis > 0 {
+			keep = time.Duration(min(millis, int64(1<<63-1)/int64(time.Millisecond))) * time.Millisecond
+		}
+		change.Retention = &keep
+	}
+	return change
+}
+
+func (d *Door) adminAlter(ctx context.Context, in *adminAlter) (*adminTopicAnswer, error) {
+	op := "alter topic " + core.Quote(in.Topic)
+	change := in.Body.change()
+	if change == (leat.TopicChange{}) {
+		return nil, refuse(http.StatusBadRequest, op, "nothing to change")
+	}
+	info, err := d.bus.Topic(ctx, in.Topic)
+	if err != nil {
+		return nil, err
+	}
+	if err := matches(in.IfMatch, topicTag(&info), op); err != nil {
+		return nil, err
+	}
+	if err := d.bus.AlterTopic(ctx, in.Topic, change); err != nil {
+		return nil, err
+	}
+	return d.adminTopicNow(ctx, in.Topic, http.StatusOK)
+}
+
+func (d *Door) adminDelete(ctx context.Context, in *adminDelete) (*struct{ Body Deleted }, error) {
+	info, err := d.bus.Topic(ctx, in.Topic)
+	if err != nil {
+		return nil, err
+	}
+	if err := matches(in.IfMatch, topicTag(&info), "delete topic "+core.Quote(in.Topic)); err != nil {
+		return nil, err
+	}
+	groups, err := d.bus.Groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &struct{ Body Deleted }{Deleted{Topic: in.Topic, DryRun: in.DryRun,
+		Messages: adminTopicOf(&info).Messages, Groups: []string{}}}
+	for i := range groups {
+		if groups[i].Topic == in.Topic && len(out.Body.Groups) < pageMost {
+			out.Body.Groups = append(out.Body.Groups, groups[i].Group)
+		}
+	}
+	if in.DryRun {
+		return out, nil
+	}
+	return out, d.bus.DeleteTopic(ctx, in.Topic)
+}
+
+func (d *Door) adminPartitions(
+	ctx context.Context, in *adminPartitionsQuery,
+) (*adminPartitionsAnswer, error) {
+	info, err := d.bus.Topic(ctx, in.Topic)
+	if err != nil {
+		return nil, err
+	}
+	page, next := cut(&in.AdminPage, info.Partitions,
+		func(p *leat.PartitionInfo) string { return padded(int64(p.Partition)) },
+		func(*leat.PartitionInfo) bool { return true })
+	out := &adminPartitionsAnswer{}
+	out.Body.Partitions, out.Body.Next = make([]AdminPartition, len(page)), next
+	for i, p := range page {
+		out.Body.Partitions[i] = AdminPartition{Partition: p.Partition, Node: p.Node, Start: p.Start,
+			HighWater: p.HighWater, End: p.End, DurableEnd: p.DurableEnd, Bytes: p.Bytes, Error: errorText(p.Err)}
+	}
+	return out, nil
+}

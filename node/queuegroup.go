@@ -223,11 +223,14 @@ func (g *queueGroup) apply(p *queuePart, e *core.QueueEffect) {
 	case core.QueueRead:
 		p.want, g.nudge = *e, true
 	case core.QueueBury:
-		g.dying = append(g.dying, dyingRecord{p, p.q, *e})
+		g.dying = append(g.dying, dyingRecord{p, p.q, *e, g.log.storing})
 		g.nudge = true
 	case core.QueueStore, core.QueueErase:
 		g.log.change(p, e)
 		g.nudge = true
+		if e.Kind == core.QueueErase {
+			g.foldSoon()
+		}
 	case core.QueueStale:
 		panic("node: an answer that the grant had let pass was stale")
 	}

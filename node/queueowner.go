@@ -38,6 +38,7 @@ type dyingRecord struct {
 	part *queuePart
 	of   *core.Queue
 	core.QueueEffect
+	round uint64 // when this is stored, that it failed for good is
 }
 
 type buriedRecord struct {
@@ -127,11 +128,10 @@ func (o *queueOwner) look() ownerJob {
 	}
 	g.takeBuried(now)
 	g.feedAll(now)
-	job := ownerJob{batch: g.batch(o.due, now), dying: g.dying}
+	job := ownerJob{batch: g.batch(o.due, now), dying: g.doomed()}
 	if job.batch != nil && job.batch.folds {
 		o.due = false
 	}
-	g.dying = nil
 	for _, p := range g.parts {
 		if p.want.Kind != 0 && now >= o.keysAt {
 			job.keys = append(job.keys, p)
@@ -181,6 +181,18 @@ func (o *queueOwner) next(now int64) int64 {
 		earlier(o.keysAt)
 	}
 	return at
+}
+
+// doomed gives the records whose dead letters may be made: those of which it is stored that they failed for
+// good, so that none is delivered again after a crash.
+func (g *queueGroup) doomed() []dyingRecord {
+	n := 0
+	for n < len(g.dying) && g.dying[n].round <= g.log.done {
+		n++
+	}
+	list := g.dying[:n:n]
+	g.dying = g.dying[n:]
+	return list
 }
 
 // takeBuried takes over what became of dead letters. The lock must be held.

@@ -445,6 +445,7 @@ func (g *queueGroup) moveTo(offsets map[int32]int64) error {
 		p.begin(core.NewQueue(core.QueueConfig{}, to, now, seedOf(p.part, now)), now)
 		p.written = false
 	}
+	g.foldSoon()
 	g.start()
 	return nil
 }
@@ -468,6 +469,10 @@ func (g *queueGroup) erase(ctx context.Context) error {
 			list = append(list, g.message(&core.QueueRecord{Partition: p.part.number, Offset: offset, Removed: true}))
 		})
 		list = append(list, g.message(&core.QueueRecord{Partition: p.part.number, Offset: -1, Removed: true}))
+	}
+	for ref := range g.log.erased {
+		r := core.QueueRecord{Partition: ref.part.part.number, Offset: ref.offset, Removed: true}
+		list = append(list, g.message(&r))
 	}
 	g.mu.Unlock()
 	for i := range list {

@@ -23,9 +23,10 @@ const (
 // in which it came to be.
 type queueLog struct {
 	changes []queueChange
-	round   uint64 // of the next batch, from 1 on
-	storing uint64 // round of the newest attempt that is to be stored
-	done    uint64 // rounds up to here are stored
+	erased  map[recordRef]bool // attempts that are to be removed, see eraseSettled
+	round   uint64             // of the next batch, from 1 on
+	storing uint64             // round of the newest attempt that is to be stored
+	done    uint64             // rounds up to here are stored
 	writing *queueBatch
 	held    []heldGrant // handed out, and kept back until their attempts are stored
 	waiters []chan error
@@ -51,7 +52,7 @@ type queueBatch struct {
 	round    uint64
 	folds    bool
 	messages []leat.Message
-	erased   []queueChange
+	erased   map[recordRef]bool
 	waiters  []chan error
 	left     atomic.Int32
 	err      atomic.Pointer[error]
@@ -59,14 +60,42 @@ type queueBatch struct {
 
 // change notes what is to be stored of a failed record.
 func (l *queueLog) change(p *queuePart, e *core.QueueEffect) {
-	r := core.QueueRecord{Partition: p.part.number, Offset: e.Offset}
+	ref := recordRef{p, e.Offset}
 	if e.Kind == core.QueueErase {
-		r.Removed = true
-	} else {
-		r.Attempts, r.Due, r.Code = e.Attempt, e.Due, e.Code
-		l.storing = l.round
+		if l.erased == nil {
+			l.erased = map[recordRef]bool{}
+		}
+		l.erased[ref] = true
+		return
 	}
+	delete(l.erased, ref)
+	r := core.QueueRecord{Partition: p.part.number, Offset: e.Offset}
+	r.Attempts, r.Due, r.Code = e.Attempt, e.Due, e.Code
+	l.storing = l.round
 	l.changes = append(l.changes, queueChange{p, r})
+}
+
+// eraseSettled takes out what is to be removed: behind the progress that says it is settled, for without its
+// attempts an older progress would bring the record back as a new one.
+func (g *queueGroup) eraseSettled(b *queueBatch) {
+	for ref := range g.log.erased {
+		r := core.QueueRecord{Partition: ref.part.part.number, Offset: ref.offset, Removed: true}
+		b.messages = append(b.messages, g.message(&r))
+	}
+	b.erased, g.log.erased = g.log.erased, nil
+}
+
+// eraseAgain takes back what a batch that failed was to remove, and nobody stored anew since.
+func (l *queueLog) eraseAgain(b *queueBatch) {
+	for _, c := range l.changes {
+		delete(b.erased, recordRef{c.part, c.record.Offset})
+	}
+	for ref := range b.erased {
+		if l.erased == nil {
+			l.erased = map[recordRef]bool{}
+		}
+		l.erased[ref] = true
+	}
 }
 
 // holdsBack reports whether a grant has to wait until attempts are stored, and then keeps it.
@@ -117,9 +146,6 @@ func (g *queueGroup) batch(fold bool, now int64) *queueBatch {
 	for i := range l.changes {
 		c := &l.changes[i]
 		b.messages = append(b.messages, g.message(&c.record))
-		if c.record.Removed {
-			b.erased = append(b.erased, *c)
-		}
 	}
 	switch {
 	case l.full:
@@ -133,6 +159,7 @@ func (g *queueGroup) batch(fold bool, now int64) *queueBatch {
 	}
 	l.changes, l.full = nil, false
 	if b.folds {
+		g.eraseSettled(b)
 		g.acks = 0
 		b.waiters, l.waiters = l.waiters, nil
 	}
@@ -185,7 +212,7 @@ func (g *queueGroup) wrote(b *queueBatch) {
 		pause := min(queueRetryMin<<min(l.failed, 10), queueRetryMax)
 		l.failed++
 		l.retryAt, l.full = g.now()+int64(pause), true
-		l.changes = append(b.erased, l.changes...)
+		l.eraseAgain(b)
 		if l.failed == 1 {
 			g.node.report("progress of queue group "+core.Quote(g.name)+" could not be stored", g.part, *failed)
 		}

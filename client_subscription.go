@@ -70,6 +70,7 @@ func (c *client) OpenSubscription(name string, o SubscribeOptions) (Subscription
 		return nil, err
 	}
 	if o.Mode != GroupStream {
+		c.prepareLetters(t, o.Group)
 		return c.openQueue(t, o)
 	}
 	s := &remoteSubscription{client: c, topic: t, options: o, wake: make(chan struct{}, 1),

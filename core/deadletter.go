@@ -50,6 +50,17 @@ func DeadLetterName(topic, group string) (string, error) {
 	return name, nil
 }
 
+// deadLetterSegmentBytes is small, because letters are let go by whole segments.
+const deadLetterSegmentBytes = 4 << 20
+
+// DeadLetterConfig is the configuration of the dead letters of a topic. They are kept until somebody redrives
+// or drops them.
+func DeadLetterConfig(source TopicConfig) TopicConfig {
+	return TopicConfig{Partitions: source.Partitions, Ack: source.Ack, Retention: KeepForever,
+		SegmentBytes:   min(source.SegmentBytes, deadLetterSegmentBytes),
+		MaxRecordBytes: min(source.MaxRecordBytes+DeadLetterRoom, MaxRecordBytes)}
+}
+
 // SplitDeadLetterName takes the name of a dead-letter topic apart, at the last place where it can be: of
 // names that have the mark in themselves only the headers of letters tell.
 func SplitDeadLetterName(name string) (topic, group string, ok bool) {

@@ -158,7 +158,7 @@ func (n *Node) letterTopic(ctx context.Context, source *topic, group string) (*t
 	if err != nil {
 		return nil, err
 	}
-	room := min(int(source.maxRecord.Load())+core.DeadLetterRoom, core.MaxRecordBytes)
+	room := core.DeadLetterConfig(source.config()).MaxRecordBytes
 	for {
 		t, err := n.topicFor("bury in", name)
 		switch {
@@ -171,7 +171,7 @@ func (n *Node) letterTopic(ctx context.Context, source *topic, group string) (*t
 		case !errors.Is(err, core.ErrTopicNotFound):
 			return nil, err
 		default:
-			err := n.CreateTopic(ctx, name, letterConfig(source.config(), room))
+			err := n.CreateTopic(ctx, name, core.DeadLetterConfig(source.config()))
 			if err != nil && !errors.Is(err, core.ErrTopicExists) {
 				return nil, err
 			}
@@ -180,16 +180,6 @@ func (n *Node) letterTopic(ctx context.Context, source *topic, group string) (*t
 			return nil, err
 		}
 	}
-}
-
-// letterSegmentBytes is small, because letters are let go by whole segments.
-const letterSegmentBytes = 4 << 20
-
-// letterConfig is the configuration of the dead letters of a topic. They are kept until somebody redrives or
-// drops them.
-func letterConfig(source core.TopicConfig, room int) core.TopicConfig {
-	return core.TopicConfig{Partitions: source.Partitions, Ack: source.Ack, Retention: core.KeepForever,
-		SegmentBytes: min(source.SegmentBytes, letterSegmentBytes), MaxRecordBytes: room}
 }
 
 // letterWriter is the node's own producer into a dead-letter topic.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -163,6 +164,37 @@ func TestClusterDeadLetters(t *testing.T) {
 			t.Errorf("partition %d has %q", i, got)
 		}
 	}
+	far.redrive(leat.RedriveConfig{})
+	far.wantCounts("redriven", 0, 3, 0)
+}
+
+// TestClusterMakesDeadLetters: a node that does not create topics can bury from when a member was there.
+func TestClusterMakesDeadLetters(t *testing.T) {
+	r := newQUICTrio(t)
+	bus := r.dial(3)
+	if err := bus.CreateTopic(soon(t), "t", leat.TopicConfig{Partitions: 3}); err != nil {
+		t.Fatal(err)
+	}
+	p := openProducer(t, bus, "t", leat.WithPartitioner(leat.Manual))
+	for i := range int32(3) {
+		publish(t, p, leat.Message{Partition: i, Value: fmt.Append(nil, i)})
+	}
+	if sub, err := bus.Subscribe("t", leat.Group("g"), leat.Queue()); err == nil {
+		if err := sub.Close(); err != nil {
+			t.Error(err)
+		}
+	} else if !errors.Is(err, leat.ErrUnsupported) {
+		t.Fatal(err)
+	}
+	far := &bed{Bus: bus, t: t, node: r.beds[1].node}
+	for _, id := range []uint16{2, 3, 1} {
+		for number, part := range r.beds[id].node.topicNamed("t").partitions {
+			if part.here {
+				r.beds[id].mustBury(number, burials(0))
+			}
+		}
+	}
+	far.wantCounts("of three nodes", 3, 0, 0)
 	far.redrive(leat.RedriveConfig{})
 	far.wantCounts("redriven", 0, 3, 0)
 }

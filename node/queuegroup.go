@@ -149,9 +149,10 @@ func (g *queueGroup) unwait(m *queueMember) {
 
 // harvest takes over what a member acked. The lock must be held.
 func (g *queueGroup) harvest(m *queueMember) {
-	if !m.dirty.Swap(false) {
+	if !m.dirty.Swap(false) && !m.sweep {
 		return
 	}
+	m.sweep = false
 	kept := m.out[:0]
 	for _, grant := range m.out {
 		if acked := grant.known &^ grant.left.Load(); acked != 0 {
@@ -203,7 +204,7 @@ func (g *queueGroup) revoke(p *queuePart, now int64) {
 func (g *queueGroup) forget(grant *queueGrant) {
 	grant.member.held -= grant.records()
 	grant.known = 0
-	grant.member.dirty.Store(true) // its list is to be looked through
+	grant.member.sweep = true
 }
 
 // step steps one queue and carries out what it says.
@@ -344,7 +345,7 @@ func (g *queueGroup) answer(grant *queueGrant, offset int64, in *core.QueueInput
 	if in.Kind != core.QueueExtend {
 		grant.known &^= bit
 		grant.member.held--
-		grant.member.dirty.Store(true)
+		grant.member.sweep = true
 	}
 	if in.Kind == core.QueueReject {
 		g.reasons[recordRef{p, offset}] = reason[:min(len(reason), maxReason)]

@@ -27,6 +27,7 @@ type queueMember struct {
 	out     []*queueGrant // with records that are not answered
 	granted []*queueGrant // handed out and not taken by the loop; they are in out, too
 	spare   []queueGrant
+	sweep   bool // out has grants that are over; dirty would keep acked from asking for a look
 	waiting bool
 	err     error // why the group ended
 }

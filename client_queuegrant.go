@@ -63,7 +63,7 @@ func (g *remoteGrant) take(m *Message, headers *core.HeaderDecoder) error {
 				return core.NewError(core.CodeOf(err), g.session.op("read"), err)
 			}
 		}
-		m.Key, m.Value = r.Key, r.Value
+		m.Key, m.Value, m.TTL, m.ID = r.Key, r.Value, r.TTL, string(r.ID)
 		m.Topic, m.Partition = g.session.queue().topic.name, g.partition
 		m.Offset, m.Time = g.grant.Lo+int64(bit), g.time
 		SetDelivery(m, g.attempt, g)

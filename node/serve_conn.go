@@ -198,6 +198,8 @@ func (c *session) serveStream(stream transport.Stream) error {
 		return c.serveSubscription(stream, r, &h)
 	case wire.Join:
 		return c.serveMember(stream, r, &h)
+	case wire.QueueOpen:
+		return c.serveQueue(stream, r, &h)
 	}
 	return unexpected(&h, "at the start of a stream")
 }

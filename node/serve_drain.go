@@ -69,8 +69,11 @@ func linger(ctx context.Context, sessions []*session) {
 }
 
 func isMember(d drainer) bool {
-	_, ok := d.(*memberStream)
-	return ok
+	switch d.(type) {
+	case *memberStream, *queueStream:
+		return true
+	}
+	return false
 }
 
 // drain brings the streams of a kind to an end, and requests with them.

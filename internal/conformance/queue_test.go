@@ -1,0 +1,112 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/leatbus/leat"
+)
+
+// quickly has failed messages come again at once.
+var quickly = leat.QueueConfig{Lease: time.Minute, Retry: leat.Backoff{Max: time.Nanosecond}, MaxAttempts: -1}
+
+// worked reads and acks with several members until every value was acked, and gives how often each was
+// delivered.
+func worked(t *testing.T, c *carrier, topic string, n int, options ...leat.SubscribeOption) map[string]int {
+	t.Helper()
+	ctx, stop := context.WithCancel(soon(t))
+	defer stop()
+	var mu sync.Mutex
+	seen := map[string]int{}
+	var working sync.WaitGroup
+	for range 3 {
+		sub := subscribe(t, c.dial(t), topic, options...)
+		working.Go(func() {
+			for m, err := range sub.Messages(ctx) {
+				if err != nil {
+					t.Errorf("member: %v", err)
+					return
+				}
+				if m.Attempt == 1 && len(m.Value)%3 == 0 {
+					if err := m.Nack(0); err != nil && !errors.Is(err, leat.ErrStaleAck) {
+						t.Errorf("Nack: %v", err)
+					}
+					continue
+				}
+				value := string(m.Value)
+				if err := m.Ack(); errors.Is(err, leat.ErrStaleAck) {
+					continue
+				} else if err != nil {
+					t.Errorf("Ack: %v", err)
+				}
+				mu.Lock()
+				if seen[value]++; len(seen) == n {
+					stop()
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	working.Wait()
+	if len(seen) != n {
+		t.Errorf("%d different messages, want %d", len(seen), n)
+	}
+	return seen
+}
+
+var _ = register("the members of a queue group share the messages", func(t *testing.T, c *carrier) {
+	const n = 300
+	topic := c.topic(t, leat.TopicConfig{Partitions: 4, Ack: leat.AckPage})
+	p := c.producer(t, topic)
+	for i := range n {
+		p.PublishAsync(leat.Message{Key: fmt.Append(nil, i%50), Value: fmt.Append(nil, i)}, nil)
+	}
+	if err := p.Flush(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	for value, times := range worked(t, c, topic, n, leat.Group(topic), leat.Queue(quickly), leat.MaxHeld(20)) {
+		if times != 1 && !c.cuts {
+			t.Errorf("%s was delivered and acked %d times", value, times)
+		}
+	}
+})
+
+var _ = register("a queue group goes on where it is, and counts attempts", func(t *testing.T, c *carrier) {
+	topic := c.topic(t, leat.TopicConfig{Ack: leat.AckPage})
+	p := c.producer(t, topic)
+	for i := range 3 {
+		publish(t, p, "k", fmt.Sprint(i))
+	}
+	sub := subscribe(t, c.bus, topic, leat.Group(topic), leat.KeyShared(quickly))
+	first := take(t, sub, 1)[0]
+	if string(first.Value) != "0" || first.Attempt < 1 {
+		t.Fatalf("the first is %q, attempt %d", first.Value, first.Attempt)
+	}
+	if err := first.Nack(0); err != nil && !c.cuts {
+		t.Fatal(err)
+	}
+	again := take(t, sub, 1)[0]
+	if string(again.Value) != "0" || again.Attempt < 2 {
+		t.Fatalf("after a nack comes %q, attempt %d; the key waits for it", again.Value, again.Attempt)
+	}
+	if err := first.Ack(); !errors.Is(err, leat.ErrStaleAck) {
+		t.Errorf("ack of what was refused: %v", err)
+	}
+	if err := again.Ack(); err != nil && !c.cuts {
+		t.Fatal(err)
+	}
+	if err := sub.Commit(soon(t)); err != nil && !c.cuts {
+		t.Fatal(err)
+	}
+	if err := sub.Close(); err != nil && !c.cuts {
+		t.Fatal(err)
+	}
+	next := take(t, subscribe(t, c.bus, topic, leat.Group(topic), leat.KeyShared(quickly)), 1)[0]
+	if string(next.Value) != "1" && !c.cuts {
+		t.Errorf("the group goes on at %q, want 1", next.Value)
+	}
+})

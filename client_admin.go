@@ -195,54 +195,6 @@ func bodyError(code core.Code, body *wire.ErrorBody) error {
 	return body.Error(code)
 }
 
-// Groups implements Backend: each node tells the groups it coordinates, the leaders tell the marks.
-func (c *client) Groups(ctx context.Context) ([]GroupInfo, error) {
-	answers, err := askAll[wire.GroupsAnswer](ctx, c, wire.OpGroups, wire.Empty{})
-	if err != nil {
-		return nil, err
-	}
-	topics, err := c.Topics(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var infos []GroupInfo
-	var missing error
-	for i := range answers {
-		missing = cmp.Or(missing, answers[i].err)
-		for _, g := range answers[i].answer.Groups {
-			at := slices.IndexFunc(topics, func(t TopicInfo) bool { return t.Name == g.Topic })
-			if at < 0 {
-				continue // deleted meanwhile
-			}
-			info := GroupInfo{Group: g.Group, Topic: g.Topic, Generation: g.Generation, Members: g.Members}
-			for _, p := range g.Partitions {
-				gp := GroupPartition{Partition: p.Partition, Member: p.Member, Committed: p.Committed,
-					LagTime: -1, AckRate: -1, TimeToZero: -1}
-				gp.LagRecords = lagOf(&gp, topics[at].Partitions)
-				info.Partitions = append(info.Partitions, gp)
-			}
-			infos = append(infos, info)
-		}
-	}
-	slices.SortFunc(infos, func(a, b GroupInfo) int {
-		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic))
-	})
-	c.fillAges(ctx, infos, topics)
-	return infos, missing
-}
-
-// lagOf is the lag of a group in one partition, -1 where the marks are not known.
-func lagOf(g *GroupPartition, marks []PartitionInfo) int64 {
-	if g.Partition < 0 || int(g.Partition) >= len(marks) {
-		return -1
-	}
-	m := &marks[g.Partition]
-	if core.CodeOf(m.Err) == core.CodeUnavailable {
-		return -1
-	}
-	return max(0, m.HighWater-max(g.Committed, m.Start))
-}
-
 // ResetGroup implements Backend. The leaders say where the position is; the coordinator sets it.
 func (c *client) ResetGroup(ctx context.Context, group, topic string, to Position) error {
 	if err := core.ValidateName("group", group); err != nil {
@@ -261,7 +213,9 @@ func (c *client) ResetGroup(ctx context.Context, group, topic string, to Positio
 		body.Offsets = append(body.Offsets, offsets...)
 	}
 	slices.SortFunc(body.Offsets, func(a, b wire.ResetPartition) int { return int(a.Partition - b.Partition) })
-	return c.ask(ctx, c.groupNode(group), true, wire.OpResetGroup, body, &wire.Empty{})
+	return c.changeGroup(ctx, group, topic, "reset", func(n *clientNode) error {
+		return c.ask(ctx, n, true, wire.OpResetGroup, body, &wire.Empty{})
+	})
 }
 
 // offsets asks one node where a position is in its partitions of a topic.
@@ -292,15 +246,6 @@ func (c *client) offsets(ctx context.Context, t *clientTopic, node uint16,
 		list = append(list, wire.ResetPartition{Partition: p.Partition, Offset: p.Offset})
 	}
 	return list, nil
-}
-
-// DeleteGroup implements Backend.
-func (c *client) DeleteGroup(ctx context.Context, group, topic string) error {
-	if err := core.ValidateName("group", group); err != nil {
-		return err
-	}
-	body := wire.GroupBody{Group: group, Topic: topic}
-	return c.ask(ctx, c.groupNode(group), false, wire.OpDeleteGroup, body, &wire.Empty{})
 }
 
 // Cluster implements Backend.

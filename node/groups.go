@@ -85,8 +85,20 @@ func (n *Node) resetOffsets(ctx context.Context, group, topic string, offsets ma
 	return n.groups.Reset(ctx, group, t.id, int32(len(t.partitions)), offsets)
 }
 
-// DeleteGroup implements leat.Backend.
+// DeleteGroup implements leat.Backend. A queue group on partitions of other nodes is for clients.
 func (n *Node) DeleteGroup(ctx context.Context, group, topic string) error {
+	if t := n.topicNamed(topic); t != nil && n.queueGroup(t, group) != nil {
+		for _, p := range t.partitions {
+			if !p.here {
+				return p.refusal()
+			}
+		}
+	}
+	return n.deleteGroup(ctx, group, topic)
+}
+
+// deleteGroup is DeleteGroup as far as this node is concerned.
+func (n *Node) deleteGroup(ctx context.Context, group, topic string) error {
 	t, err := n.groupTopic("delete", group, topic)
 	if err != nil {
 		return err
@@ -99,15 +111,19 @@ func (n *Node) DeleteGroup(ctx context.Context, group, topic string) error {
 	})
 }
 
-// groupTopic finds the topic of a call about a group.
+// groupTopic finds the topic of a call about a group that this node coordinates, or hands records out to.
 func (n *Node) groupTopic(verb, group, topic string) (*topic, error) {
 	if err := core.ValidateName("group", group); err != nil {
 		return nil, err
 	}
+	t, err := n.topicFor(verb+" group "+core.Quote(group)+" on", topic)
+	if err == nil && n.queueGroup(t, group) != nil {
+		return t, nil
+	}
 	if err := n.coordinates(verb, group); err != nil {
 		return nil, err
 	}
-	return n.topicFor(verb+" group "+core.Quote(group)+" on", topic)
+	return t, err
 }
 
 func groupInfo(t *topic, g *actors.GroupState) leat.GroupInfo {

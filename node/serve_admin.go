@@ -154,10 +154,14 @@ func (n *Node) answerGroups(ctx context.Context) (wire.GroupsAnswer, error) {
 	groups, err := n.coordinated(ctx)
 	for i := range groups {
 		g := &groups[i]
-		body := wire.GroupInfoBody{Group: g.Group, Topic: g.Topic, Generation: g.Generation, Members: g.Members}
+		body := wire.GroupInfoBody{Group: g.Group, Topic: g.Topic, Mode: uint8(g.Mode), Generation: g.Generation,
+			Members: g.Members}
 		for _, p := range g.Partitions {
-			body.Partitions = append(body.Partitions,
-				wire.GroupPartitionBody{Partition: p.Partition, Member: p.Member, Committed: p.Committed})
+			one := wire.GroupPartitionBody{Partition: p.Partition, Member: p.Member, Committed: p.Committed}
+			if g.Mode != core.GroupStream {
+				one.Lag = p.LagRecords
+			}
+			body.Partitions = append(body.Partitions, one)
 		}
 		answer.Groups = append(answer.Groups, body)
 	}
@@ -173,7 +177,7 @@ func (n *Node) answerResetGroup(ctx context.Context, q *wire.ResetBody) (wire.Em
 }
 
 func (n *Node) answerDeleteGroup(ctx context.Context, q *wire.GroupBody) (wire.Empty, error) {
-	return wire.Empty{}, n.DeleteGroup(ctx, q.Group, q.Topic)
+	return wire.Empty{}, n.deleteGroup(ctx, q.Group, q.Topic)
 }
 
 // answerCluster describes the nodes.

@@ -168,11 +168,6 @@ func (s *queueStream) part(left bool, err error) error {
 		s.lane.Wait()
 		return err
 	}
-	if !left {
-		s.stream.Reset(0)
-		s.lane.Wait()
-		return nil
-	}
 	return s.lane.Close()
 }
 

@@ -30,7 +30,7 @@ func (s *queueStream) read(r *transport.Reader) (left bool, err error) {
 				err = s.settle(&settled)
 			}
 		case wire.Commit:
-			err = s.commit(h.Arg)
+			err = s.commit(&h)
 		case wire.Leave:
 			return true, nil
 		default:
@@ -116,7 +116,10 @@ func (s *queueStream) grantOf(e *wire.QueueEntry) *queueGrant {
 }
 
 // commit answers a COMMIT when everything settled so far is stored.
-func (s *queueStream) commit(sequence uint64) error {
+func (s *queueStream) commit(asked *wire.Header) error {
+	if asked.Length != 0 {
+		return wire.Errorf("COMMIT with entries on a queue stream")
+	}
 	if s.waiting.Add(1) > maxWaiting {
 		return core.Errorf(core.CodeLimited, "commit", "%d commits wait for their answer", maxWaiting)
 	}
@@ -124,7 +127,7 @@ func (s *queueStream) commit(sequence uint64) error {
 		defer s.waiting.Add(-1)
 		ctx, cancel := context.WithTimeout(s.session.ctx, closeWait)
 		defer cancel()
-		h := wire.Header{Type: wire.Committed, Arg: sequence}
+		h := wire.Header{Type: wire.Committed, Arg: asked.Arg}
 		frame := h.Append(nil)
 		if err := s.sub.member.group.commit(ctx); err != nil {
 			frame = errorFrame(nil, h, err, false)

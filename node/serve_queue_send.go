@@ -8,13 +8,18 @@ import (
 	"github.com/leatbus/leat/transport/wire"
 )
 
-// send hands the client what the member is handed, until sending ends.
+// send hands the client what the member is handed, until sending ends. How it ends is not its business then.
 func (s *queueStream) send() error {
+	err := s.sendAll()
+	if s.sending.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (s *queueStream) sendAll() error {
 	for {
 		if err := s.sub.await(s.sending); err != nil {
-			if s.sending.Err() != nil {
-				return nil
-			}
 			return err
 		}
 		for _, g := range s.sub.grants {

@@ -100,10 +100,12 @@ type GroupsAnswer struct {
 	Groups []GroupInfoBody `json:"groups,omitempty"`
 }
 
-// GroupInfoBody is leat.GroupInfo without the lag, which needs the marks of other nodes.
+// GroupInfoBody is leat.GroupInfo without the lag, which needs the marks of other nodes. A queue group is told
+// by each node that hands records of it out, with the partitions of that node.
 type GroupInfoBody struct {
 	Group      string               `json:"group"`
 	Topic      string               `json:"topic"`
+	Mode       uint8                `json:"mode,omitempty"` // a core.GroupMode
 	Generation int32                `json:"generation"`
 	Members    []string             `json:"members,omitempty"`
 	Partitions []GroupPartitionBody `json:"partitions,omitempty"`
@@ -114,6 +116,7 @@ type GroupPartitionBody struct {
 	Partition int32  `json:"p"`
 	Member    string `json:"member,omitempty"`
 	Committed int64  `json:"committed"`
+	Lag       int64  `json:"lag,omitempty"` // in a queue group: records that are not settled
 }
 
 // ResetBody sets the committed offsets of a group that has no members.

@@ -77,8 +77,8 @@ func (c *session) newQueueStream(stream transport.Stream, body *wire.QueueOpenBo
 	if err := core.ValidateName("group", o.Group); err != nil {
 		return nil, err
 	}
-	if o.Mode != core.GroupQueue && o.Mode != core.GroupKeyShared || o.MaxHeld < 1 || o.MaxHeld > maxHeldRemote ||
-		o.From.Kind > core.PositionTime {
+	if o.Mode != core.GroupQueue && o.Mode != core.GroupKeyShared || o.MaxHeld < 1 ||
+		o.MaxHeld > maxHeldRemote || o.From.Kind > core.PositionTime {
 		return nil, wire.Errorf("QUEUE_OPEN of mode %d, %d held, position of kind %d", body.Mode, body.MaxHeld,
 			body.Kind)
 	}
@@ -106,8 +106,9 @@ func (c *session) newQueueStream(stream transport.Stream, body *wire.QueueOpenBo
 const maxHeldRemote = 1 << 20
 
 func queuePolicy(b *wire.QueueConfigBody) core.QueueConfig {
-	return core.QueueConfig{Lease: time.Duration(b.Lease), MaxUnsettled: b.MaxUnsettled, MaxAttempts: b.MaxAttempts,
-		Rate: b.Rate, Retry: core.Backoff{Min: time.Duration(b.RetryMin), Max: time.Duration(b.RetryMax),
+	return core.QueueConfig{
+		Lease: time.Duration(b.Lease), MaxUnsettled: b.MaxUnsettled, MaxAttempts: b.MaxAttempts, Rate: b.Rate,
+		Retry: core.Backoff{Min: time.Duration(b.RetryMin), Max: time.Duration(b.RetryMax),
 			Factor: b.RetryFactor, Jitter: b.RetryJitter}}
 }
 
@@ -121,7 +122,8 @@ func (s *queueStream) run(r *transport.Reader) error {
 		Member: s.sub.member.name, TopicID: s.topic.id, Lease: int64(lease)})
 	for _, p := range s.topic.local {
 		if p.log == nil {
-			frames = errorFrame(frames, wire.Header{Type: wire.PartitionFailed, Aux: uint16(p.number)}, p.refusal(), true)
+			h := wire.Header{Type: wire.PartitionFailed, Aux: uint16(p.number)}
+			frames = errorFrame(frames, h, p.refusal(), true)
 		}
 	}
 	err := s.lane.Send(frames)

@@ -8,8 +8,8 @@ import (
 	"github.com/leatbus/leat"
 )
 
-// TestClusterQueueGroup: a client sees one queue group on three nodes as one, resets and deletes all of it, and
-// nothing of it while there are members.
+// TestClusterQueueGroup: a client sees one queue group on three nodes as one, resets and deletes all of it,
+// and nothing of it while there are members.
 func TestClusterQueueGroup(t *testing.T) {
 	r := newQUICTrio(t)
 	bus := r.dial(2)
@@ -38,14 +38,7 @@ func TestClusterQueueGroup(t *testing.T) {
 			}
 		}
 	}
-	join := func() *leat.Subscription {
-		t.Helper()
-		sub, err := bus.Subscribe("t", leat.Group("g"), leat.KeyShared())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return sub
-	}
+	join := func() *leat.Subscription { return far.subscribe("t", leat.Group("g"), leat.KeyShared()) }
 	sub := join()
 	seen("before an ack", 1, each)
 	for m, err := range sub.Messages(soon(t)) {

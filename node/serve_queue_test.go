@@ -217,7 +217,8 @@ func TestQueueStreamLimits(t *testing.T) {
 	m.leave()
 }
 
-// TestQueueStreamEnds: what a member leaves is handed out again and not counted; what is lost with a stream is.
+// TestQueueStreamEnds: what a member leaves is handed out again and not counted; what is lost with a stream
+// is.
 func TestQueueStreamEnds(t *testing.T) {
 	d := newGroupDoor(t, ServeConfig{})
 	body := queueBody(100)

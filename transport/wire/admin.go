@@ -100,8 +100,8 @@ type GroupsAnswer struct {
 	Groups []GroupInfoBody `json:"groups,omitempty"`
 }
 
-// GroupInfoBody is leat.GroupInfo without the lag, which needs the marks of other nodes. A queue group is told
-// by each node that hands records of it out, with the partitions of that node.
+// GroupInfoBody is leat.GroupInfo without the lag, which needs the marks of other nodes. A queue group is
+// told by each node that hands records of it out, with the partitions of that node.
 type GroupInfoBody struct {
 	Group      string               `json:"group"`
 	Topic      string               `json:"topic"`

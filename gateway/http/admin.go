@@ -22,12 +22,14 @@ const pageMost = 1000
 func (d *Door) adminRoutes() {
 	api := d.api.OpenAPI()
 	api.Tags = append(api.Tags, &huma.Tag{Name: adminTag,
-		Description: "Topics, groups and nodes, and what is in them. Lists are paged by a cursor; what destroys " +
-			"something has a dry_run."})
+		Description: "Topics, groups, dead letters and nodes, and what is in them. Lists are paged by a " +
+			"cursor; what destroys something has a dry_run."})
 	d.adminClusterRoutes()
 	d.adminTopicRoutes()
 	d.adminMessageRoutes()
 	d.adminGroupRoutes()
+	d.adminLetterRoutes()
+	d.adminJobRoutes()
 }
 
 // admin is the operation of a route below /api/v1.

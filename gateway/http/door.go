@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,6 +70,7 @@ type Door struct {
 	clock     clock.Clock
 	heartbeat time.Duration
 	producers *producers
+	jobs      jobs
 
 	mux      *http.ServeMux
 	api      huma.API
@@ -143,6 +145,7 @@ func newDoor(bus *leat.Bus, cfg *Config) *Door {
 	if d.logger == nil {
 		d.logger = slog.New(slog.DiscardHandler)
 	}
+	d.jobs.prefix = strconv.FormatInt(d.clock.Now(), 36)
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	d.api = newAPI(d.mux, cfg.Version)
 	d.routes()
@@ -161,8 +164,8 @@ func newDoor(bus *leat.Bus, cfg *Config) *Door {
 // Addr is where the door listens, with the port that the system chose.
 func (d *Door) Addr() net.Addr { return d.listener.Addr() }
 
-// Close ends streams, answers what is under way, for DrainFor at most, and frees the producers. Further calls
-// wait for the first. It returns nil.
+// Close ends streams and jobs, answers what is under way, for DrainFor at most, and frees the producers.
+// Further calls wait for the first. It returns nil.
 func (d *Door) Close() error {
 	d.once.Do(func() {
 		d.stop()
@@ -172,6 +175,7 @@ func (d *Door) Close() error {
 			_ = d.server.Close() // whoever has not finished by now is cut off
 		}
 		<-d.ended
+		d.jobs.close()
 		d.producers.close()
 	})
 	return nil

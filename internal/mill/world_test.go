@@ -236,7 +236,7 @@ func (w *world) crash(power bool) {
 
 // stepClock sets the wall clock.
 func (w *world) stepClock() {
-	step := second * []int64{-3600, -60, -1, 1, 60, 3600}[w.dice.IntN(6)]
+	step := second * []int64{-300, -60, -1, 1, 60, 3600}[w.dice.IntN(6)]
 	step += w.until(second)
 	w.wall += step
 	w.stepped += max(step, -step)

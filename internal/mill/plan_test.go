@@ -2,6 +2,7 @@ package mill
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/leatbus/leat/core"
@@ -115,10 +116,18 @@ func newGroupPlan(name string, ordered bool, d *rand.Rand) groupPlan {
 // fair keeps what fails for ever, or for long, from using up the group's bound and rate, which are meant to
 // stop the others too.
 func (g groupPlan) fair() groupPlan {
+	if g.cfg.MaxAttempts < 0 && !g.cfg.Ordered { // its retries come before new records, and may take all members
+		g.cfg.MaxAttempts = 5
+	}
 	if g.cfg.MaxAttempts < 0 || g.cfg.MaxAttempts > 5 {
 		g.cfg.MaxUnsettled, g.cfg.Rate = 0, 0
 	}
 	return g
+}
+
+// forever reports whether a group tries for ever.
+func (p *plan) forever() bool {
+	return slices.ContainsFunc(p.groups, func(g groupPlan) bool { return g.cfg.MaxAttempts < 0 })
 }
 
 func (p *plan) has(t trouble) bool { return p.trouble&t&^p.without != 0 }

@@ -298,7 +298,7 @@ func (w *world) newRecord() []byte {
 		key = fmt.Appendf(nil, "k%d", k)
 	}
 	bad := w.chance(3)
-	if w.has(poison) && (string(key) == "k1" || key == nil && bad) {
+	if w.has(poison) && (string(key) == "k1" || key == nil && bad && !w.forever()) {
 		return encodeRecord(key, fmt.Appendf(nil, "%d bad", w.numbers))
 	}
 	return encodeRecord(key, fmt.Appendf(nil, "%d", w.numbers))

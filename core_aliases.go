@@ -97,6 +97,7 @@ var (
 	ErrUntrusted        = core.ErrUntrusted
 	ErrDenied           = core.ErrDenied
 	ErrInsecure         = core.ErrInsecure
+	ErrUnauthenticated  = core.ErrUnauthenticated
 	ErrGroupNotFound    = core.ErrGroupNotFound
 	ErrGroupActive      = core.ErrGroupActive
 	ErrStaleAck         = core.ErrStaleAck

@@ -50,6 +50,7 @@ const (
 	CodeUntrusted         Code = 5001
 	CodeDenied            Code = 5002
 	CodeInsecure          Code = 5003
+	CodeUnauthenticated   Code = 5004
 	CodeFenced            Code = 6001
 	CodeGroupNotFound     Code = 6002
 	CodeUnknownMember     Code = 6003
@@ -152,6 +153,8 @@ var Codes = []CodeInfo{
 		"give a client certificate that the server's --tls-client-ca signed (--tls-cert, --tls-key)", false, 5},
 	{CodeInsecure, "INSECURE", "refused to serve beyond this machine without access control",
 		"give --tls-cert, --tls-key and --tls-client-ca (leat cert makes them), or listen on 127.0.0.1", false, 2},
+	{CodeUnauthenticated, "UNAUTHENTICATED", "there is no valid token with the request",
+		"send the secret of a token: Authorization: Bearer SECRET (leat token create makes one)", false, 5},
 	{CodeFenced, "FENCED", "this member was replaced in its group",
 		"its partitions belong to another member: subscribe again to rejoin", false, 1},
 	{CodeGroupNotFound, "GROUP_NOT_FOUND", "the group does not exist",
@@ -306,6 +309,7 @@ var (
 	ErrUntrusted         = NewError(CodeUntrusted, "", nil)
 	ErrDenied            = NewError(CodeDenied, "", nil)
 	ErrInsecure          = NewError(CodeInsecure, "", nil)
+	ErrUnauthenticated   = NewError(CodeUnauthenticated, "", nil)
 	ErrFenced            = NewError(CodeFenced, "", nil)
 	ErrGroupNotFound     = NewError(CodeGroupNotFound, "", nil)
 	ErrUnknownMember     = NewError(CodeUnknownMember, "", nil)

@@ -84,8 +84,8 @@ func TestSentinelsCarryTheirCode(t *testing.T) {
 		ErrCodec, ErrStorageFull, ErrLogFenced, ErrCorrupt, ErrLocked, ErrVersionTooNew, ErrPermission,
 		ErrIO, ErrOffsetOutOfRange, ErrUnavailable, ErrNotLeader, ErrProtocol, ErrUnsupported,
 		ErrDraining, ErrLimited, ErrNotEmbedded, ErrWrongNode, ErrInvalidRequest, ErrUntrusted,
-		ErrDenied, ErrInsecure, ErrFenced, ErrGroupNotFound, ErrUnknownMember, ErrGroupActive,
-		ErrStaleAck, ErrRedriving, ErrHandlerFailed, ErrRejected, ErrAttemptsExhausted, ErrInternal}
+		ErrDenied, ErrInsecure, ErrUnauthenticated, ErrFenced, ErrGroupNotFound, ErrUnknownMember,
+		ErrGroupActive, ErrStaleAck, ErrRedriving, ErrHandlerFailed, ErrRejected, ErrAttemptsExhausted, ErrInternal}
 	if len(all) != len(Codes) {
 		t.Fatalf("%d sentinels, %d codes", len(all), len(Codes))
 	}

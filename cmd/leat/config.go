@@ -30,6 +30,8 @@ type listenConfig struct {
 	HTTP string // "off" where there is no such door
 	// Gateway is for messages over HTTP; "off" where there is no such door.
 	Gateway string
+	// GatewayTokens is the file of its tokens; empty: everyone may do everything there.
+	GatewayTokens string
 }
 
 // tlsConfig names files; all empty: the development CA.
@@ -129,6 +131,8 @@ func (c *serveConfig) check(from origins) error {
 	}
 	t, peers := c.TLS, c.Cluster.Peers
 	switch {
+	case c.Listen.GatewayTokens != "" && c.Listen.Gateway == httpOff:
+		return wrong("listen.gateway_tokens", "listen.gateway is off", "give the door an address (--gateway)")
 	case t.Cert != "" && t.Key == "":
 		return wrong("tls.cert", "tls.key is missing", "a certificate needs its key: give both (leat cert issue)")
 	case t.Key != "" && t.Cert == "":

@@ -26,6 +26,7 @@ data = "/srv/leat"
 quic = "[::1]:5000"
 http = "off"
 gateway = "127.0.0.1:4742"
+gateway_tokens = "tokens"
 
 [tls]
 cert = "n2.crt"
@@ -54,9 +55,10 @@ streams = 1_000
 
 func fullConfig() serveConfig {
 	return serveConfig{
-		Node:   nodeConfig{ID: 2, Data: "/srv/leat"},
-		Listen: listenConfig{QUIC: "[::1]:5000", HTTP: "off", Gateway: "127.0.0.1:4742"},
-		TLS:    tlsConfig{Cert: "n2.crt", Key: "n2.key", ClientCA: "ca.crt"},
+		Node: nodeConfig{ID: 2, Data: "/srv/leat"},
+		Listen: listenConfig{QUIC: "[::1]:5000", HTTP: "off", Gateway: "127.0.0.1:4742",
+			GatewayTokens: "tokens"},
+		TLS: tlsConfig{Cert: "n2.crt", Key: "n2.key", ClientCA: "ca.crt"},
 		Cluster: clusterConfig{Name: "prod", Advertise: "n2.example.com:5000", PeerCA: "peers.crt",
 			Peers: map[uint16]string{1: "n1:4740", 2: "n2:4740", 3: "[2001:db8::3]:4740"}},
 		Log:    logConfig{Level: slog.LevelDebug, ScrubEvery: 36 * time.Hour, OnDamage: "skip"},
@@ -129,7 +131,8 @@ func TestConfigFromAFile(t *testing.T) {
 // TestConfigPrecedence sets every setting in every layer, and takes the layers away from the top.
 func TestConfigPrecedence(t *testing.T) {
 	path := configFile(t, full)
-	base := map[string]string{"node.id": "1", "cluster.peers": "1=a:1,2=b:1", "tls.cert": "c", "tls.key": "k"}
+	base := map[string]string{"node.id": "1", "cluster.peers": "1=a:1,2=b:1", "tls.cert": "c", "tls.key": "k",
+		"listen.gateway": ":1"}
 	layers := func(key, env, flag string) ([]string, map[string]string) {
 		var variables []string
 		flags := map[string]string{}
@@ -148,7 +151,7 @@ func TestConfigPrecedence(t *testing.T) {
 	}
 	for key, values := range map[string][2]string{
 		"node.data": {"e", "f"}, "listen.quic": {":1", ":2"}, "listen.http": {":1", ":2"},
-		"listen.gateway": {":1", ":2"}, "tls.cert": {"e", "f"},
+		"listen.gateway": {":1", ":2"}, "listen.gateway_tokens": {"e", "f"}, "tls.cert": {"e", "f"},
 		"tls.key": {"e", "f"}, "tls.client_ca": {"e", "f"}, "cluster.name": {"e", "f"}, "node.id": {"1", "1"},
 		"cluster.peers": {"1=e:1", "1=f:1"}, "cluster.advertise": {"e:1", "f:1"}, "cluster.peer_ca": {"e", "f"},
 		"log.level": {"warn", "error"}, "log.scrub_every": {"off", "7d"}, "log.on_damage": {"fail", "skip"},
@@ -351,7 +354,7 @@ func TestConfigShow(t *testing.T) {
 		t.Errorf("--data there = %v", one)
 	}
 	one := all["limits.streams"].(map[string]any)
-	if !maps.Equal(one, map[string]any{"value": 1000.0, "origin": "leat.toml:33"}) {
+	if !maps.Equal(one, map[string]any{"value": 1000.0, "origin": "leat.toml:34"}) {
 		t.Errorf("limits.streams = %v", one)
 	}
 }

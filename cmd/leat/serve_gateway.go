@@ -11,6 +11,7 @@ import (
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
 	httpdoor "github.com/leatbus/leat/gateway/http"
+	"github.com/leatbus/leat/internal/clock"
 	"github.com/leatbus/leat/transport/certs"
 )
 
@@ -28,19 +29,27 @@ func openGateway(
 	if cfg.Listen.Gateway == httpOff {
 		return nil, nil
 	}
-	config, err := doorTLS(cfg, "--gateway", cfg.Listen.Gateway)
+	config, err := gatewayTLS(cfg)
 	if err != nil {
 		return nil, err
 	}
 	g := &gateway{}
+	door := httpdoor.Config{Listen: cfg.Listen.Gateway, TLS: config, Logger: logger,
+		Version: thisBuild().Version, Limits: httpdoor.Limits{Connections: cfg.Limits.Connections}}
+	if cfg.Listen.GatewayTokens != "" {
+		tokens, err := openTokens(cfg.Listen.GatewayTokens, clock.System, logger)
+		if err != nil {
+			return nil, err
+		}
+		door.Tokens = tokens.principal
+	}
 	if len(cfg.Cluster.Peers) > 0 {
 		if g.bus, err = dialSelf(ctx, cfg); err != nil {
 			return nil, fmt.Errorf("leat: reach the cluster for --gateway: %w", err)
 		}
 		bus = g.bus
 	}
-	g.door, err = httpdoor.Open(bus, httpdoor.Config{Listen: cfg.Listen.Gateway, TLS: config, Logger: logger,
-		Version: thisBuild().Version, Limits: httpdoor.Limits{Connections: cfg.Limits.Connections}})
+	g.door, err = httpdoor.Open(bus, door)
 	if err != nil {
 		return nil, errors.Join(err, g.close())
 	}
@@ -59,6 +68,14 @@ func dialSelf(ctx context.Context, cfg *serveConfig) (*leat.Bus, error) {
 		options = append(options, leat.WithTLS(config))
 	}
 	return leat.Dial(ctx, address, options...)
+}
+
+// gatewayTLS is doorTLS, but tokens do for certificates of clients.
+func gatewayTLS(cfg *serveConfig) (*tls.Config, error) {
+	if cfg.Listen.GatewayTokens == "" || cfg.TLS.Cert == "" || certs.IsLoopback(cfg.Listen.Gateway) {
+		return doorTLS(cfg, "--gateway", cfg.Listen.Gateway)
+	}
+	return certs.ServerTLS(cfg.TLS.Cert, cfg.TLS.Key, cfg.TLS.ClientCA)
 }
 
 // doorTLS is nil on this machine; beyond it there are certificates of both sides, as at the QUIC door.

@@ -18,7 +18,8 @@ const adminTag = "admin"
 const pageMost = 1000
 
 // adminRoutes registers what operators and consoles use. It changes nothing that bus users rely on; whoever
-// reaches it may do everything that leat topic and leat group do.
+// reaches it, with the scope admin where there are tokens, may do everything that leat topic and leat group
+// do.
 func (d *Door) adminRoutes() {
 	api := d.api.OpenAPI()
 	api.Tags = append(api.Tags, &huma.Tag{Name: adminTag,

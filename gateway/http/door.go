@@ -35,9 +35,12 @@ const (
 
 // Config says where and how a bus is opened to HTTP. The zero value serves this machine.
 type Config struct {
-	Listen   string        // TCP address; empty: 127.0.0.1:4742
-	TLS      *tls.Config   // nil: plain HTTP, loopback only
-	Hosts    []string      // names without port by which clients may call the door, besides those of Listen
+	Listen string      // TCP address; empty: 127.0.0.1:4742
+	TLS    *tls.Config // nil: plain HTTP, loopback only
+	Hosts  []string    // names without port by which clients may call the door, besides those of Listen
+	// Tokens gives who shows a secret, nil if nobody does; it must not block for long. With it every request
+	// needs a token, which is enough beyond this machine; without it everyone may do everything.
+	Tokens   func(secret string) *core.Principal
 	DrainFor time.Duration // how long Close waits for requests under way; 0: 10 s
 	Limits   Limits
 	Version  string       // of the build, for /openapi.json
@@ -71,6 +74,7 @@ type Door struct {
 	heartbeat time.Duration
 	producers *producers
 	jobs      jobs
+	tokens    func(secret string) *core.Principal // nil: everyone may do everything
 
 	mux      *http.ServeMux
 	api      huma.API
@@ -128,11 +132,12 @@ func (cfg *Config) check() error {
 	if certs.IsLoopback(cfg.Listen) {
 		return nil
 	}
-	if t := cfg.TLS; t == nil || t.ClientCAs == nil || t.ClientAuth != tls.RequireAndVerifyClientCert {
-		return core.Errorf(core.CodeInsecure, op,
-			"TLS must have a certificate, ClientCAs and RequireAndVerifyClientCert")
+	t := cfg.TLS
+	if t != nil && (cfg.Tokens != nil || t.ClientCAs != nil && t.ClientAuth == tls.RequireAndVerifyClientCert) {
+		return nil
 	}
-	return nil
+	return core.Errorf(core.CodeInsecure, op,
+		"want TLS with a certificate, and Tokens or ClientCAs with RequireAndVerifyClientCert")
 }
 
 // newDoor makes a door that listens nowhere.
@@ -140,7 +145,7 @@ func newDoor(bus *leat.Bus, cfg *Config) *Door {
 	d := &Door{
 		bus: bus, limits: cfg.Limits.withDefaults(), drain: cmp.Or(cfg.DrainFor, defaultDrain),
 		hosts: cfg.hostNames(), logger: cfg.Logger, clock: clock.System, heartbeat: heartbeatWait,
-		producers: newProducers(bus), mux: http.NewServeMux(), ended: make(chan struct{}),
+		producers: newProducers(bus), tokens: cfg.Tokens, mux: http.NewServeMux(), ended: make(chan struct{}),
 	}
 	if d.logger == nil {
 		d.logger = slog.New(slog.DiscardHandler)

@@ -18,6 +18,14 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
+	if d.tokens != nil {
+		p, err := d.authenticate(r)
+		if err != nil {
+			d.fail(w, r, err)
+			return
+		}
+		r = r.WithContext(context.WithValue(r.Context(), principalKey{}, p))
+	}
 	d.mux.ServeHTTP(w, r)
 }
 

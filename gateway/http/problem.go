@@ -45,6 +45,8 @@ func (p *Problem) GetHeaders() http.Header {
 	switch p.Status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return http.Header{"Retry-After": {"1"}}
+	case http.StatusUnauthorized:
+		return http.Header{"Www-Authenticate": {"Bearer"}}
 	}
 	return nil
 }
@@ -86,6 +88,7 @@ var statuses = map[core.Code]int{
 	core.CodeInvalidRequest:    http.StatusBadRequest,
 	core.CodeUntrusted:         http.StatusBadGateway,
 	core.CodeDenied:            http.StatusForbidden,
+	core.CodeUnauthenticated:   http.StatusUnauthorized,
 	core.CodeInsecure:          http.StatusForbidden,
 	core.CodeFenced:            http.StatusConflict,
 	core.CodeGroupNotFound:     http.StatusNotFound,

@@ -43,6 +43,14 @@ func newAPI(mux *http.ServeMux, version string) huma.API {
 // problems. op needs OperationID, Method, Path, Summary and Tags.
 func register[I, O any](d *Door, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
 	op.Errors = slices.Concat(op.Errors, commonStatuses)
+	op.Middlewares = append(op.Middlewares, func(ctx huma.Context, next func(huma.Context)) {
+		if err := authorize(ctx.Context(), op.OperationID, ctx.Param("topic")); err != nil {
+			r, w := humago.Unwrap(ctx)
+			d.fail(w, r, err)
+			return
+		}
+		next(ctx)
+	})
 	huma.Register(d.api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handler(ctx, in)
 		if err != nil {
@@ -57,7 +65,8 @@ func register[I, O any](d *Door, op huma.Operation, handler func(context.Context
 }
 
 // commonStatuses may be the answer of any route.
-var commonStatuses = []int{http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusTooManyRequests,
+var commonStatuses = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity,
+	http.StatusTooManyRequests,
 	http.StatusInternalServerError, http.StatusServiceUnavailable}
 
 // handle adds a route that reads and writes bodies itself. What handler returns becomes a problem; it must
@@ -74,7 +83,11 @@ func (d *Door) handle(op *huma.Operation, handler func(http.ResponseWriter, *htt
 	}
 	d.api.OpenAPI().AddOperation(op)
 	d.mux.HandleFunc(op.Method+" "+op.Path, func(w http.ResponseWriter, r *http.Request) {
-		if err := handler(w, r); err != nil {
+		err := authorize(r.Context(), op.OperationID, r.PathValue("topic"))
+		if err == nil {
+			err = handler(w, r)
+		}
+		if err != nil {
 			d.fail(w, r, err)
 		}
 	})

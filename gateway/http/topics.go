@@ -68,7 +68,7 @@ func (d *Door) listTopics(ctx context.Context, in *topicsQuery) (*topicsAnswer, 
 	out := &topicsAnswer{}
 	out.Body.Topics = []Topic{}
 	for i := range all {
-		if all[i].Name <= in.After {
+		if all[i].Name <= in.After || core.Authorize(principalOf(ctx), core.ActionDescribe, all[i].Name) != nil {
 			continue
 		}
 		if len(out.Body.Topics) == min(in.Limit, topicsMost) {

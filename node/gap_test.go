@@ -2,7 +2,6 @@ package node
 
 import (
 	"testing"
-	"time"
 
 	"github.com/leatbus/leat"
 )
@@ -31,6 +30,15 @@ func TestPowerCutLeavesAGap(t *testing.T) {
 	}
 	all := b.subscribe("t", leat.From(leat.Earliest))
 	group = b.subscribe("t", leat.Group("g"))
+	queues := map[string]*leat.Subscription{"queue": b.subscribe("t", leat.Group("q"), leat.Queue()),
+		"key-shared": b.subscribe("t", leat.Group("k"), leat.KeyShared())}
+	for _, sub := range queues {
+		for range gap.From {
+			if err := next(t, sub).Ack(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	take(t, all, int(gap.From)) // what survived
 	r := publish(t, b.producer("t"), text("next"))
 	if r.Offset != gap.To {
@@ -55,5 +63,18 @@ func TestPowerCutLeavesAGap(t *testing.T) {
 	if err := group.Commit(soon(t)); err != nil {
 		t.Fatal(err)
 	}
-	_ = time.Now
+	queues["queue behind"] = b.subscribe("t", leat.Group("b"), leat.Queue())
+	for name, sub := range queues {
+		m := next(t, sub)
+		for name == "queue behind" && m.Offset < gap.From {
+			if err := m.Ack(); err != nil {
+				t.Fatal(err)
+			}
+			m = next(t, sub)
+		}
+		if string(m.Value) != "next" || m.Attempt != 1 || m.Ack() != nil || sub.Commit(soon(t)) != nil {
+			t.Errorf("%s: %q at %d, attempt %d", name, m.Value, m.Offset, m.Attempt)
+		}
+	}
+	eventually(t, "no lag of any queue", func() bool { return b.queueLag() == 0 })
 }

@@ -325,6 +325,23 @@ func (g *queueGroup) offer(p *queuePart, in *core.QueueInput) []*queueMember {
 	return fed
 }
 
+// absent notes that a partition has no records up to an offset, from one on that was handed out: a log at page
+// leaves out as many offsets after a power cut as it had reserved, which are millions.
+func (g *queueGroup) absent(of *partition, to int64) {
+	g.mu.Lock()
+	defer g.unlock()
+	for _, p := range g.parts {
+		if p.part != of {
+			continue
+		}
+		now := g.now()
+		g.revoke(p, now)
+		g.step(p, &core.QueueInput{Kind: core.QueueAbsent, Offset: to}, now)
+		g.feed(p, nil, now)
+		g.nudge = true
+	}
+}
+
 // answer takes what a member says of one record, other than an ack.
 func (g *queueGroup) answer(grant *queueGrant, offset int64, in *core.QueueInput, reason string) error {
 	g.mu.Lock()

@@ -26,17 +26,14 @@ func (k *keyReader) read(p *partition, from int64, count int, into []uint64) ([]
 		if !c.hasRecords() {
 			c.skipped.Reset()
 			found, err := c.fetch(p.highWater.Load(), false)
-			switch core.CodeOf(err) {
-			case 0:
-			case core.CodeOffsetOutOfRange:
-				k.seek(max(p.log.Start(), next+1))
-			case core.CodeCorrupt:
+			switch code := core.CodeOf(err); {
+			case found:
+			case err == nil, code == core.CodeCorrupt:
 				k.seek(end)
+			case code == core.CodeOffsetOutOfRange:
+				k.seek(max(p.log.Start(), next+1))
 			default:
 				return into, err
-			}
-			if !found && err == nil {
-				k.seek(end)
 			}
 			for ; next < min(c.next, end); next++ {
 				into = append(into, 0)

@@ -118,12 +118,25 @@ func (s *queueSubscription) deliver(m *leat.Message) (bool, error) {
 // skipAhead is how many records a cursor reads over rather than looking for an offset anew.
 const skipAhead = 4096
 
+// absentFrom is how many offsets without a record are told to the group rather than settled one by one.
+const absentFrom = 64
+
 // seek moves the cursor of a partition to an offset, and reports whether the log has a record there.
 func (s *queueSubscription) seek(p *partition, offset int64) (bool, error) {
+	next, err := s.find(p, offset)
+	if err == nil && next-offset > absentFrom {
+		s.member.group.absent(p, next)
+	}
+	return err == nil && next == offset, err
+}
+
+// find moves the cursor of a partition to the first record from an offset on, and gives its offset, or that up
+// to which there is none.
+func (s *queueSubscription) find(p *partition, offset int64) (int64, error) {
 	s.loop.Lock()
 	defer s.loop.Unlock()
 	if s.closed.Load() {
-		return false, core.NewError(core.CodeClosed, s.topic.op("subscription to"), nil)
+		return 0, core.NewError(core.CodeClosed, s.topic.op("subscription to"), nil)
 	}
 	c := s.cursors[p.number]
 	switch {
@@ -132,10 +145,11 @@ func (s *queueSubscription) seek(p *partition, offset int64) (bool, error) {
 		c.start(offset)
 		s.cursors[p.number] = c
 	case offset >= c.next && offset < c.seen:
-		if err := c.skipTo(offset); err != nil {
-			return false, err
+		err := c.skipTo(offset)
+		if !c.hasRecords() { // the rest of the frame was removed, or there is a gap
+			return c.seen, err
 		}
-		return c.next == offset && c.hasRecords(), nil
+		return c.next, err
 	case offset >= c.next && offset < c.seen+skipAhead:
 		c.records = nil
 		c.next = offset
@@ -149,9 +163,12 @@ func (s *queueSubscription) seek(p *partition, offset int64) (bool, error) {
 		start := p.log.Start()
 		c.reader.Seek(start)
 		c.moveTo(start)
-		return false, nil
+		return max(start, offset+1), nil // retention settles what is before
 	}
-	return found && c.next == offset, err
+	if !found {
+		return max(c.seen, offset+1), err
+	}
+	return c.next, err
 }
 
 // skipTo leaves out records of the frame under way that lie before offset.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -237,6 +238,10 @@ func FuzzQueueProgress(f *testing.F) {
 			t.Fatal(err)
 		}
 		again.Restored(0)
+		if again.epoch <= q.epoch && q.epoch <= math.MaxInt64-epochStep {
+			t.Fatalf("epoch %d is restored as %d", q.epoch, again.epoch)
+		}
+		again.epoch = q.epoch
 		if again.Next() != q.Next() || again.Unsettled() != q.Unsettled() ||
 			!bytes.Equal(again.EncodeProgress(nil), encoded) {
 			t.Fatalf("%x is read as next %d, %d unsettled", encoded, again.Next(), again.Unsettled())

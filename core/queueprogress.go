@@ -55,6 +55,10 @@ func (q *Queue) EncodeProgress(dst []byte) []byte {
 // queueProgressHead is the length of progress before its entries.
 const queueProgressHead = 24
 
+// epochStep is more grants than a queue hands out between two times that its progress is stored: none gets the
+// epoch of one from before a crash, even if the clock was set back.
+const epochStep = 1 << 32
+
 // RestoreProgress brings back what EncodeProgress gave, before the first step and before any RestoreFailed.
 // Errors: CodeCorrupt, CodeVersionTooNew; then the queue is as it was.
 func (q *Queue) RestoreProgress(src []byte) error {
@@ -86,7 +90,8 @@ func (q *Queue) RestoreProgress(src []byte) error {
 	if len(rest) > 0 {
 		return bad("%d bytes too many", len(rest))
 	}
-	q.next, q.highWater, q.epoch = next, max(q.highWater, next), max(q.epoch, epoch)
+	q.next, q.highWater = next, max(q.highWater, next)
+	q.epoch = max(q.epoch, min(epoch, math.MaxInt64-epochStep)+epochStep)
 	for _, r := range runs {
 		for left := r.left; left != 0; left &= left - 1 {
 			q.unread = append(q.unread, unreadRecord{offset: r.lo + int64(bits.TrailingZeros64(left))})

@@ -325,8 +325,8 @@ func (g *queueGroup) offer(p *queuePart, in *core.QueueInput) []*queueMember {
 	return fed
 }
 
-// absent notes that a partition has no records up to an offset, from one on that was handed out: a log at page
-// leaves out as many offsets after a power cut as it had reserved, which are millions.
+// absent notes that a partition has no records up to an offset, from one on that was handed out: a log at
+// page leaves out as many offsets after a power cut as it had reserved, which are millions.
 func (g *queueGroup) absent(of *partition, to int64) {
 	g.mu.Lock()
 	defer g.unlock()

@@ -130,8 +130,8 @@ func (s *queueSubscription) seek(p *partition, offset int64) (bool, error) {
 	return err == nil && next == offset, err
 }
 
-// find moves the cursor of a partition to the first record from an offset on, and gives its offset, or that up
-// to which there is none.
+// find moves the cursor of a partition to the first record from an offset on, and gives its offset, or that
+// up to which there is none.
 func (s *queueSubscription) find(p *partition, offset int64) (int64, error) {
 	s.loop.Lock()
 	defer s.loop.Unlock()

@@ -55,8 +55,8 @@ func (q *Queue) EncodeProgress(dst []byte) []byte {
 // queueProgressHead is the length of progress before its entries.
 const queueProgressHead = 24
 
-// epochStep is more grants than a queue hands out between two times that its progress is stored: none gets the
-// epoch of one from before a crash, even if the clock was set back.
+// epochStep is more grants than a queue hands out between two times that its progress is stored: none gets
+// the epoch of one from before a crash, even if the clock was set back.
 const epochStep = 1 << 32
 
 // RestoreProgress brings back what EncodeProgress gave, before the first step and before any RestoreFailed.

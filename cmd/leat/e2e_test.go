@@ -56,10 +56,11 @@ func TestShowcase(t *testing.T) {
 	sameLinesPerKey(t, mustRemote(t, s.listen, "", all), text)
 	rest := mustRemote(t, s.listen, "", `sub quakes --group g --count 1007 -f '%k\t%v\n'`)
 	sameLinesPerKey(t, first+rest, text)
-	if got := mustRemote(t, s.listen, "", "group ls"); !strings.HasSuffix(got, "g      quakes        0    0   0s\n") {
+	got = mustRemote(t, s.listen, "", "group ls")
+	if !strings.HasSuffix(got, "g      quakes        0    0   0s\n") {
 		t.Errorf("group ls:\n%s", got)
 	}
-	if got := mustRemote(t, s.listen, "", "cluster status"); !strings.Contains(got, "up") {
+	if got = mustRemote(t, s.listen, "", "cluster status"); !strings.Contains(got, "up") {
 		t.Errorf("cluster status:\n%s", got)
 	}
 	missing := remote(t, s.listen, "", "sub", "quaks")

@@ -219,7 +219,7 @@ $ leat topic create e --cleanup compress
 error: leat: cleanup "compress": invalid configuration: want delete or compact (LEAT-1001)
 hint: change the named field to a value within the named bound
 $ leat topic alter a
-error: nothing to change: want --retention, --retention-bytes, --retention-records or --max-record-bytes
+error: nothing to change: want --retention, --retention-bytes, --retention-records, --max-record-bytes, --ttl or --dedup-window
 hint: see: leat topic alter --help
 `)
 }

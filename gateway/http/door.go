@@ -90,8 +90,8 @@ type Door struct {
 	ended chan struct{} // closed when nothing is accepted any more
 }
 
-// Open opens a door to a bus. An address that other machines reach needs TLS with a certificate and
-// ClientCAs, else ErrInsecure. ErrInvalidConfig names the field. Close the door before the bus.
+// Open opens a door to a bus. An address that other machines reach needs TLS with a certificate, and Tokens
+// or ClientCAs, else ErrInsecure. ErrInvalidConfig names the field. Close the door before the bus.
 func Open(bus *leat.Bus, cfg Config) (*Door, error) {
 	cfg.Listen = cmp.Or(cfg.Listen, defaultListen)
 	if err := cfg.check(); err != nil {

@@ -168,7 +168,10 @@ func decodeStateFields(src []byte) (stateFile, error) {
 	}
 	c := &f.check
 	switch {
-	case flags>>4 != 0 || !allZero(src[148:cleanAt]) || le.Uint32(src[124:]) != 0:
+	case flags>>4 != 0 || !allZero(src[148:cleanAt]) || le.Uint32(src[124:]) != 0,
+		flags&stateHasCheckpoint == 0 && !allZero(src[56:104]),
+		flags&stateHasProducers == 0 && (!allZero(src[104:124]) || length != 0),
+		flags&stateHasCut == 0 && !allZero(src[136:148]):
 		return stateFile{}, fmt.Errorf("flags %#x, or something where nothing is", flags)
 	case length != uint64(len(src)-stateHead):
 		return stateFile{}, fmt.Errorf("%d bytes of producers, the header says %d", len(src)-stateHead, length)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ type serveConfig struct {
 	Cluster clusterConfig
 	Log     logConfig
 	Limits  limitsConfig
+	Push    pushConfig
 }
 
 type nodeConfig struct {
@@ -51,6 +53,12 @@ type logConfig struct {
 }
 
 type limitsConfig struct{ Connections, Streams int }
+
+// pushConfig says what push subscriptions may reach besides public addresses over TLS.
+type pushConfig struct {
+	Allow     []netip.Prefix
+	AllowHTTP bool
+}
 
 // origin says where a value comes from: "default", "leat.toml:12", "LEAT_NODE_DATA" or "--data".
 type origin string
@@ -122,7 +130,10 @@ func loadEnvironment(c *serveConfig, from origins, env []string) error {
 }
 
 // clientVariables are those of the other commands.
-var clientVariables = []string{"LEAT_SERVER", "LEAT_OUTPUT", "LEAT_TLS_CA", "LEAT_CONFIG_DIR", "LEAT_SEED"}
+var clientVariables = []string{"LEAT_SERVER", "LEAT_OUTPUT", "LEAT_TLS_CA", "LEAT_CONFIG_DIR", "LEAT_SEED",
+	"LEAT_GATEWAY", "LEAT_TOKEN"}
+
+const pushHint = "push subscriptions are made at the HTTP door: give it an address (--gateway)"
 
 // check looks at settings that depend on each other.
 func (c *serveConfig) check(from origins) error {
@@ -133,6 +144,10 @@ func (c *serveConfig) check(from origins) error {
 	switch {
 	case c.Listen.GatewayTokens != "" && c.Listen.Gateway == httpOff:
 		return wrong("listen.gateway_tokens", "listen.gateway is off", "give the door an address (--gateway)")
+	case len(c.Push.Allow) > 0 && c.Listen.Gateway == httpOff:
+		return wrong("push.allow", "listen.gateway is off", pushHint)
+	case c.Push.AllowHTTP && c.Listen.Gateway == httpOff:
+		return wrong("push.allow_http", "listen.gateway is off", pushHint)
 	case t.Cert != "" && t.Key == "":
 		return wrong("tls.cert", "tls.key is missing", "a certificate needs its key: give both (leat cert issue)")
 	case t.Key != "" && t.Cert == "":

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -51,6 +52,10 @@ on_damage = "skip"
 [limits]
 connections = 7
 streams = 1_000
+
+[push]
+allow = "10.0.0.0/8,fd00::/8"
+allow_http = "on"
 `
 
 func fullConfig() serveConfig {
@@ -63,6 +68,8 @@ func fullConfig() serveConfig {
 			Peers: map[uint16]string{1: "n1:4740", 2: "n2:4740", 3: "[2001:db8::3]:4740"}},
 		Log:    logConfig{Level: slog.LevelDebug, ScrubEvery: 36 * time.Hour, OnDamage: "skip"},
 		Limits: limitsConfig{Connections: 7, Streams: 1000},
+		Push: pushConfig{AllowHTTP: true, Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"),
+			netip.MustParsePrefix("fd00::/8")}},
 	}
 }
 
@@ -155,7 +162,8 @@ func TestConfigPrecedence(t *testing.T) {
 		"tls.key": {"e", "f"}, "tls.client_ca": {"e", "f"}, "cluster.name": {"e", "f"}, "node.id": {"1", "1"},
 		"cluster.peers": {"1=e:1", "1=f:1"}, "cluster.advertise": {"e:1", "f:1"}, "cluster.peer_ca": {"e", "f"},
 		"log.level": {"warn", "error"}, "log.scrub_every": {"off", "7d"}, "log.on_damage": {"fail", "skip"},
-		"limits.connections": {"5", "6"}, "limits.streams": {"5", "6"},
+		"limits.connections": {"5", "6"}, "limits.streams": {"5", "6"}, "push.allow": {"::/0", "192.0.2.1/32"},
+		"push.allow_http": {"off", "off"},
 	} {
 		s := settingOf(key)
 		for _, tt := range []struct{ env, flag, want, from string }{
@@ -253,6 +261,12 @@ func TestConfigMistakesInFiles(t *testing.T) {
 		{"[log]\nlevel = \"loud\"", []string{"leat.toml:2:", `"loud"`, "debug, info, warn or error"}},
 		{"[log]\non_damage = \"ignore\"", []string{"leat.toml:2:", `"ignore"`, "want fail or skip"}},
 		{"[log]\nscrub_every = \"1ms\"", []string{"leat.toml:2:", `"1ms"`, "1s or more", "or off"}},
+		{"[push]\nallow = \"10.0.0.1\"", []string{"leat.toml:2:", `"10.0.0.1"`, "ranges of addresses"}},
+		{"[push]\nallow = \"10.0.0.0/8,10.0.0.1/8\"", []string{"leat.toml:2:", `"10.0.0.1/8"`}},
+		{"[push]\nallow = \"::ffff:10.0.0.0/104\"", []string{"leat.toml:2:", "ranges of addresses"}},
+		{"[push]\nallow_http = \"yes\"", []string{"leat.toml:2:", `"yes"`, "want on or off"}},
+		{"[push]\nallow = \"::/0\"", []string{"push.allow", "listen.gateway is off"}},
+		{"[push]\nallow_http = \"on\"", []string{"push.allow_http", "listen.gateway is off"}},
 		{"[limits]\nstreams = 0", []string{"leat.toml:2:", "limits.streams", "from 1 to 65535"}},
 		{"[limits]\nconnections = 99999999999999999999", []string{"leat.toml:2:", "too large"}},
 		{"[node]\nid = 1\nid = 2", []string{"leat.toml:3:", "already defined"}},

@@ -12,6 +12,7 @@ func (f *configFlags) add(cmd *cobra.Command) {
 	flags.StringVarP(&f.path, "config", "c", "", "configuration file (TOML)")
 	for _, s := range settings {
 		flags.String(s.flag, s.fallback, s.about+" ("+s.variable()+")")
+		flags.Lookup(s.flag).NoOptDefVal = s.bare
 	}
 }
 

@@ -30,6 +30,7 @@ type setting struct {
 	flag     string
 	kind     kind
 	fallback string // the default, in the spelling of flags
+	bare     string // what a flag without a value means; empty: it needs one
 	about    string // for help: what it is
 	set      func(c *serveConfig, text string) error
 	get      func(c *serveConfig) any // string, int or map[string]string, as a file spells it
@@ -100,6 +101,12 @@ var settings = []setting{
 	numberSetting("limits.streams", "max-streams", "1024", 1, 65_535,
 		"producers and subscriptions per connection",
 		func(c *serveConfig) *int { return &c.Limits.Streams }),
+	{key: "push.allow", flag: "push-allow", kind: kindText,
+		about: "addresses that leat push may reach besides public ones, as in 10.0.0.0/8,192.0.2.7/32",
+		set:   setPushAllow, get: func(c *serveConfig) any { return spellPrefixes(c.Push.Allow) }},
+	{key: "push.allow_http", flag: "push-allow-http", kind: kindText, fallback: "off", bare: "on",
+		about: "on: leat push may post without TLS; or off", set: setPushAllowHTTP,
+		get: func(c *serveConfig) any { return map[bool]string{true: "on", false: "off"}[c.Push.AllowHTTP] }},
 }
 
 // settingOf finds a setting by key; nil if there is none.
@@ -162,6 +169,39 @@ func setScrubEvery(c *serveConfig, text string) error {
 		return fmt.Errorf("found %s, want a duration of 1s or more, as in 12h or 7d, or off", core.Quote(text))
 	}
 	c.Log.ScrubEvery = every
+	return nil
+}
+
+// setPushAllow reads ranges of addresses, separated by commas.
+func setPushAllow(c *serveConfig, text string) error {
+	var allow []netip.Prefix
+	for part := range strings.SplitSeq(text, ",") {
+		if text == "" {
+			break
+		}
+		prefix, err := netip.ParsePrefix(strings.TrimSpace(part))
+		if err != nil || prefix != prefix.Masked() || prefix.Addr().Is4In6() {
+			return fmt.Errorf("found %s, want ranges of addresses, as in 10.0.0.0/8,fd00::/8", core.Quote(part))
+		}
+		allow = append(allow, prefix)
+	}
+	c.Push.Allow = allow
+	return nil
+}
+
+func spellPrefixes(list []netip.Prefix) string {
+	texts := make([]string, len(list))
+	for i, prefix := range list {
+		texts[i] = prefix.String()
+	}
+	return strings.Join(texts, ",")
+}
+
+func setPushAllowHTTP(c *serveConfig, text string) error {
+	if text != "on" && text != "off" {
+		return fmt.Errorf("found %s, want on or off", core.Quote(text))
+	}
+	c.Push.AllowHTTP = text == "on"
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	httpdoor "github.com/leatbus/leat/gateway/http"
 	"github.com/leatbus/leat/transport/certs"
 )
 
@@ -242,6 +243,7 @@ var before = map[string]string{
 	"leat cert issue":      "cert ca --out certs",
 	"leat cert show certs": "cert ca --out certs",
 	"leat dlq":             "topic create trades.dlq.risk",
+	"leat push":            "push add orders --topic trades --url https://orders.example.com --paused",
 }
 
 // newExampleDesk has what the examples of the help texts are about.
@@ -264,6 +266,9 @@ func newExampleDesk(t *testing.T, line string) *desk {
 	}
 	if err := os.WriteFile("leat.toml", []byte("[log]\nlevel = \"warn\"\n"), 0o600); err != nil {
 		t.Fatal(err)
+	}
+	if strings.HasPrefix(line, "leat push") {
+		openPushDoor(t, httpdoor.Config{})
 	}
 	for prefix, command := range before {
 		if strings.HasPrefix(line, prefix) {

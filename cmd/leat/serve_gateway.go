@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
 	httpdoor "github.com/leatbus/leat/gateway/http"
+	"github.com/leatbus/leat/gateway/push"
 	"github.com/leatbus/leat/internal/clock"
 	"github.com/leatbus/leat/transport/certs"
 )
@@ -35,7 +37,9 @@ func openGateway(
 	}
 	g := &gateway{}
 	door := httpdoor.Config{Listen: cfg.Listen.Gateway, TLS: config, Logger: logger,
-		Version: thisBuild().Version, Limits: httpdoor.Limits{Connections: cfg.Limits.Connections}}
+		Version: thisBuild().Version, Limits: httpdoor.Limits{Connections: cfg.Limits.Connections},
+		Push: &push.Options{Dir: filepath.Join(cfg.Node.Data, "push"), AllowHTTP: cfg.Push.AllowHTTP,
+			Guard: push.Guard{Allow: cfg.Push.Allow}}}
 	if cfg.Listen.GatewayTokens != "" {
 		tokens, err := openTokens(cfg.Listen.GatewayTokens, clock.System, logger)
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/gateway/push"
 	"github.com/leatbus/leat/internal/clock"
 	"github.com/leatbus/leat/transport/certs"
 )
@@ -40,7 +41,10 @@ type Config struct {
 	Hosts  []string    // names without port by which clients may call the door, besides those of Listen
 	// Tokens gives who shows a secret, nil if nobody does; it must not block for long. With it every request
 	// needs a token, which is enough beyond this machine; without it everyone may do everything.
-	Tokens   func(secret string) *core.Principal
+	Tokens func(secret string) *core.Principal
+	// Push is where push subscriptions are kept and what they may reach; nil: the door has none. Its Logger is
+	// that of the door.
+	Push     *push.Options
 	DrainFor time.Duration // how long Close waits for requests under way; 0: 10 s
 	Limits   Limits
 	Version  string       // of the build, for /openapi.json
@@ -74,6 +78,7 @@ type Door struct {
 	heartbeat time.Duration
 	producers *producers
 	jobs      jobs
+	pusher    *push.Pusher                        // nil: no push subscriptions
 	tokens    func(secret string) *core.Principal // nil: everyone may do everything
 
 	mux      *http.ServeMux
@@ -101,7 +106,11 @@ func Open(bus *leat.Bus, cfg Config) (*Door, error) {
 	if err != nil {
 		return nil, core.NewError(core.CodeInvalidConfig, "serve HTTP on "+core.Quote(cfg.Listen), err)
 	}
-	d := newDoor(bus, &cfg)
+	pusher, err := openPusher(bus, &cfg)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	d := newDoor(bus, &cfg, pusher)
 	d.listener = listener
 	listener = netutil.LimitListener(listener, d.limits.Connections)
 	if cfg.TLS != nil {
@@ -116,6 +125,16 @@ func Open(bus *leat.Bus, cfg Config) (*Door, error) {
 		}
 	}()
 	return d, nil
+}
+
+// openPusher opens the push subscriptions, if there are to be any.
+func openPusher(bus *leat.Bus, cfg *Config) (*push.Pusher, error) {
+	if cfg.Push == nil {
+		return nil, nil
+	}
+	options := *cfg.Push
+	options.Logger = cfg.Logger
+	return push.Open(bus, options)
 }
 
 func (cfg *Config) check() error {
@@ -141,11 +160,12 @@ func (cfg *Config) check() error {
 }
 
 // newDoor makes a door that listens nowhere.
-func newDoor(bus *leat.Bus, cfg *Config) *Door {
+func newDoor(bus *leat.Bus, cfg *Config, pusher *push.Pusher) *Door {
 	d := &Door{
 		bus: bus, limits: cfg.Limits.withDefaults(), drain: cmp.Or(cfg.DrainFor, defaultDrain),
 		hosts: cfg.hostNames(), logger: cfg.Logger, clock: clock.System, heartbeat: heartbeatWait,
 		producers: newProducers(bus), tokens: cfg.Tokens, mux: http.NewServeMux(), ended: make(chan struct{}),
+		pusher: pusher,
 	}
 	if d.logger == nil {
 		d.logger = slog.New(slog.DiscardHandler)
@@ -169,7 +189,8 @@ func newDoor(bus *leat.Bus, cfg *Config) *Door {
 // Addr is where the door listens, with the port that the system chose.
 func (d *Door) Addr() net.Addr { return d.listener.Addr() }
 
-// Close ends streams and jobs, answers what is under way, for DrainFor at most, and frees the producers.
+// Close ends streams, jobs and push subscriptions, answers what is under way, for DrainFor at most, and frees
+// the producers.
 // Further calls wait for the first. It returns nil.
 func (d *Door) Close() error {
 	d.once.Do(func() {
@@ -180,6 +201,10 @@ func (d *Door) Close() error {
 			_ = d.server.Close() // whoever has not finished by now is cut off
 		}
 		<-d.ended
+		if d.pusher != nil {
+			deadline, _ := ctx.Deadline()
+			d.pusher.Close(deadline.Sub(time.Unix(0, d.clock.Now())))
+		}
 		d.jobs.close()
 		d.producers.close()
 	})

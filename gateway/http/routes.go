@@ -20,6 +20,7 @@ func (d *Door) routes() {
 	d.publishRoutes()
 	d.readRoutes()
 	d.eventRoutes()
+	d.pushRoutes()
 	d.adminRoutes()
 	d.mux.HandleFunc("/", d.unknown)
 }

@@ -39,7 +39,7 @@ var units = []unit{
 	{folder: "node", layer: 5},
 	// leat bench is a door to the scenarios of benchkit, leat serve opens the doors of gateway.
 	{folder: "cmd", layer: 6, also: []string{"internal/benchkit", "gateway"}},
-	{folder: "examples", layer: 6},
+	{folder: "examples", layer: 6, tests: []string{"gateway", "leattest"}},
 	{folder: "gateway", layer: 6, tests: []string{"leattest"}},
 	{folder: "web", layer: 6},
 	{folder: "leattest", layer: 6},

@@ -40,7 +40,7 @@ func writeReport(t *testing.T) string {
 
 func TestTables(t *testing.T) {
 	var out bytes.Buffer
-	if err := run([]string{writeReport(t)}, &out); err != nil {
+	if err := figures.Run([]string{writeReport(t)}, &out); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -53,38 +53,6 @@ func TestTables(t *testing.T) {
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
-		}
-	}
-}
-
-func TestDocumentKeepsTheRest(t *testing.T) {
-	document := filepath.Join(t.TempDir(), "ring.md")
-	text := "before\n" + beginMark + "old\n" + endMark + "after\n"
-	if err := os.WriteFile(document, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	report := writeReport(t)
-	var results []string
-	for range 2 {
-		if err := run([]string{"-into", document, report}, nil); err != nil {
-			t.Fatal(err)
-		}
-		got, err := os.ReadFile(document)
-		if err != nil {
-			t.Fatal(err)
-		}
-		results = append(results, string(got))
-	}
-	if got := results[0]; !strings.HasPrefix(got, "before\n"+beginMark) || strings.Contains(got, "old") ||
-		!strings.HasSuffix(got, endMark+"after\n") || !strings.Contains(got, "| hop-8 |") {
-		t.Errorf("the document became %q", got)
-	}
-	if results[0] != results[1] {
-		t.Errorf("a second time changed the document to %q", results[1])
-	}
-	for _, broken := range []string{"no marks", beginMark + "no end", endMark + beginMark} {
-		if _, err := between(broken, ""); err == nil {
-			t.Errorf("between(%q) = nil; want an error", broken)
 		}
 	}
 }

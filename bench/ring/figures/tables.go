@@ -1,35 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/leatbus/leat/internal/benchkit"
 )
-
-// The marks stand alone on their lines.
-const (
-	beginMark = "<!-- figures begin -->\n"
-	endMark   = "<!-- figures end -->\n"
-)
-
-var errMarks = errors.New("no marks for the figures: want " +
-	strings.TrimSpace(beginMark) + " and, after it, " + strings.TrimSpace(endMark))
-
-// between replaces what stands between the marks.
-func between(document, tables string) (string, error) {
-	head, rest, ok := strings.Cut(document, beginMark)
-	if !ok {
-		return "", errMarks
-	}
-	_, tail, ok := strings.Cut(rest, endMark)
-	if !ok {
-		return "", errMarks
-	}
-	return head + beginMark + "\n" + tables + "\n" + endMark + tail, nil
-}
 
 // markdown is the whole of the report that readers of the document want to see.
 func markdown(r *benchkit.Report) string {

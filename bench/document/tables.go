@@ -1,37 +1,15 @@
-package main
+package document
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/leatbus/leat/internal/benchkit"
 )
 
-// The marks stand alone on their lines.
-const (
-	beginMark = "<!-- figures begin -->\n"
-	endMark   = "<!-- figures end -->\n"
-)
-
-var errMarks = errors.New("no marks for the figures: want " +
-	strings.TrimSpace(beginMark) + " and, after it, " + strings.TrimSpace(endMark))
-
-// between replaces what stands between the marks.
-func between(document, tables string) (string, error) {
-	head, rest, ok := strings.Cut(document, beginMark)
-	if !ok {
-		return "", errMarks
-	}
-	_, tail, ok := strings.Cut(rest, endMark)
-	if !ok {
-		return "", errMarks
-	}
-	return head + beginMark + "\n" + tables + "\n" + endMark + tail, nil
-}
-
-// markdown is the whole of the report that readers of the document want to see.
-func markdown(r *benchkit.Report) string {
+// Tables is the machine, the goals, and a table with a row per case for each scenario. ratio is the title of
+// the column that says how the first case of a scenario, which is ours, did against the one of the row.
+func Tables(r *benchkit.Report, ratio string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %d cores, %s/%s %s, %s, %s; `%s`, %s.\n\n", r.Env.CPU, r.Env.Cores, r.Env.OS,
 		r.Env.Arch, r.Env.Kernel, r.Env.FileSystem, r.Env.Go, r.Command, r.Time)
@@ -49,7 +27,7 @@ func markdown(r *benchkit.Report) string {
 		for n < len(rows) && rows[n].Scenario == rows[0].Scenario {
 			n++
 		}
-		writeScenario(&b, r, rows[:n], seen)
+		writeScenario(&b, r, rows[:n], ratio, seen)
 		rows = rows[n:]
 	}
 	return b.String()
@@ -72,7 +50,9 @@ func writeGoals(b *strings.Builder, r *benchkit.Report) {
 
 // writeScenario writes a table with a row per case, and below it the further figures and the notes that were
 // not seen before.
-func writeScenario(b *strings.Builder, r *benchkit.Report, rows []benchkit.Row, seen map[string]bool) {
+func writeScenario(
+	b *strings.Builder, r *benchkit.Report, rows []benchkit.Row, ratio string, seen map[string]bool,
+) {
 	title := rows[0].Scenario
 	if rows[0].Oversubscribed {
 		title += " †"
@@ -82,7 +62,7 @@ func writeScenario(b *strings.Builder, r *benchkit.Report, rows []benchkit.Row, 
 	for i := range rows {
 		latency = latency || rows[i].Latency != nil
 	}
-	b.WriteString("| | level | " + unitOf(&rows[0]) + " | mmaplog ÷ it |")
+	b.WriteString("| | level | " + unitOf(&rows[0]) + " | " + ratio + " |")
 	rule := "\n|---|---|---:|---:|"
 	if latency {
 		b.WriteString(" p50 | p99 | p99.9 | max |")

@@ -8,8 +8,9 @@
 // after the death of the process; a channel message is gone with it. The benchmark says what that
 // costs. Run it with: go test -run '^$' -bench .
 //
-// Below this folder: cmd/bench is the program that measures, compares and draws; ring has the peers of the
-// ring; compare and plot work on reports; net holds the network against NATS.
+// Below this folder: cmd/bench is the program that measures, compares and draws; ring, log and queue have the
+// peers of the ring, of the log and of queue groups; compare, plot and document work on reports; net holds
+// the network against NATS.
 //
 // Every receiver checks that it got every message in order; one that did not fails the benchmark.
 package bench

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/leatbus/leat/bench/log"
+	"github.com/leatbus/leat/bench/queue"
 	"github.com/leatbus/leat/bench/ring"
 	"github.com/leatbus/leat/internal/benchkit"
 )
@@ -22,6 +23,7 @@ var suites = []entry{
 	{"ring", ring.Suite},
 	{"log", log.Suite},
 	{"bus", benchkit.BusSuite},
+	{"queue", queue.Suite},
 }
 
 // request is a suite with the scenarios that were asked for, none for all.

@@ -137,7 +137,8 @@ func bare(err error, code core.Code) error {
 // final reports whether trying to connect again is of no use.
 func final(err error) bool {
 	switch core.CodeOf(err) {
-	case core.CodeUntrusted, core.CodeDenied, core.CodeUnsupported, core.CodeInvalidConfig:
+	case core.CodeUntrusted, core.CodeUnauthenticated, core.CodeDenied, core.CodeUnsupported,
+		core.CodeInvalidConfig:
 		return true
 	}
 	return false

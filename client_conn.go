@@ -81,7 +81,8 @@ func (c *client) hello(ctx context.Context, conn transport.Conn) (*clientConn, e
 	if err != nil {
 		return nil, err
 	}
-	hello := wire.HelloBody{Version: wire.Version, Features: wire.Features, Client: c.options.name}
+	hello := wire.HelloBody{Version: wire.Version, Features: wire.Features, Client: c.options.name,
+		Token: c.options.token}
 	if _, err := stream.Write(wire.Marshal(nil, wire.Header{Type: wire.Hello}, hello)); err != nil {
 		return nil, err
 	}

@@ -236,7 +236,8 @@ func (m *remoteMember) over(err error) bool {
 			m.fence(core.NewError(core.CodeTopicNotFound, s.topic.op("read"), nil))
 			return true
 		}
-	case core.CodeFenced, core.CodeDenied, core.CodeUnsupported, core.CodeInvalidConfig, core.CodeInvalidName:
+	case core.CodeFenced, core.CodeUnauthenticated, core.CodeDenied, core.CodeUnsupported,
+		core.CodeInvalidConfig, core.CodeInvalidName:
 		m.fence(err)
 		return true
 	}

@@ -66,6 +66,9 @@ func (n *clientNode) opLocked() string {
 
 // unavailableLocked is the error of a call that waited long enough.
 func (n *clientNode) unavailableLocked() error {
+	if core.CodeOf(n.lastErr) == core.CodeUnauthenticated { // it answers, and wants another token
+		return core.NewError(core.CodeUnauthenticated, n.opLocked(), bare(n.lastErr, core.CodeUnauthenticated))
+	}
 	cause := bare(n.lastErr, core.CodeUnavailable)
 	if cause == nil {
 		cause = errors.New("no answer yet")

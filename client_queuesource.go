@@ -92,8 +92,8 @@ func (f *queueSource) goOn(err error, long bool) bool {
 			return true
 		}
 		err = core.NewError(core.CodeTopicNotFound, q.topic.op("read"), nil)
-	case core.CodeDenied, core.CodeUnsupported, core.CodeInvalidConfig, core.CodeInvalidName,
-		core.CodeConfigMismatch, core.CodeGroupActive, core.CodeOffsetOutOfRange:
+	case core.CodeUnauthenticated, core.CodeDenied, core.CodeUnsupported, core.CodeInvalidConfig,
+		core.CodeInvalidName, core.CodeConfigMismatch, core.CodeGroupActive, core.CodeOffsetOutOfRange:
 	default:
 		if long {
 			f.tell(f.unavailable())

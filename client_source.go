@@ -122,7 +122,8 @@ func (f *source) goOn(err error, long bool) bool {
 			return true
 		}
 		s.end(core.NewError(core.CodeTopicNotFound, s.topic.op("read"), nil))
-	case core.CodeDenied, core.CodeUnsupported, core.CodeInvalidConfig, core.CodeLevelUnavailable:
+	case core.CodeUnauthenticated, core.CodeDenied, core.CodeUnsupported, core.CodeInvalidConfig,
+		core.CodeLevelUnavailable:
 		s.end(err)
 	default:
 		if long {

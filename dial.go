@@ -14,12 +14,15 @@ import (
 	"github.com/leatbus/leat/transport/wire"
 )
 
+const maxTokenBytes = 1024
+
 // dialOptions is the sum of the options of Dial.
 type dialOptions struct {
 	tls              *tls.Config
 	unreachableAfter time.Duration
 	name             string
 	refusable        bool
+	token            string
 }
 
 // DialOption is one option of Dial.
@@ -41,6 +44,12 @@ func WithUnreachableAfter(d time.Duration) DialOption {
 // do on which nothing listens, rather than wait for a server that starts a moment later.
 func WithRefusal() DialOption { return func(o *dialOptions) { o.refusable = true } }
 
+// WithToken shows the secret of a token (leat token create), which servers with tokens ask for. It travels
+// encrypted, and is shown again with every connection. Dial fails with ErrUnauthenticated if no token has it,
+// or the server wants one and there is none; later a publish or a read does so once the token is taken back,
+// and ErrDenied is what it has no scope for. At most 1,024 bytes.
+func WithToken(secret string) DialOption { return func(o *dialOptions) { o.token = secret } }
+
 // WithClientName names the program in the server's log.
 func WithClientName(name string) DialOption { return func(o *dialOptions) { o.name = name } }
 
@@ -51,6 +60,10 @@ func Dial(ctx context.Context, address string, options ...DialOption) (*Bus, err
 	var o dialOptions
 	for _, option := range options {
 		option(&o)
+	}
+	if len(o.token) > maxTokenBytes {
+		return nil, core.Errorf(core.CodeInvalidConfig, "dial "+core.Quote(address),
+			"WithToken: %d bytes, want at most %d", len(o.token), maxTokenBytes)
 	}
 	dial := dialFunc(o.dialQUIC)
 	if simulated := dialer.From(ctx); simulated != nil { // in tests

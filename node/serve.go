@@ -30,6 +30,10 @@ type ServeConfig struct {
 	TLS       *tls.Config   // nil: one of the user's development CA, or of one in the data folder; loopback only
 	DrainFor  time.Duration // how long Close waits for clients; 0: 10 s
 	Limits    ServeLimits
+	// Tokens tells who shows a secret (leat.WithToken); nil: nobody does. It is called for each connection,
+	// stream and request, by several goroutines at once. Without Tokens every client may do everything, else
+	// what core.Authorize says; a connection whose token is taken back or changed ends within seconds.
+	Tokens func(secret string) *core.Principal
 
 	packets net.PacketConn // in tests: listened on instead of a socket at Listen
 }
@@ -59,9 +63,10 @@ type Server struct {
 	node    *Node
 	limits  ServeLimits
 	drain   time.Duration
-	id      uint16 // of the node
-	version string // of the build
-	start   string // names this run
+	id      uint16                              // of the node
+	version string                              // of the build
+	start   string                              // names this run
+	tokens  func(secret string) *core.Principal // nil: every client may do everything
 	stats   serverStats
 	shown   *tls.Config    // has the certificate that clients are shown
 	dialed  sync.WaitGroup // connections to other nodes
@@ -87,7 +92,7 @@ type Server struct {
 // newServer makes a server without a listener.
 func newServer(n *Node, cfg ServeConfig) *Server {
 	s := &Server{
-		node: n, limits: cfg.Limits.withDefaults(), drain: cfg.DrainFor, start: newRunName(),
+		node: n, limits: cfg.Limits.withDefaults(), drain: cfg.DrainFor, start: newRunName(), tokens: cfg.Tokens,
 		sessions: make(map[*session]struct{}), producers: make(map[producerKey]*producerStream),
 	}
 	s.stats.ackPage, s.stats.ackDisk = histogram.Durations(), histogram.Durations()
@@ -97,13 +102,16 @@ func newServer(n *Node, cfg ServeConfig) *Server {
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.work.Go(s.pushMaps)
+	if s.tokens != nil {
+		s.work.Go(s.watchTokens)
+	}
 	return s
 }
 
 // Serve opens the door of a bus that node.Open returned; ErrNotEmbedded for any other. An address that
-// other machines reach needs TLS with a certificate and ClientCAs, else ErrInsecure, and so does a cluster
-// that spans machines. A node of a cluster looks for the others from then on. ctx bounds opening only. Close
-// the server before the bus, which has one at a time.
+// other machines reach needs TLS with a certificate, and ClientCAs or Tokens, else ErrInsecure; a cluster
+// that spans machines needs certificates of the nodes. A node of a cluster looks for the others from then on.
+// ctx bounds opening only. Close the server before the bus, which has one at a time.
 func Serve(ctx context.Context, bus *leat.Bus, cfg ServeConfig) (*Server, error) {
 	n, ok := bus.Backend().(*Node)
 	if !ok {
@@ -189,11 +197,10 @@ func (cfg *ServeConfig) complete(certsDir string) error {
 	case l.Connections < 0 || l.Streams < 0 || l.UnansweredBytes < 0:
 		return core.Errorf(core.CodeInvalidConfig, op, "Limits %+v: want 0 or more", *l)
 	}
-	if !certs.IsLoopback(cfg.Listen) {
-		if t := cfg.TLS; t == nil || t.ClientCAs == nil || t.ClientAuth != tls.RequireAndVerifyClientCert {
-			return core.Errorf(core.CodeInsecure, op,
-				"TLS must have a certificate, ClientCAs and RequireAndVerifyClientCert")
-		}
+	if t := cfg.TLS; !certs.IsLoopback(cfg.Listen) && (t == nil || cfg.Tokens == nil &&
+		(t.ClientCAs == nil || t.ClientAuth != tls.RequireAndVerifyClientCert)) {
+		return core.Errorf(core.CodeInsecure, op,
+			"TLS must have a certificate, and ClientCAs and RequireAndVerifyClientCert unless there are Tokens")
 	}
 	if cfg.TLS == nil {
 		cfg.TLS, err = certs.DevelopmentServer(certsDir, hostOf(cfg.Listen)...)

@@ -11,12 +11,31 @@ import (
 	"github.com/leatbus/leat/transport/wire"
 )
 
-// answer carries out one request and gives its answer.
+// answer carries out one request and gives its answer. What is not named here is for administrators.
 func (c *session) answer(op wire.Op, payload []byte) (any, error) {
 	n := c.node
 	switch op {
 	case wire.OpTopics:
-		return handle(c.ctx, payload, n.answerTopics)
+		return handle(c.ctx, payload, c.answerTopics)
+	case wire.OpCluster:
+		return n.answerCluster(), nil
+	case wire.OpOffsets:
+		topic := func(q *wire.OffsetsBody) string { return q.Topic }
+		return allowed(c, payload, core.ActionRead, topic, n.answerOffsets)
+	case wire.OpPeek:
+		topic := func(q *wire.PeekBody) string { return q.Topic }
+		return allowed(c, payload, core.ActionRead, topic, n.answerPeek)
+	}
+	if err := c.may(core.ActionAdmin, ""); err != nil {
+		return nil, err
+	}
+	return c.administer(op, payload)
+}
+
+// administer is answer for those who may do everything.
+func (c *session) administer(op wire.Op, payload []byte) (any, error) {
+	n := c.node
+	switch op {
 	case wire.OpCreateTopic:
 		return handle(c.ctx, payload, n.answerCreate)
 	case wire.OpDeleteTopic:
@@ -29,14 +48,8 @@ func (c *session) answer(op wire.Op, payload []byte) (any, error) {
 		return handle(c.ctx, payload, n.answerResetGroup)
 	case wire.OpDeleteGroup:
 		return handle(c.ctx, payload, n.answerDeleteGroup)
-	case wire.OpCluster:
-		return n.answerCluster(), nil
-	case wire.OpOffsets:
-		return handle(c.ctx, payload, n.answerOffsets)
 	case wire.OpAges:
 		return handle(c.ctx, payload, n.answerAges)
-	case wire.OpPeek:
-		return handle(c.ctx, payload, n.answerPeek)
 	}
 	return c.answerMore(op, payload)
 }

@@ -37,6 +37,9 @@ type session struct {
 	streams atomic.Int32
 
 	greeted bool // guarded by Server.mu
+	// What HELLO showed; not written after it.
+	secret string
+	scopes []core.Scope
 
 	mu      sync.Mutex // guards the following
 	client  string
@@ -121,6 +124,9 @@ func (c *session) greet() (r *transport.Reader, mapEpoch uint64, err error) {
 		return nil, 0, wire.Errorf("HELLO of version %d", hello.Version)
 	}
 	c.named(hello.Client)
+	if err := c.identify(hello.Token); err != nil {
+		return nil, 0, err
+	}
 	r.SetLimit(wire.MaxOpenPayload)
 	c.control = transport.NewLane(stream, controlBytes)
 	welcome := c.server.welcome()

@@ -65,6 +65,9 @@ func (c *session) serveMember(stream transport.Stream, r *transport.Reader, h *w
 	if err := core.ValidateName("group", body.Group); err != nil {
 		return err
 	}
+	if err := c.may(core.ActionRead, body.Topic); err != nil {
+		return err
+	}
 	if err := c.node.coordinates("join", body.Group); err != nil {
 		return err
 	}

@@ -96,6 +96,9 @@ func (c *session) serveProducer(stream transport.Stream, r *transport.Reader, h 
 func (c *session) newProducerStream(
 	stream transport.Stream, r *transport.Reader, body *wire.ProducerOpenBody,
 ) (*producerStream, error) {
+	if err := c.may(core.ActionPublish, body.Topic); err != nil {
+		return nil, err
+	}
 	t, err := c.node.topicFor("publish to", body.Topic)
 	if err != nil {
 		return nil, err

@@ -85,6 +85,9 @@ func (c *session) newQueueStream(stream transport.Stream, body *wire.QueueOpenBo
 	if err := o.Queue.Validate(o.Group); err != nil {
 		return nil, err
 	}
+	if err := c.may(core.ActionRead, body.Topic); err != nil {
+		return nil, err
+	}
 	t, err := c.node.topicFor("join a queue group on", body.Topic)
 	if err != nil {
 		return nil, err

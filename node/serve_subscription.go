@@ -76,6 +76,9 @@ func (c *session) serveSubscription(stream transport.Stream, r *transport.Reader
 func (c *session) newSubscription(
 	stream transport.Stream, body *wire.SubscribeBody,
 ) (*subscriptionStream, *wire.SubscribedBody, error) {
+	if err := c.may(core.ActionRead, body.Topic); err != nil {
+		return nil, nil, err
+	}
 	t, err := c.node.topicFor("subscribe to", body.Topic)
 	if err != nil {
 		return nil, nil, err

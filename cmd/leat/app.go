@@ -37,6 +37,7 @@ type app struct {
 	output  format
 	server  string
 	tls     tlsFiles
+	token   string // file with the secret
 	timeout time.Duration
 }
 
@@ -65,6 +66,8 @@ func (a *app) addFlags(root *cobra.Command) {
 	flags.StringVar(&a.tls.ca, "tls-ca", "", "file with the CA of the server (LEAT_TLS_CA)")
 	flags.StringVar(&a.tls.cert, "tls-cert", "", "file with the certificate of this client (LEAT_TLS_CERT)")
 	flags.StringVar(&a.tls.key, "tls-key", "", "file with its key (LEAT_TLS_KEY)")
+	flags.StringVar(&a.token, "token-file", "",
+		"file with the secret of a token for the server (LEAT_TOKEN_FILE; LEAT_TOKEN is the secret itself)")
 	flags.DurationVar(&a.timeout, "timeout", defaultTimeout, "how long to wait for an answer of the server")
 }
 
@@ -73,6 +76,7 @@ func (a *app) takeEnvironment(cmd *cobra.Command) error {
 	for flag, variable := range map[string]string{
 		"output": "LEAT_OUTPUT", "server": "LEAT_SERVER",
 		"tls-ca": "LEAT_TLS_CA", "tls-cert": "LEAT_TLS_CERT", "tls-key": "LEAT_TLS_KEY",
+		"token-file": "LEAT_TOKEN_FILE",
 	} {
 		value := os.Getenv(variable)
 		if f := cmd.InheritedFlags().Lookup(flag); value == "" || f == nil || f.Changed {
@@ -95,6 +99,13 @@ func (a *app) connect(ctx context.Context, options ...leat.DialOption) (*leat.Bu
 	}
 	if config != nil {
 		options = append(options, leat.WithTLS(config))
+	}
+	secret, err := a.secret()
+	if err != nil {
+		return nil, err
+	}
+	if secret != "" {
+		options = append(options, leat.WithToken(secret))
 	}
 	dialing, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()

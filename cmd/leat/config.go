@@ -34,6 +34,10 @@ type listenConfig struct {
 	Gateway string
 	// GatewayTokens is the file of its tokens; empty: everyone may do everything there.
 	GatewayTokens string
+	// GatewaySecret is the file with the secret that this door shows the nodes of a cluster; empty: none.
+	GatewaySecret string
+	// Tokens is the file of the tokens of QUIC clients; empty: everyone may do everything there.
+	Tokens string
 }
 
 // tlsConfig names files; all empty: the development CA.
@@ -131,7 +135,7 @@ func loadEnvironment(c *serveConfig, from origins, env []string) error {
 
 // clientVariables are those of the other commands.
 var clientVariables = []string{"LEAT_SERVER", "LEAT_OUTPUT", "LEAT_TLS_CA", "LEAT_CONFIG_DIR", "LEAT_SEED",
-	"LEAT_GATEWAY", "LEAT_TOKEN"}
+	"LEAT_GATEWAY", "LEAT_TOKEN", "LEAT_TOKEN_FILE"}
 
 const pushHint = "push subscriptions are made at the HTTP door: give it an address (--gateway)"
 
@@ -148,6 +152,12 @@ func (c *serveConfig) check(from origins) error {
 		return wrong("push.allow", "listen.gateway is off", pushHint)
 	case c.Push.AllowHTTP && c.Listen.Gateway == httpOff:
 		return wrong("push.allow_http", "listen.gateway is off", pushHint)
+	case c.Listen.GatewaySecret != "" && (c.Listen.Gateway == httpOff || len(peers) == 0):
+		return wrong("listen.gateway_secret", "no HTTP door reaches other nodes",
+			"leave it away, or see listen.gateway and cluster.peers")
+	case c.Listen.GatewaySecret == "" && c.Listen.Tokens != "" && c.Listen.Gateway != httpOff && len(peers) > 0:
+		return wrong("listen.tokens", "listen.gateway_secret is missing",
+			"the HTTP door reaches the other nodes with the secret of a token with the scope admin: give its file")
 	case t.Cert != "" && t.Key == "":
 		return wrong("tls.cert", "tls.key is missing", "a certificate needs its key: give both (leat cert issue)")
 	case t.Key != "" && t.Cert == "":

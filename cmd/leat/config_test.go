@@ -28,6 +28,8 @@ quic = "[::1]:5000"
 http = "off"
 gateway = "127.0.0.1:4742"
 gateway_tokens = "tokens"
+gateway_secret = "secret"
+tokens = "clients"
 
 [tls]
 cert = "n2.crt"
@@ -62,7 +64,7 @@ func fullConfig() serveConfig {
 	return serveConfig{
 		Node: nodeConfig{ID: 2, Data: "/srv/leat"},
 		Listen: listenConfig{QUIC: "[::1]:5000", HTTP: "off", Gateway: "127.0.0.1:4742",
-			GatewayTokens: "tokens"},
+			GatewayTokens: "tokens", GatewaySecret: "secret", Tokens: "clients"},
 		TLS: tlsConfig{Cert: "n2.crt", Key: "n2.key", ClientCA: "ca.crt"},
 		Cluster: clusterConfig{Name: "prod", Advertise: "n2.example.com:5000", PeerCA: "peers.crt",
 			Peers: map[uint16]string{1: "n1:4740", 2: "n2:4740", 3: "[2001:db8::3]:4740"}},
@@ -158,7 +160,8 @@ func TestConfigPrecedence(t *testing.T) {
 	}
 	for key, values := range map[string][2]string{
 		"node.data": {"e", "f"}, "listen.quic": {":1", ":2"}, "listen.http": {":1", ":2"},
-		"listen.gateway": {":1", ":2"}, "listen.gateway_tokens": {"e", "f"}, "tls.cert": {"e", "f"},
+		"listen.gateway": {":1", ":2"}, "listen.gateway_tokens": {"e", "f"}, "listen.gateway_secret": {"e", "f"},
+		"listen.tokens": {"e", "f"}, "tls.cert": {"e", "f"},
 		"tls.key": {"e", "f"}, "tls.client_ca": {"e", "f"}, "cluster.name": {"e", "f"}, "node.id": {"1", "1"},
 		"cluster.peers": {"1=e:1", "1=f:1"}, "cluster.advertise": {"e:1", "f:1"}, "cluster.peer_ca": {"e", "f"},
 		"log.level": {"warn", "error"}, "log.scrub_every": {"off", "7d"}, "log.on_damage": {"fail", "skip"},
@@ -304,18 +307,19 @@ func checkConfigError(t *testing.T, what string, err error, parts ...string) {
 
 func TestConfigMistakesElsewhere(t *testing.T) {
 	for env, parts := range map[string][]string{
-		"LEAT_NODE_ID=x":             {"LEAT_NODE_ID", "node.id", "from 0 to 65535"},
-		"LEAT_LISTEN_QIUC=a:1":       {"LEAT_LISTEN_QIUC", `did you mean "LEAT_LISTEN_QUIC"?`},
-		"LEAT_CLUSTER_PEERS=1":       {"LEAT_CLUSTER_PEERS", "id=address"},
-		"LEAT_CLUSTER_PEERS=1=a:1,":  {"LEAT_CLUSTER_PEERS", "id=address"},
-		"LEAT_NODE_DATA=a\x1b[2J":    {"LEAT_NODE_DATA", "control characters"},
-		"LEAT_TLS_CERT=\xff":         {"LEAT_TLS_CERT", "control characters"},
-		"LEAT_CLUSTER_PEERS=1=a:1":   {"cluster.peers (from LEAT_CLUSTER_PEERS)", "node.id is missing"},
-		"LEAT_TLS_CERT=a":            {"tls.cert (from LEAT_TLS_CERT)", "tls.key is missing"},
-		"LEAT_TLS_KEY=a":             {"tls.key (from LEAT_TLS_KEY)", "tls.cert is missing"},
-		"LEAT_TLS_CLIENT_CA=a":       {"tls.client_ca", "tls.cert and tls.key are missing"},
-		"LEAT_CLUSTER_PEER_CA=a.crt": {"cluster.peer_ca", "cluster.peers is missing"},
-		"LEAT_NODE_ID=1":             {"node.id (from LEAT_NODE_ID)", "cluster.peers is missing"},
+		"LEAT_NODE_ID=x":               {"LEAT_NODE_ID", "node.id", "from 0 to 65535"},
+		"LEAT_LISTEN_QIUC=a:1":         {"LEAT_LISTEN_QIUC", `did you mean "LEAT_LISTEN_QUIC"?`},
+		"LEAT_CLUSTER_PEERS=1":         {"LEAT_CLUSTER_PEERS", "id=address"},
+		"LEAT_CLUSTER_PEERS=1=a:1,":    {"LEAT_CLUSTER_PEERS", "id=address"},
+		"LEAT_NODE_DATA=a\x1b[2J":      {"LEAT_NODE_DATA", "control characters"},
+		"LEAT_TLS_CERT=\xff":           {"LEAT_TLS_CERT", "control characters"},
+		"LEAT_CLUSTER_PEERS=1=a:1":     {"cluster.peers (from LEAT_CLUSTER_PEERS)", "node.id is missing"},
+		"LEAT_TLS_CERT=a":              {"tls.cert (from LEAT_TLS_CERT)", "tls.key is missing"},
+		"LEAT_TLS_KEY=a":               {"tls.key (from LEAT_TLS_KEY)", "tls.cert is missing"},
+		"LEAT_TLS_CLIENT_CA=a":         {"tls.client_ca", "tls.cert and tls.key are missing"},
+		"LEAT_CLUSTER_PEER_CA=a.crt":   {"cluster.peer_ca", "cluster.peers is missing"},
+		"LEAT_LISTEN_GATEWAY_SECRET=s": {"listen.gateway_secret (from LEAT", "no HTTP door"},
+		"LEAT_NODE_ID=1":               {"node.id (from LEAT_NODE_ID)", "cluster.peers is missing"},
 	} {
 		_, _, err := loadConfig("", []string{"PATH=x", env}, nil)
 		checkConfigError(t, env, err, parts...)
@@ -368,7 +372,7 @@ func TestConfigShow(t *testing.T) {
 		t.Errorf("--data there = %v", one)
 	}
 	one := all["limits.streams"].(map[string]any)
-	if !maps.Equal(one, map[string]any{"value": 1000.0, "origin": "leat.toml:34"}) {
+	if !maps.Equal(one, map[string]any{"value": 1000.0, "origin": "leat.toml:36"}) {
 		t.Errorf("limits.streams = %v", one)
 	}
 }

@@ -28,7 +28,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childVariable) != "" {
 		main()
 	}
-	for _, name := range []string{"LEAT_SERVER", "LEAT_OUTPUT", "LEAT_TLS_CA", "LEAT_TLS_CERT", "LEAT_TLS_KEY"} {
+	for _, name := range []string{"LEAT_SERVER", "LEAT_OUTPUT", "LEAT_TLS_CA", "LEAT_TLS_CERT", "LEAT_TLS_KEY",
+		"LEAT_TOKEN", "LEAT_TOKEN_FILE"} {
 		os.Unsetenv(name) // what the person who runs the tests has set must not matter
 	}
 	os.Exit(m.Run())

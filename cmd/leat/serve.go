@@ -11,6 +11,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/cmd/leat/internal/observe"
+	"github.com/leatbus/leat/internal/clock"
 	"github.com/leatbus/leat/mmaplog"
 	"github.com/leatbus/leat/node"
 	"github.com/leatbus/leat/transport/certs"
@@ -27,7 +28,8 @@ func newServe(a *app) *cobra.Command {
 			"With --node and --peers it is one of several nodes that share the partitions of all topics; each is\n" +
 			"given the same --peers and --cluster.\n\n" +
 			"Without certificates only this machine is served, with a certificate of the development CA of this\n" +
-			"user; beyond it --tls-cert, --tls-key and --tls-client-ca are needed (leat cert makes them).\n" +
+			"user; beyond it --tls-cert and --tls-key are needed, and --tls-client-ca or --tokens (leat cert and\n" +
+			"leat token make them).\n" +
 			"--gateway opens the HTTP door for messages; /openapi.json there describes it.\n" +
 			"On --http there are /metrics, /livez, and /readyz, which is 503 with reasons while it does not serve.\n" +
 			"Flags win over LEAT_ variables, which win over the file of --config.",
@@ -71,7 +73,7 @@ func (a *app) serve(ctx context.Context, cfg *serveConfig) error {
 	if err != nil {
 		return quietly(ctx, err)
 	}
-	server, err := openServer(ctx, bus, cfg, doorErr)
+	server, err := openServer(ctx, bus, cfg, logger, doorErr)
 	if err != nil {
 		return quietly(ctx, errors.Join(err, bus.Close()))
 	}
@@ -128,7 +130,9 @@ func quietly(ctx context.Context, err error) error {
 }
 
 // openServer opens the QUIC door; doorErr says why there is no other one.
-func openServer(ctx context.Context, bus *leat.Bus, cfg *serveConfig, doorErr error) (*node.Server, error) {
+func openServer(
+	ctx context.Context, bus *leat.Bus, cfg *serveConfig, logger *slog.Logger, doorErr error,
+) (*node.Server, error) {
 	if doorErr != nil {
 		return nil, doorErr
 	}
@@ -141,6 +145,13 @@ func openServer(ctx context.Context, bus *leat.Bus, cfg *serveConfig, doorErr er
 		if c.TLS, err = certs.ServerTLS(cfg.TLS.Cert, cfg.TLS.Key, cfg.TLS.ClientCA); err != nil {
 			return nil, err
 		}
+	}
+	if cfg.Listen.Tokens != "" {
+		tokens, err := openTokens(cfg.Listen.Tokens, clock.System, logger)
+		if err != nil {
+			return nil, err
+		}
+		c.Tokens = tokens.principal
 	}
 	return node.Serve(ctx, bus, c)
 }

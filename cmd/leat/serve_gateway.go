@@ -71,6 +71,13 @@ func dialSelf(ctx context.Context, cfg *serveConfig) (*leat.Bus, error) {
 		}
 		options = append(options, leat.WithTLS(config))
 	}
+	if cfg.Listen.GatewaySecret != "" {
+		secret, err := readSecret(cfg.Listen.GatewaySecret)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, leat.WithToken(secret))
+	}
 	return leat.Dial(ctx, address, options...)
 }
 

@@ -102,12 +102,35 @@ func (f *tokenFile) look() {
 	}
 }
 
+// secret is what the command shows servers that ask for a token; empty: nothing.
+func (a *app) secret() (string, error) {
+	if a.token == "" {
+		return os.Getenv("LEAT_TOKEN"), nil
+	}
+	return readSecret(a.token)
+}
+
+// readSecret reads a file that has nothing but the secret of a token.
+func readSecret(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", core.NewError(core.CodeInvalidConfig, "read the secret of a token", err)
+	}
+	secret := strings.TrimSpace(string(text))
+	if secret == "" || strings.ContainsAny(secret, " \t\r\n") {
+		return "", core.Errorf(core.CodeInvalidConfig, "read the secret of a token",
+			"%s: want one word, as leat token create prints it", core.Quote(path))
+	}
+	return secret, nil
+}
+
 func newToken(a *app) *cobra.Command {
 	group := &cobra.Command{
 		Use:   "token",
-		Short: "Make tokens for the HTTP door",
-		Long: "With leat serve --gateway-tokens FILE every request over HTTP needs the secret of a token. The\n" +
-			"file has a line for each: name, hash of the secret, scopes. Deleting a line takes the token back.",
+		Short: "Make tokens for clients",
+		Long: "With leat serve --tokens FILE every client needs the secret of a token, with --gateway-tokens\n" +
+			"FILE every request over HTTP; it may be one file. A line for each: name, hash of the secret,\n" +
+			"scopes. Deleting a line takes the token back.",
 		Example: examples("leat token create billing publish:orders.* read:orders.* --file tokens",
 			"leat token create viewer read:* --file tokens"),
 	}
@@ -130,7 +153,8 @@ func newTokenCreate(a *app) *cobra.Command {
 		Use:   "create NAME SCOPE…",
 		Short: "Make a token: add it to a file, and print its secret once",
 		Long: "A scope is publish:TOPIC, read:TOPIC or admin; TOPIC may end with *, for all names that begin\n" +
-			"so. The file gets the hash only: the secret cannot be shown again. Send it as\n" +
+			"so. The file gets the hash only: the secret cannot be shown again. Programs show it with\n" +
+			"leat.WithToken, this command with --token-file or LEAT_TOKEN, HTTP clients as\n" +
 			"Authorization: Bearer SECRET.",
 		Example: examples("leat token create billing publish:orders.* read:orders.* --file tokens",
 			"leat token create root admin --file tokens -o json"),

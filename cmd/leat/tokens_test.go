@@ -118,3 +118,39 @@ func TestServeTokens(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, s.log)
 	}
 }
+
+// TestServeTokensOfClients: the QUIC door asks for them, and the command shows one.
+func TestServeTokensOfClients(t *testing.T) {
+	t.Setenv("LEAT_CONFIG_DIR", t.TempDir())
+	dir := t.TempDir()
+	file, secretFile := filepath.Join(dir, "tokens"), filepath.Join(dir, "secret")
+	root, err := addToken(file, "root", []string{"admin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, err := addToken(file, "reader", []string{"read:*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(secretFile, []byte(root+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := startServer(t, filepath.Join(dir, "data"), "--tokens", file)
+	create := []string{"--server", s.listen, "topic", "create", "orders"}
+	if got := execute(t, t.Context(), create...); got.code != 5 || !strings.Contains(got.stderr, "LEAT-5004") {
+		t.Errorf("without a token: %+v", got)
+	}
+	t.Setenv("LEAT_TOKEN", reader)
+	if got := execute(t, t.Context(), create...); got.code != 5 || !strings.Contains(got.stderr, "LEAT-5002") {
+		t.Errorf("without the scope: %+v", got)
+	}
+	if got := execute(t, t.Context(), append(create, "--token-file", secretFile)...); got.code != 0 {
+		t.Errorf("with the scope: %+v", got)
+	}
+	if got := execute(t, t.Context(), append(create, "--token-file", file)...); got.code != 2 {
+		t.Errorf("with a file that is no secret: %+v", got)
+	}
+	if code := s.end(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d\n%s", code, s.log)
+	}
+}

@@ -30,6 +30,7 @@ type HelloBody struct {
 	Version  int    `json:"version"`
 	Features uint64 `json:"features,omitempty"`
 	Client   string `json:"client,omitempty"` // name and version, for logs; at most 128 bytes are kept
+	Token    string `json:"token,omitempty"`  // the secret of a token, where the node asks for one
 }
 
 // WelcomeBody answers it.

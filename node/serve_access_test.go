@@ -1,0 +1,204 @@
+package node
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/clock"
+	"github.com/leatbus/leat/transport/wire"
+)
+
+// knownTokens are the tokens of the tests: the secret is the name and "!".
+func knownTokens(t testing.TB, lines string) func(string) *core.Principal {
+	t.Helper()
+	tokens, err := core.ParseTokens(lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tokens.Principal
+}
+
+func tokenLine(name, scopes string) string {
+	return name + " " + core.HashToken(name+"!") + " " + scopes + "\n"
+}
+
+// hello connects and shows a secret.
+func (d *door) hello(secret string) *rawClient {
+	d.t.Helper()
+	c := &rawClient{t: d.t, conn: d.dial(wire.ALPNClient)}
+	d.t.Cleanup(func() { c.conn.Close(0, "") })
+	c.control = c.open()
+	c.control.json(wire.Header{Type: wire.Hello}, wire.HelloBody{Version: 1, Token: secret})
+	return c
+}
+
+func (d *door) greetWith(secret string) *rawClient {
+	d.t.Helper()
+	c := d.hello(secret)
+	c.control.wantJSON(wire.Welcome, &c.welcome)
+	return c
+}
+
+func TestTokensAtHello(t *testing.T) {
+	d := doorOf(one(t, leat.TopicConfig{}), ServeConfig{Advertise: "here:1",
+		Tokens: knownTokens(t, tokenLine("app", "read:t"))})
+	for _, secret := range []string{"", "app", "app! ", "other!"} {
+		wantClosed(t, "secret "+secret, d.hello(secret).conn, core.CodeUnauthenticated)
+	}
+	d.greetWith("app!")
+}
+
+// TestTokensScopes: every stream and request asks core.Authorize before it looks for the topic.
+func TestTokensScopes(t *testing.T) {
+	d := doorOf(one(t, leat.TopicConfig{Ack: leat.AckPage}), ServeConfig{Advertise: "here:1",
+		Tokens: knownTokens(t, tokenLine("none", "read:else publish:else")+tokenLine("reader", "read:t")+
+			tokenLine("writer", "publish:*")+tokenLine("root", "admin"))})
+	if err := d.CreateTopic(soon(t), "secret.plans", leat.TopicConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	open := func(of wire.Type, body any) func(*rawClient) core.Code {
+		return func(c *rawClient) core.Code {
+			s := c.open()
+			s.json(wire.Header{Type: of, Arg: 1 << 20}, body)
+			g := s.next()
+			if g.err == nil {
+				_ = s.Close()
+				return 0
+			}
+			return core.CodeOf(g.err)
+		}
+	}
+	ask := func(op wire.Op, body any) func(*rawClient) core.Code {
+		return func(c *rawClient) core.Code {
+			var answer any
+			code, _ := c.call(op, body, &answer)
+			return code
+		}
+	}
+	place := []wire.SubscribePartition{{Partition: 0, Kind: uint8(core.PositionEarliest)}}
+	tests := []struct {
+		name    string
+		do      func(*rawClient) core.Code
+		allowed string // to which tokens
+	}{
+		{"publish", open(wire.ProducerOpen, wire.ProducerOpenBody{Topic: "t",
+			Ack: uint8(leat.AckNone)}), "writer root"},
+		{"subscribe", open(wire.Subscribe, wire.SubscribeBody{Topic: "t", Partitions: place}), "reader root"},
+		{"join", open(wire.Join, wire.JoinBody{Topic: "t", Group: "g"}), "reader root"},
+		{"join a queue", open(wire.QueueOpen, wire.QueueOpenBody{Topic: "t", Group: "q",
+			Mode: uint8(core.GroupQueue), MaxHeld: 1}), "reader root"},
+		{"describe", ask(wire.OpTopics, wire.TopicsRequest{Name: "t"}), "reader writer root"},
+		{"offsets", ask(wire.OpOffsets, wire.OffsetsBody{Topic: "t", Partitions: place}), "reader root"},
+		{"peek", ask(wire.OpPeek, wire.PeekBody{Topic: "t", Limit: 1}), "reader root"},
+		{"cluster", ask(wire.OpCluster, wire.Empty{}), "none reader writer root"},
+		{"groups", ask(wire.OpGroups, wire.Empty{}), "root"},
+		{"ages", ask(wire.OpAges, wire.AgesBody{}), "root"},
+		{"dead letters", ask(wire.OpDeadLetters, wire.Empty{}), "root"},
+		{"create", ask(wire.OpCreateTopic, wire.TopicBody{Name: "new"}), "root"},
+		{"alter", ask(wire.OpAlterTopic, wire.AlterBody{Name: "new"}), "root"},
+		{"delete", ask(wire.OpDeleteTopic, wire.NameBody{Name: "new"}), "root"},
+	}
+	for _, who := range []string{"none", "reader", "writer", "root"} {
+		c := d.greetWith(who + "!")
+		for _, tt := range tests {
+			want := !slices.Contains(strings.Fields(tt.allowed), who)
+			if got := tt.do(c); (got == core.CodeDenied) != want {
+				t.Errorf("%s: %s: code %v; denied must be %v", who, tt.name, got, want)
+			}
+		}
+		var answer wire.TopicsAnswer
+		c.call(wire.OpTopics, wire.TopicsRequest{}, &answer)
+		want := map[string]int{"none": 0, "reader": 1, "writer": 2, "root": 2}[who]
+		if len(answer.Topics) != want {
+			t.Errorf("%s is told of %d topics, want %d", who, len(answer.Topics), want)
+		}
+		c.conn.Close(0, "")
+	}
+}
+
+// TestTokenTakenBack: the connection ends, and calls of a bus say why.
+func TestTokenTakenBack(t *testing.T) {
+	manual := clock.NewManual(1e18)
+	var now atomic.Pointer[func(string) *core.Principal]
+	set := func(lines string) { f := knownTokens(t, lines); now.Store(&f) }
+	set(tokenLine("app", "read:t") + tokenLine("same", "read:t"))
+	d := doorOf(one(t, leat.TopicConfig{}, withClock(manual)), ServeConfig{Advertise: "here:1",
+		Tokens: func(secret string) *core.Principal { return (*now.Load())(secret) }})
+	gone, changed, same := d.greetWith("app!"), d.greetWith("app!"), d.greetWith("same!")
+	set(tokenLine("same", "read:t"))
+	code, _ := gone.call(wire.OpOffsets, wire.OffsetsBody{Topic: "t"}, nil)
+	if code != core.CodeUnauthenticated {
+		t.Errorf("a request with a token that was taken back: %v", code)
+	}
+	ends := func(c *rawClient) func() bool {
+		return func() bool { manual.Advance(tokenEvery); return hasEnded(c.conn) }
+	}
+	eventually(t, "the connection ends", ends(gone))
+	wantClosed(t, "a token that was taken back", gone.conn, core.CodeUnauthenticated)
+	wantClosed(t, "and with it", changed.conn, core.CodeUnauthenticated)
+	if hasEnded(same.conn) {
+		t.Error("a token that stayed lost its connection")
+	}
+	set(tokenLine("same", "read:t publish:t"))
+	eventually(t, "the connection ends", ends(same))
+	d.greetWith("same!")
+}
+
+// TestDialWithToken: a bus shows its token, and learns what it may not do.
+func TestDialWithToken(t *testing.T) {
+	t.Setenv("LEAT_CONFIG_DIR", t.TempDir())
+	b := one(t, leat.TopicConfig{Partitions: 1, Ack: leat.AckPage})
+	s, err := Serve(soon(t), b.Bus, ServeConfig{Listen: "127.0.0.1:0",
+		Tokens: knownTokens(t, tokenLine("writer", "publish:t"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, options := range [][]leat.DialOption{nil, {leat.WithToken("no!")}} {
+		if _, err := leat.Dial(soon(t), s.Addr().String(), options...); !errors.Is(err, leat.ErrUnauthenticated) {
+			t.Errorf("Dial without a token of the server: %v", err)
+		}
+	}
+	long := leat.WithToken(string(make([]byte, 1025)))
+	if _, err := leat.Dial(soon(t), s.Addr().String(), long); !errors.Is(err, leat.ErrInvalidConfig) {
+		t.Errorf("Dial with 1,025 bytes: %v", err)
+	}
+	bus, err := leat.Dial(soon(t), s.Addr().String(), leat.WithToken("writer!"),
+		leat.WithUnreachableAfter(20*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bus.Close()
+	p := openProducer(t, bus, "t")
+	if _, err := p.Publish(soon(t), leat.Message{Value: []byte("x")}); err != nil {
+		t.Error(err)
+	}
+	if _, err := bus.Producer("secret"); !errors.Is(err, leat.ErrDenied) {
+		t.Errorf("a producer without a scope: %v", err)
+	}
+	for _, options := range [][]leat.SubscribeOption{nil, {leat.Group("g")}, {leat.Group("q"), leat.Queue()}} {
+		sub, err := bus.Subscribe("t", options...)
+		if err == nil { // a queue tells at the first message
+			for _, err = range sub.Messages(soon(t)) {
+				break
+			}
+			_ = sub.Close()
+		}
+		if !errors.Is(err, leat.ErrDenied) {
+			t.Errorf("a subscription with %d options without a scope: %v", len(options), err)
+		}
+	}
+	if err := bus.CreateTopic(soon(t), "new", leat.TopicConfig{}); !errors.Is(err, leat.ErrDenied) {
+		t.Errorf("CreateTopic without a scope: %v", err)
+	}
+}

@@ -104,7 +104,7 @@ func (f *pushAddFlags) body(cmd *cobra.Command, name string) (*pushAddition, err
 	}
 	if f.secretFile != "" {
 		var err error
-		if body.Secret, err = secretIn(f.secretFile); err != nil {
+		if body.Secret, err = readSecret(f.secretFile); err != nil {
 			return nil, err
 		}
 	}
@@ -306,7 +306,7 @@ func newPushRotate(a *app, door *doorFlags) *cobra.Command {
 		body := &pushRotation{KeepMS: keep.Milliseconds()}
 		if file != "" {
 			var err error
-			if body.Secret, err = secretIn(file); err != nil {
+			if body.Secret, err = readSecret(file); err != nil {
 				return err
 			}
 		}

@@ -23,13 +23,12 @@ const (
 	doorAnswerBytes = 16 << 20
 )
 
-// doorFlags say where the HTTP door is and who asks.
-type doorFlags struct{ url, tokenFile string }
+// doorFlags say where the HTTP door is.
+type doorFlags struct{ url string }
 
 func (f *doorFlags) add(cmd *cobra.Command) {
-	flags := cmd.PersistentFlags()
-	flags.StringVar(&f.url, "gateway", defaultGateway, "URL of the HTTP door of the node (LEAT_GATEWAY)")
-	flags.StringVar(&f.tokenFile, "token-file", "", "file with the secret of a token (LEAT_TOKEN: the secret)")
+	cmd.PersistentFlags().StringVar(&f.url, "gateway", defaultGateway,
+		"URL of the HTTP door of the node (LEAT_GATEWAY)")
 }
 
 // doorClient calls the HTTP door of a node.
@@ -50,11 +49,9 @@ func (a *app) door(cmd *cobra.Command, f *doorFlags) (*doorClient, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, usagef(cmd, "--gateway %q: want a URL, as in %s", address, defaultGateway)
 	}
-	c := &doorClient{app: a, base: strings.TrimSuffix(address, "/"), secret: os.Getenv("LEAT_TOKEN")}
-	if f.tokenFile != "" {
-		if c.secret, err = secretIn(f.tokenFile); err != nil {
-			return nil, err
-		}
+	c := &doorClient{app: a, base: strings.TrimSuffix(address, "/")}
+	if c.secret, err = a.secret(); err != nil {
+		return nil, err
 	}
 	config, err := a.tls.config()
 	if err != nil {
@@ -65,15 +62,6 @@ func (a *app) door(cmd *cobra.Command, f *doorFlags) (*doorClient, error) {
 		return http.ErrUseLastResponse // a token goes nowhere else
 	}}
 	return c, nil
-}
-
-// secretIn reads a file that has one secret.
-func secretIn(file string) (string, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return "", core.NewError(core.CodeInvalidConfig, "read a secret", err)
-	}
-	return strings.TrimSpace(string(text)), nil
 }
 
 // call makes a request within --timeout. in and out may be nil.

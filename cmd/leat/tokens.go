@@ -110,16 +110,16 @@ func (a *app) secret() (string, error) {
 	return readSecret(a.token)
 }
 
-// readSecret reads a file that has nothing but the secret of a token.
+// readSecret reads a file that has nothing but a secret.
 func readSecret(path string) (string, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", core.NewError(core.CodeInvalidConfig, "read the secret of a token", err)
+		return "", core.NewError(core.CodeInvalidConfig, "read a secret", err)
 	}
 	secret := strings.TrimSpace(string(text))
 	if secret == "" || strings.ContainsAny(secret, " \t\r\n") {
-		return "", core.Errorf(core.CodeInvalidConfig, "read the secret of a token",
-			"%s: want one word, as leat token create prints it", core.Quote(path))
+		return "", core.Errorf(core.CodeInvalidConfig, "read a secret",
+			"%s: want one word, as the secret that leat token create prints", core.Quote(path))
 	}
 	return secret, nil
 }

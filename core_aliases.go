@@ -103,6 +103,9 @@ var (
 	ErrStaleAck         = core.ErrStaleAck
 	ErrRedriving        = core.ErrRedriving
 	ErrHandlerFailed    = core.ErrHandlerFailed
+	ErrNoResponders     = core.ErrNoResponders
+	ErrResponderLost    = core.ErrResponderLost
+	ErrRequestFailed    = core.ErrRequestFailed
 	ErrInvalidConfig    = core.ErrInvalidConfig
 )
 

@@ -60,6 +60,9 @@ const (
 	CodeHandlerFailed     Code = 7001
 	CodeRejected          Code = 7002
 	CodeAttemptsExhausted Code = 7003
+	CodeNoResponders      Code = 7004
+	CodeResponderLost     Code = 7005
+	CodeRequestFailed     Code = 7006
 	CodeInternal          Code = 9001
 )
 
@@ -174,6 +177,12 @@ var Codes = []CodeInfo{
 		"it is in the dead-letter topic of its group, with the reason in its headers", false, 1},
 	{CodeAttemptsExhausted, "ATTEMPTS_EXHAUSTED", "the message was delivered too often without success",
 		"it is in the dead-letter topic of its group: mend the consumer, then redrive it", false, 1},
+	{CodeNoResponders, "NO_RESPONDERS", "nobody answers requests on the topic",
+		"start a responder (bus.Respond, leat reply), or check the name of the topic", true, 4},
+	{CodeResponderLost, "RESPONDER_LOST", "the responder was gone before it replied",
+		"it may have done what was asked: ask again only if doing it twice is harmless", false, 1},
+	{CodeRequestFailed, "REQUEST_FAILED", "the responder answered with an error",
+		"the message has the error of the responder: correct the request, or the responder", false, 1},
 	{CodeInternal, "INTERNAL", "a broken invariant in Leat",
 		"this is a bug: please report it with the text of this error", false, 1},
 }
@@ -319,5 +328,8 @@ var (
 	ErrHandlerFailed     = NewError(CodeHandlerFailed, "", nil)
 	ErrRejected          = NewError(CodeRejected, "", nil)
 	ErrAttemptsExhausted = NewError(CodeAttemptsExhausted, "", nil)
+	ErrNoResponders      = NewError(CodeNoResponders, "", nil)
+	ErrResponderLost     = NewError(CodeResponderLost, "", nil)
+	ErrRequestFailed     = NewError(CodeRequestFailed, "", nil)
 	ErrInternal          = NewError(CodeInternal, "", nil)
 )

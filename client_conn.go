@@ -46,6 +46,8 @@ type clientConn struct {
 	streams map[*clientStream]struct{}
 	nonce   uint64
 	err     error // of the control stream
+
+	callStream *callStream // for requests of users; nil until there is one
 }
 
 // clientCall is a request that waits for its answer.
@@ -222,7 +224,8 @@ func unexpected(h wire.Header) error {
 	switch {
 	case h.Type >= wire.Hello && h.Type <= wire.Map, h.Type >= wire.ProducerOpen && h.Type <= wire.Credit,
 		h.Type >= wire.Subscribe && h.Type <= wire.Remove, h.Type >= wire.Join && h.Type <= wire.Left,
-		h.Type >= wire.PeerHello && h.Type <= wire.CatalogueOK, h.Type >= wire.QueueOpen && h.Type <= wire.Stale:
+		h.Type >= wire.PeerHello && h.Type <= wire.CatalogueOK, h.Type >= wire.QueueOpen && h.Type <= wire.Stale,
+		h.Type >= wire.CallOpen && h.Type <= wire.Resign:
 		return wire.Errorf("%v on the wrong stream or at the wrong time", h.Type)
 	case h.Flags&wire.FlagMustUnderstand != 0:
 		return core.Errorf(core.CodeUnsupported, "read frame", "%v", h.Type)

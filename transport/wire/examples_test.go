@@ -186,6 +186,20 @@ var examples = []example{
 	{name: "settle-extend", head: Header{Type: Settle, Aux: uint16(SettleExtend)},
 		raw: settlePayload(SettleExtend)},
 	{name: "stale", head: Header{Type: Stale}, raw: settlePayload(SettleAck)},
+
+	{name: "call-open", head: Header{Type: CallOpen}},
+	{name: "call", head: Header{Type: Call, Arg: 7}, raw: callPayload(exampleCall),
+		says: "A client asks what answers requests on `quotes`, at the node of partition 3, and\n" +
+			"waits for 1.5 s. The topic begins at 0x28, the record at 0x30."},
+	{name: "call-cancel", head: Header{Type: CallCancel, Arg: 7}},
+	{name: "reply", head: Header{Type: Reply, Arg: 7}, raw: exampleRecord()},
+	{name: "reply-error", head: Header{Type: Reply, Arg: 7, Aux: uint16(core.CodeNoResponders)},
+		body: ErrorBody{Op: `request on topic "quotes"`}, says: "Nobody does."},
+	{name: "gathered", head: Header{Type: Gathered, Arg: 7}},
+	{name: "respond", head: Header{Type: Respond}, body: RespondBody{Topic: "quotes", Window: 64}},
+	{name: "responding", head: Header{Type: Responding}, body: RespondingBody{TopicID: 5,
+		MaxRecordBytes: 1 << 20}},
+	{name: "resign", head: Header{Type: Resign}},
 }
 
 // requests are the bodies of every request and its answer.

@@ -130,6 +130,8 @@ var typeNames = map[Type]string{
 	Leave: "LEAVE", Left: "LEFT",
 	PeerHello: "PEER_HELLO", PeerWelcome: "PEER_WELCOME", Catalogue: "CATALOGUE", CatalogueOK: "CATALOGUE_OK",
 	QueueOpen: "QUEUE_OPEN", QueueOpened: "QUEUE_OPENED", Grant: "GRANT", Settle: "SETTLE", Stale: "STALE",
+	CallOpen: "CALL_OPEN", Call: "CALL", CallCancel: "CALL_CANCEL", Reply: "REPLY", Gathered: "GATHERED",
+	Respond: "RESPOND", Responding: "RESPONDING", Resign: "RESIGN",
 }
 
 // Known reports whether this build knows the type.

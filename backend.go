@@ -35,6 +35,12 @@ type Backend interface {
 	OpenProducer(topic string, o ProducerOptions) (ProducerBackend, error)
 	// OpenSubscription opens a subscription on a topic that exists; o has been checked.
 	OpenSubscription(topic string, o SubscribeOptions) (SubscriptionBackend, error)
+	// Call gives a request to one responder, or to every one, and waits. got is told replies, and of several
+	// responders the errors, one after the other on the caller's goroutine, until it answers false. The error
+	// of one responder is that of Call. ctx has a deadline, and its end is the error then.
+	Call(ctx context.Context, r CallRequest, got func(record []byte, err error) (more bool)) error
+	// OpenResponder has take given the requests on a topic; take does not block. o has been checked.
+	OpenResponder(topic string, o RespondOptions, take func(*Call)) (ResponderBackend, error)
 	// Close drains and releases everything; further calls give the same answer.
 	Close() error
 	// Done is closed when Close has ended.

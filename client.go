@@ -36,6 +36,8 @@ type client struct {
 	clock   clock.Clock
 	random  random
 
+	callTopics callTopics
+
 	ctx       context.Context // ends everything that runs
 	cancel    context.CancelFunc
 	tasks     sync.WaitGroup

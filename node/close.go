@@ -23,6 +23,7 @@ func (n *Node) Close() error {
 
 func (n *Node) close(ctx context.Context) error {
 	var errs []error
+	n.calls.close()
 	errs = append(errs, n.system.StopUserActors(ctx))
 	for _, s := range n.subscriptions(nil) {
 		errs = append(errs, s.Close())

@@ -47,6 +47,7 @@ type Node struct {
 	names      names
 	letters    letterboxes
 	queues     queues
+	calls      calls
 	cluster    *clustering // nil for a node that is alone
 
 	nodes clusterMap // what clients are told
@@ -158,6 +159,7 @@ func (n *Node) RemoveTopic(shell actors.TopicShell) error {
 	n.names.forget(t.id)
 	n.letters.forget(t.id)
 	n.queues.forgetTopic(t)
+	n.calls.forget(t.id, core.NewError(core.CodeTopicNotFound, t.op("respond on"), nil))
 	for _, s := range n.subscriptions(t) {
 		s.Fenced(core.NewError(core.CodeTopicNotFound, t.op("read"), nil))
 	}

@@ -206,6 +206,10 @@ func (c *session) serveStream(stream transport.Stream) error {
 		return c.serveMember(stream, r, &h)
 	case wire.QueueOpen:
 		return c.serveQueue(stream, r, &h)
+	case wire.CallOpen:
+		return c.serveCalls(stream, r)
+	case wire.Respond:
+		return c.serveResponder(stream, r, &h)
 	}
 	return unexpected(&h, "at the start of a stream")
 }

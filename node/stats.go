@@ -30,6 +30,7 @@ type Stats struct {
 	UnsyncedByte int64              // bytes written that no sync covers yet
 	Scrub        mmaplog.ScrubStats
 	LowOnSpace   bool // no new segment is made, because too little of the file system is free
+	Calls        CallStats
 
 	Server *ServerStats // nil while the node is not served
 }
@@ -48,6 +49,15 @@ type PartitionStats struct {
 	Appended   int64 // bytes since the node was opened
 	Bytes      int64 // on disk
 	Segments   int
+}
+
+// CallStats are the requests that passed a node, over its door or in the process.
+type CallStats struct {
+	Responders int64
+	Pending    int64               // requests that responders have, or that wait for one
+	Ends       map[core.Code]int64 // what came of requests; 0 is a reply
+	Cancelled  int64               // nobody waited for the reply any more
+	Late       int64               // replies to those
 }
 
 // GroupStats is a group and how far it is behind.
@@ -122,7 +132,7 @@ func (n *Node) stats(ctx context.Context) (*Stats, error) {
 		Actors: n.system.Kinds(), Rebalances: n.groups.Rebalances(),
 		Recovery: n.recovery.took, RecoveryCut: n.recovery.cut,
 		Scrub: n.store.ScrubStats(), LowOnSpace: n.store.LowOnSpace(),
-		Syncs: n.syncs.took.Snapshot(), SyncRecords: n.syncs.records.Snapshot(),
+		Syncs: n.syncs.took.Snapshot(), SyncRecords: n.syncs.records.Snapshot(), Calls: n.calls.export(),
 	}
 	info, err := n.Cluster(ctx)
 	if err != nil {

@@ -49,6 +49,7 @@ func (o *Observer) page(ctx context.Context) *page {
 	}
 	p.logs(v.stats)
 	p.groups(v.stats)
+	p.calls(&v.stats.Calls)
 	for kind, count := range sorted(v.stats.Actors) {
 		p.add("leat_actors", float64(count), kind)
 	}
@@ -135,6 +136,17 @@ func (p *page) groups(s *node.Stats) {
 	for _, r := range s.Rebalances {
 		p.add("leat_group_rebalances_total", float64(r.Count), r.Group, r.Reason)
 	}
+}
+
+// calls adds the requests.
+func (p *page) calls(s *node.CallStats) {
+	for code, count := range sorted(s.Ends) {
+		p.add("leat_requests_total", float64(count), codeText(code))
+	}
+	p.add("leat_requests_total", float64(s.Cancelled), "cancelled")
+	p.add("leat_requests_pending", float64(s.Pending))
+	p.add("leat_replies_late_total", float64(s.Late))
+	p.add("leat_responders", float64(s.Responders))
 }
 
 // door adds what passes the QUIC door.

@@ -297,6 +297,7 @@ func runExample(t *testing.T, line string) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*patience)
 	defer cancel()
+	d.counterpart(ctx, args[1])
 	got := d.feed(ctx, strings.NewReader(d.quakes), args[1:]...)
 	// On a machine that is busy with other things a benchmark may miss its rate, and has to say so.
 	missed := got.code == 1 && strings.Contains(got.stderr, "rounds are disturbed")

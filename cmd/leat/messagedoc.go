@@ -60,10 +60,15 @@ func textOrBase64(b []byte) (text, encoded *string) {
 
 // appendMessageJSON writes one line.
 func appendMessageJSON(dst []byte, m *leat.Message, escape bool) ([]byte, error) {
+	return appendJSON(dst, describeMessage(m), escape)
+}
+
+// appendJSON writes a document as one line; escape keeps what a terminal might obey out of it.
+func appendJSON(dst []byte, document any, escape bool) ([]byte, error) {
 	var line bytes.Buffer
 	encoder := json.NewEncoder(&line)
 	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(describeMessage(m)); err != nil {
+	if err := encoder.Encode(document); err != nil {
 		return dst, err
 	}
 	if !escape {
@@ -82,7 +87,11 @@ func appendMessageJSON(dst []byte, m *leat.Message, escape bool) ([]byte, error)
 
 // appendMessageYAML writes one document of a stream of documents.
 func appendMessageYAML(dst []byte, m *leat.Message) ([]byte, error) {
-	text, err := yaml.Marshal(describeMessage(m))
+	return appendYAML(dst, describeMessage(m))
+}
+
+func appendYAML(dst []byte, document any) ([]byte, error) {
+	text, err := yaml.Marshal(document)
 	if err != nil {
 		return dst, err
 	}

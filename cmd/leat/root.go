@@ -51,7 +51,8 @@ func newRoot(a *app) *cobra.Command {
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%v", err) })
 	a.addFlags(root)
-	root.AddCommand(newServe(a), newTopic(a), newGroup(a), newPub(a), newSub(a), newDeadLetters(a), newPush(a),
+	root.AddCommand(newServe(a), newTopic(a), newGroup(a), newPub(a), newSub(a), newRequest(a), newReply(a),
+		newDeadLetters(a), newPush(a),
 		newCluster(a), newLog(a), newCompletion(a), newCert(a), newToken(a), newConfig(a), newDemo(a),
 		newBench(a), newVersion(a))
 	asGroup(root)

@@ -423,3 +423,19 @@ func TestKeySharedOrder(t *testing.T) {
 		}
 	})
 }
+
+// TestQueueGroupListedOnceBegun: a group that its first member has not begun yet would seem to have no lag.
+func TestQueueGroupListedOnceBegun(t *testing.T) {
+	b := one(t, leat.TopicConfig{Ack: leat.AckPage})
+	b.fill(3)
+	if _, err := b.node.makeQueueGroup(b.node.topicNamed("t"), "g"); err != nil {
+		t.Fatal(err)
+	}
+	if groups, err := b.Groups(soon(t)); err != nil || len(groups) != 0 {
+		t.Errorf("groups %+v, %v; want none yet", groups, err)
+	}
+	b.subscribe("t", leat.Group("g"), leat.Queue())
+	if lag := b.queueLag(); lag != 3 {
+		t.Errorf("lag %d once it has begun, want 3", lag)
+	}
+}

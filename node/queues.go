@@ -293,6 +293,10 @@ func (s *queues) describe() []leat.GroupInfo {
 	var infos []leat.GroupInfo
 	for _, g := range s.find(func(*queueGroup) bool { return true }) {
 		g.mu.Lock()
+		if len(g.parts) == 0 { // its first member is about to begin it: a lag of nothing would be taken for done
+			g.mu.Unlock()
+			continue
+		}
 		info := leat.GroupInfo{Group: g.name, Topic: g.topic.name, Mode: max(g.mode, core.GroupQueue)}
 		for _, m := range g.members {
 			info.Members = append(info.Members, m.name)

@@ -62,6 +62,12 @@ func AtOffset(n int64) Position { return core.AtOffset(n) }
 // AtTime starts at the first record appended at or after t.
 func AtTime(t time.Time) Position { return core.AtTime(t) }
 
+// Why a message is a dead letter, for DeadLetterOrigin.Code and DeadLetterFilter.Code.
+const (
+	CodeRejected          = core.CodeRejected          // a member rejected it
+	CodeAttemptsExhausted = core.CodeAttemptsExhausted // it was delivered too often
+)
+
 // Errors for errors.Is. docs/errors.md has a section for each.
 var (
 	ErrConfigMismatch   = core.ErrConfigMismatch

@@ -1,7 +1,7 @@
 # Needs Go and make, nothing else. The race detector also needs a C compiler, and the models of the ring
 # need spin; without them they are skipped with a line that says so. ARGS is passed on:
 # make run ARGS='--for 5s'.
-.PHONY: run build test race models mutants bench bench-full fuzz lint
+.PHONY: run build test race models schemathesis mutants bench bench-full fuzz lint
 
 run:
 	go run ./cmd/leat demo $(ARGS)
@@ -17,6 +17,10 @@ race:
 
 models:
 	@go run ./internal/lint/check models
+
+# Needs Python; it is installed for this user the first time.
+schemathesis:
+	@go run ./internal/lint/check schemathesis
 
 # Plants known defects in a copy and runs the tests that are to catch them; some minutes.
 mutants:

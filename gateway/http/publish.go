@@ -40,7 +40,8 @@ func (d *Door) publishRoutes() {
 			"must be read meanwhile; a client that cannot asks for receipts=summary. Bodies may have " +
 			"Content-Encoding gzip. CloudEvents 1.0 are taken in binary mode (ce-specversion and the like), as " +
 			"application/cloudevents+json, and in batches, which are answered by a list of LineResult; their " +
-			"attributes become headers ce_NAME.",
+			"attributes become headers ce_NAME. A header Leat-H-NAME is a header of the message; its name becomes " +
+			"lower case.",
 		Parameters: []*huma.Param{topicParam(),
 			queryParam("ack", "Level to wait for, if stronger than the topic's",
 				&huma.Schema{Type: huma.TypeString, Enum: []any{"none", "page", "disk"}}),
@@ -51,7 +52,6 @@ func (d *Door) publishRoutes() {
 			headerParam("Leat-Key", "Key of the message: messages with one key stay in order"),
 			headerParam("Leat-Key-Base64", "The key in base64"),
 			headerParam("Leat-Tombstone", "true: the message has no value; the body must be empty"),
-			headerParam("Leat-H-{name}", "Header of the message; the name becomes lower case"),
 		},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"*/*":           {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
@@ -61,13 +61,20 @@ func (d *Door) publishRoutes() {
 		}},
 		Responses: map[string]*huma.Response{
 			"200": {Description: "Published, at the level asked for", Content: map[string]*huma.MediaType{
-				"application/json": {Schema: schemaOf[Receipt](d)}, ndjson: {Schema: schemaOf[LineResult](d)}}},
+				"application/json": {Schema: publishAnswers(d)}, ndjson: {Schema: schemaOf[LineResult](d)}}},
 			"202": {Description: "Taken, with ack=none", Content: map[string]*huma.MediaType{
 				"application/json": {Schema: schemaOf[Receipt](d)}}},
 		},
 		Errors: []int{http.StatusBadRequest, http.StatusNotFound, http.StatusRequestTimeout,
 			http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusInsufficientStorage},
 	}, d.publish)
+}
+
+// publishAnswers is what one document may answer a publish with: of a message, of a batch of events, and of
+// an NDJSON body as a whole.
+func publishAnswers(d *Door) *huma.Schema {
+	return &huma.Schema{AnyOf: []*huma.Schema{schemaOf[Receipt](d),
+		{Type: huma.TypeArray, Items: schemaOf[LineResult](d)}, schemaOf[Summary](d)}}
 }
 
 // publish takes what is posted to the messages of a topic.

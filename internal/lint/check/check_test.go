@@ -96,6 +96,24 @@ func TestRaceSkipsWithAReason(t *testing.T) {
 	}
 }
 
+func TestSchemathesisNeedsPython(t *testing.T) {
+	fake := &fakeGo{}
+	c := fake.checker()
+	c.look = func(string) error { return errors.New("not found") }
+	if err := schemathesis(t.Context(), c); !errors.Is(err, errSkipped) || len(fake.calls) > 0 {
+		t.Errorf("without Python: %v, and ran %q", err, fake.calls)
+	}
+	c.look = func(string) error { return nil }
+	if err := schemathesis(t.Context(), c); err != nil || len(fake.calls) != 1 ||
+		!strings.HasSuffix(fake.calls[0], "./gateway/http -schemathesis") {
+		t.Errorf("with Python: %v, and ran %q", err, fake.calls)
+	}
+	fake.failing = "schemathesis"
+	if err := schemathesis(t.Context(), c); err == nil || errors.Is(err, errSkipped) {
+		t.Errorf("a finding: %v", err)
+	}
+}
+
 func TestStepsRunOnAfterAFailure(t *testing.T) {
 	result := func(err error) func(context.Context, *checker) error {
 		return func(context.Context, *checker) error { return err }

@@ -5,6 +5,8 @@
 //	check race    the tests of the packages with shared memory, under the race detector
 //	check fuzz    every fuzz target with -fuzzruns inputs each
 //	check models  the models of ringbuf, with spin: each must hold, and fail with its fix switched off
+//	check schemathesis
+//	              the OpenAPI document of the HTTP door, fuzzed, with Python
 //
 //	make test ──▶ check ──▶ go vet ──▶ go test -fuzz … ──▶ go test -race … ──▶ spin … ──▶ go test ./... ──▶
 //	summary

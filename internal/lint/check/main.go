@@ -23,10 +23,12 @@ func main() {
 // what a reader of a log looks for at its end.
 var steps = map[string][]step{
 	"test": {{"vet", vet}, {"fuzz", fuzz}, {"race", race}, {"ports", ports}, {"models", models},
-		{"bench", bench}, {"test", test}},
+		{"bench", bench}, {"schemathesis", schemathesis}, {"test", test}},
 	"race":   {{"race", race}},
 	"fuzz":   {{"fuzz", fuzz}},
 	"models": {{"models", models}},
+
+	"schemathesis": {{"schemathesis", schemathesis}},
 }
 
 type step struct {
@@ -42,7 +44,7 @@ func run(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
 	fuzzRuns := flags.Int("fuzzruns", 10_000, "how many inputs each fuzz target gets")
 	if len(args) == 0 || steps[args[0]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: check test|race|fuzz|models [-fuzzruns 10000]")
+		fmt.Fprintln(os.Stderr, "usage: check test|race|fuzz|models|schemathesis [-fuzzruns 10000]")
 		return 2
 	}
 	if err := flags.Parse(args[1:]); err != nil {

@@ -40,6 +40,16 @@ func bench(ctx context.Context, c *checker) error {
 	return c.run(ctx, "-C", "bench", "test", "-count=1", "./...")
 }
 
+// schemathesis has a fuzzer call the HTTP door as its document says. The test installs it for this user, once,
+// and says so where it cannot.
+func schemathesis(ctx context.Context, c *checker) error {
+	if c.look("python3") != nil {
+		return fmt.Errorf("%w: there is no python3, which the fuzzer of the HTTP door is written in", errSkipped)
+	}
+	return c.run(ctx, "test", "-count=1", "-v", "-timeout=10m", "-run=^TestSchemathesis$", "./gateway/http",
+		"-schemathesis")
+}
+
 // race needs cgo and a C compiler on most platforms.
 func race(ctx context.Context, c *checker) error {
 	if reason := c.noRace(ctx); reason != "" {

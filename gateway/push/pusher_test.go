@@ -127,7 +127,40 @@ func (l *lockedLog) String() string {
 }
 
 func newBench(t *testing.T) *bench {
-	b := &bench{t: t, bus: leattest.New(t, leattest.WithTopic("t", leat.TopicConfig{})), log: &lockedLog{}}
+	return newBenchOn(t, leattest.New(t, leattest.WithTopic("t", leat.TopicConfig{})))
+}
+
+// overBuses runs a test on a bus of this process, and on one that is reached over the network, which is what
+// the door of a node of a cluster has.
+func overBuses(t *testing.T, f func(t *testing.T, b *bench)) {
+	t.Run("embedded", func(t *testing.T) { f(t, newBench(t)) })
+	t.Run("dialed", func(t *testing.T) {
+		t.Setenv("LEAT_CONFIG_DIR", t.TempDir())
+		served := leattest.New(t, leattest.WithTopic("t", leat.TopicConfig{}))
+		server, err := node.Serve(t.Context(), served, node.ServeConfig{Listen: "127.0.0.1:0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := server.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		bus, err := leat.Dial(t.Context(), server.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := bus.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		f(t, newBenchOn(t, bus))
+	})
+}
+
+func newBenchOn(t *testing.T, bus *leat.Bus) *bench {
+	b := &bench{t: t, bus: bus, log: &lockedLog{}}
 	here := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	b.options = Options{Dir: "data/push", FS: mmaplog.Heap(), AllowHTTP: true, Guard: Guard{Allow: here},
 		Logger: slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
@@ -202,8 +235,10 @@ func numbered(from, n int) (list []leat.Message) {
 }
 
 // TestDelivers: every message is posted, signed, to the path of the URL; the secret is told once.
-func TestDelivers(t *testing.T) {
-	b, r := newBench(t), newReceiver(t, nil)
+func TestDelivers(t *testing.T) { overBuses(t, testDelivers) }
+
+func testDelivers(t *testing.T, b *bench) {
+	r := newReceiver(t, nil)
 	b.publish(numbered(0, 20)...)
 	secret := b.add(r.URL+"/hook?a=b", nil)
 	b.publish(numbered(20, 20)...)
@@ -235,8 +270,9 @@ func TestDelivers(t *testing.T) {
 }
 
 // TestRetries: what fails comes again, with the same id and a higher attempt, and Retry-After holds.
-func TestRetries(t *testing.T) {
-	b := newBench(t)
+func TestRetries(t *testing.T) { overBuses(t, testRetries) }
+
+func testRetries(t *testing.T, b *bench) {
 	r := newReceiver(t, func(n int, w http.ResponseWriter, _ *http.Request) {
 		switch n {
 		case 1:
@@ -357,8 +393,9 @@ func TestConcurrency(t *testing.T) {
 }
 
 // TestGone: 410 pauses the subscription, for good, and the message is not lost and not counted.
-func TestGone(t *testing.T) {
-	b := newBench(t)
+func TestGone(t *testing.T) { overBuses(t, testGone) }
+
+func testGone(t *testing.T, b *bench) {
 	r := newReceiver(t, status(http.StatusGone))
 	b.add(r.URL, nil)
 	b.publish(numbered(0, 1)...)
@@ -384,8 +421,10 @@ func TestGone(t *testing.T) {
 }
 
 // TestPauseAndRemove: nothing is posted meanwhile, and the group keeps its place.
-func TestPauseAndRemove(t *testing.T) {
-	b, r := newBench(t), newReceiver(t, nil)
+func TestPauseAndRemove(t *testing.T) { overBuses(t, testPauseAndRemove) }
+
+func testPauseAndRemove(t *testing.T, b *bench) {
+	r := newReceiver(t, nil)
 	b.add(r.URL, nil)
 	b.publish(numbered(0, 5)...)
 	b.until("all are acked", func() bool { return b.info().Delivered == 5 })

@@ -21,9 +21,9 @@ import (
 const schemathesisVersion = "4.32.5"
 
 var runSchemathesis = flag.Bool("schemathesis", false,
-	"call the door as its OpenAPI document says, with the program schemathesis, which is installed for this user")
+	"call the door as its OpenAPI document says, with schemathesis, which is installed for this user")
 
-// TestSchemathesis has a fuzzer make requests of the document: whatever it sends, the door does not fail, and
+// TestSchemathesis has a fuzzer make requests of the document: whatever it sends, the door does not fail and
 // answers with statuses, types and bodies that the document has.
 func TestSchemathesis(t *testing.T) {
 	if !*runSchemathesis {

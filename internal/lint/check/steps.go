@@ -40,8 +40,8 @@ func bench(ctx context.Context, c *checker) error {
 	return c.run(ctx, "-C", "bench", "test", "-count=1", "./...")
 }
 
-// schemathesis has a fuzzer call the HTTP door as its document says. The test installs it for this user, once,
-// and says so where it cannot.
+// schemathesis has a fuzzer call the HTTP door as its document says. The test installs it for this user, once.
+// It says so where it cannot.
 func schemathesis(ctx context.Context, c *checker) error {
 	if c.look("python3") != nil {
 		return fmt.Errorf("%w: there is no python3, which the fuzzer of the HTTP door is written in", errSkipped)

@@ -35,8 +35,8 @@ type BatchRun struct {
 	Next      int64
 	Frames    []byte
 	Release   func() // gives Frames back, called once; nil if they are the receiver's to keep
-	// Leaves, if not nil, is asked whether a record that was appended at a time is left out.
-	Leaves func(r *core.Record, appended int64) bool
+	// Leaves, if not nil, is asked whether a record, at an offset and appended at a time, is left out.
+	Leaves func(r *core.Record, offset, appended int64) bool
 }
 
 // Batches delivers the messages of Messages in runs, each with Release to be called when it is done with. As
@@ -115,7 +115,7 @@ func (b *Batch) messages(h *core.FrameHeader, records []byte, m *Message, header
 			return false
 		}
 		records = records[n:]
-		if at < b.First || r.Removed() || b.run.Leaves != nil && b.run.Leaves(&r, h.Time) {
+		if at < b.First || r.Removed() || b.run.Leaves != nil && b.run.Leaves(&r, at, h.Time) {
 			continue
 		}
 		m.Key, m.Value, m.TTL, m.ID, m.Offset = r.Key, r.Value, r.TTL, string(r.ID), at

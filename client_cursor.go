@@ -112,8 +112,8 @@ func (c *remoteCursor) nextFrame() error {
 	if h.Type() != core.FrameData {
 		c.records = nil
 	}
-	if h.Type() == core.FrameEmpty {
-		c.next = max(c.next, h.NextOffset()) // a repair gave up the records that were there
+	if h.Type() == core.FrameEmpty { // a filter leaves the records out, or a repair gave them up
+		c.pass(h.NextOffset())
 		return nil
 	}
 	c.time = time.Unix(0, h.Time)
@@ -140,11 +140,20 @@ func (c *remoteCursor) skipRemoved() {
 	if core.RemovedNext(c.records) {
 		rest, n := core.SkipRemoved(c.records)
 		c.records = rest
-		c.skipped.Skip(c.next, c.next+n)
-		c.next += n
-		if c.skipped.Settle(&c.acked) && c.sub.member != nil {
-			c.sub.member.touch()
-		}
+		c.pass(c.next + n)
+	}
+}
+
+// pass moves the cursor to an offset, if that is ahead: what lies between is not delivered, and done once all
+// before it is.
+func (c *remoteCursor) pass(to int64) {
+	if to <= c.next {
+		return
+	}
+	c.skipped.Skip(c.next, to)
+	c.next = to
+	if c.skipped.Settle(&c.acked) && c.sub.member != nil {
+		c.sub.member.touch()
 	}
 }
 

@@ -39,9 +39,15 @@ func (c *client) Peek(ctx context.Context, topic string, q PeekSlice) (PeekRun, 
 			q.Partition, t.cfg.Partitions)
 	}
 	body := wire.PeekBody{Topic: topic, Partition: q.Partition, From: positionBody(q.From),
-		To: positionBody(q.To), Key: q.Key, Limit: q.Limit, Scan: q.Scan, ValueBytes: q.ValueBytes}
+		To: positionBody(q.To), Key: q.Key, Filter: q.Filter, Limit: q.Limit, Scan: q.Scan,
+		ValueBytes: q.ValueBytes}
 	var answer wire.PeekAnswer
-	if err := c.ask(ctx, c.node(t.nodeOf(q.Partition)), true, wire.OpPeek, body, &answer); err != nil {
+	needs := uint64(0)
+	if q.Filter != "" {
+		needs = wire.FeatureFilters
+	}
+	node := c.node(t.nodeOf(q.Partition))
+	if err := c.askWith(ctx, node, true, needs, wire.OpPeek, body, &answer); err != nil {
 		return PeekRun{}, err
 	}
 	if !answer.Done && answer.Scanned <= 0 {

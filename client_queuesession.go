@@ -61,7 +61,8 @@ func (s *queueSession) open() error {
 	s.granted = s.source.window
 	s.credited = s.granted
 	body := wire.QueueOpenBody{Group: o.Group, Topic: q.topic.name, Mode: uint8(o.Mode), MaxHeld: s.source.share,
-		Kind: uint8(o.From.Kind), Value: o.From.Value, Config: queueConfigBody(&o.Queue)}
+		Kind: uint8(o.From.Kind), Value: o.From.Value, Config: queueConfigBody(&o.Queue),
+		Filter: o.Filter}
 	q.mu.Unlock()
 	h := wire.Header{Type: wire.QueueOpen, Arg: uint64(s.granted)}
 	if _, err := s.stream.Write(wire.Marshal(nil, h, body)); err != nil {

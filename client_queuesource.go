@@ -92,8 +92,10 @@ func (f *queueSource) goOn(err error, long bool) bool {
 			return true
 		}
 		err = core.NewError(core.CodeTopicNotFound, q.topic.op("read"), nil)
+	case core.CodeConfigMismatch:
+		err = f.mismatch(err)
 	case core.CodeUnauthenticated, core.CodeDenied, core.CodeUnsupported, core.CodeInvalidConfig,
-		core.CodeInvalidName, core.CodeConfigMismatch, core.CodeGroupActive, core.CodeOffsetOutOfRange:
+		core.CodeInvalidName, core.CodeGroupActive, core.CodeOffsetOutOfRange:
 	default:
 		if long {
 			f.tell(f.unavailable())
@@ -115,6 +117,9 @@ func (f *queueSource) serve() error {
 	if conn.welcome.Features&wire.FeatureQueues == 0 {
 		return core.Errorf(core.CodeUnsupported, q.topic.op("subscribe to"),
 			"the node at %s is of version %q, which has no queue groups", conn.address, conn.welcome.Server)
+	}
+	if err := conn.filters(q.topic.op("subscribe to"), q.options.Filter); err != nil {
+		return err
 	}
 	stream, err := conn.open(q.ctx, func() bool { return true })
 	if err != nil {

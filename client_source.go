@@ -173,6 +173,9 @@ func (f *source) session() error {
 	if err != nil {
 		return err
 	}
+	if err := conn.filters(s.topic.op("subscribe to"), s.options.Filter); err != nil {
+		return err
+	}
 	stream, err := conn.open(s.ctx, func() bool { return true })
 	if err != nil {
 		return err
@@ -199,7 +202,7 @@ func (f *source) session() error {
 func (f *source) subscribe(stream *clientStream, lane *transport.Lane) error {
 	s := f.sub
 	body := wire.SubscribeBody{Topic: s.topic.name, ReadAt: uint8(s.options.ReadAt),
-		Group: s.options.Group}
+		Group: s.options.Group, Filter: s.options.Filter}
 	s.mu.Lock()
 	cursors := f.cursorsLocked()
 	for _, c := range cursors {

@@ -69,6 +69,9 @@ func (c *client) OpenSubscription(name string, o SubscribeOptions) (Subscription
 	if err != nil {
 		return nil, err
 	}
+	if err := c.checkFilter(t, o.Filter); err != nil {
+		return nil, err
+	}
 	if o.Mode != GroupStream {
 		c.prepareLetters(t, o.Group)
 		return c.openQueue(t, o)

@@ -22,6 +22,7 @@ type PeekQuery struct {
 	// nearer.
 	From, To Position
 	Key      []byte // only messages with this key, if not nil
+	Filter   string // only messages that pass, as in Filter; empty: any
 	Limit    int    // messages at most; 0: PeekMessages
 	Scan     int64  // records looked at, at most; 0: PeekScanned
 	// ValueBytes is how much of a key and of a value is given at most; 0: all of it.
@@ -53,6 +54,7 @@ type PeekSlice struct {
 	Partition  int32
 	From, To   Position
 	Key        []byte
+	Filter     string
 	Limit      int // of this call, above 0, as the next
 	Scan       int64
 	ValueBytes int
@@ -69,7 +71,7 @@ type PeekRun struct {
 // Peek looks at messages of a topic without a subscription: nothing is joined, acked or remembered, and no
 // other reader notices. A page is full where Limit or Scan is reached; Next goes on there. ErrTopicNotFound,
 // ErrPartitionUnknown, ErrUnavailable where the node of a partition cannot be asked, ErrInvalidConfig for a
-// bound that is out of range, ErrUnsupported from a node of an older version.
+// bound that is out of range or a filter that is none, ErrUnsupported from a node of an older version.
 func (b *Bus) Peek(ctx context.Context, topic string, q PeekQuery) (*PeekPage, error) {
 	partitions, err := b.peekPartitions(ctx, topic, &q)
 	if err != nil {
@@ -77,7 +79,8 @@ func (b *Bus) Peek(ctx context.Context, topic string, q PeekQuery) (*PeekPage, e
 	}
 	page := &PeekPage{}
 	for _, number := range partitions {
-		slice := PeekSlice{Partition: number, From: q.From, To: q.To, Key: q.Key, ValueBytes: q.ValueBytes}
+		slice := PeekSlice{Partition: number, From: q.From, To: q.To, Key: q.Key, Filter: q.Filter,
+			ValueBytes: q.ValueBytes}
 		at := int64(-1)
 		if q.After != nil && q.After.Partition == number {
 			at = q.After.Offset

@@ -28,6 +28,7 @@ type SubscribeOptions struct {
 	Mode    GroupMode
 	Queue   core.QueueConfig // what was asked for, with GroupQueue and GroupKeyShared
 	MaxHeld int              // as in MaxHeld
+	Filter  string           // as in Filter; empty: none
 	// OnAssign is called by the loop, or nil.
 	OnAssign func(assigned, revoked []int32)
 }
@@ -61,6 +62,18 @@ func ReadAt(level Ack) SubscribeOption { return func(o *SubscribeOptions) { o.Re
 // Spin makes the loop poll instead of sleeping when there is nothing to read. It is the lowest
 // latency and keeps a core busy.
 func Spin() SubscribeOption { return func(o *SubscribeOptions) { o.Spin = true } }
+
+// Filter delivers only messages for which an expression is true, such as `header("region") == "eu"`; the
+// documentation has its language (docs/filters.md). It is decided where the partition is, so that what does
+// not pass is not sent. A message that does not pass counts as done: a stream group commits over it, a queue
+// group settles it. The members of a queue group must have the same filter: ErrConfigMismatch names both.
+// Members of a stream group should, for each filters the partitions it has.
+//
+// Subscribe answers ErrInvalidConfig, with the column, for what is no expression, and ErrUnsupported where a
+// node is of a version without filters. A Batch may be left without messages.
+func Filter(expression string) SubscribeOption {
+	return func(o *SubscribeOptions) { o.Filter = expression }
+}
 
 // OnAssign calls f when partitions were assigned to this member of a group or taken from it. f runs on
 // the goroutine of the loop, between two messages, and so only while there is a loop: before the first

@@ -9,7 +9,8 @@ type QueueInputKind uint8
 const (
 	// QueueReadable: records below Offset may be delivered.
 	QueueReadable QueueInputKind = iota + 1
-	// QueueKeys: answers a QueueRead; the records from Offset on have the key hashes Keys.
+	// QueueKeys: answers a QueueRead; the records from Offset on have the key hashes Keys, and those of Skip are
+	// left out.
 	QueueKeys
 	// QueueJoin: Member takes up to Max records at a time.
 	QueueJoin
@@ -56,6 +57,9 @@ type QueueInput struct {
 	Delay  int64 // nanoseconds
 	Grant  QueueGrant
 	Keys   []uint64 // hashes by KeyHash, 0 for no key; the queue does not keep the slice
+	// Skip, with Keys, has a bit for each record that a filter leaves out, bit i%64 of element i/64 for the one
+	// at Offset+i: it is settled without being handed out. Elements that are missing leave nothing out.
+	Skip []uint64
 }
 
 // QueueEffectKind says what the shell has to do for a queue.
@@ -65,7 +69,8 @@ type QueueEffectKind uint8
 const (
 	// QueueDeliver: hand Grant to Member; it is delivery number Attempt of these records, from 1 on.
 	QueueDeliver QueueEffectKind = iota + 1
-	// QueueRead: find the keys of up to Count records from Offset on, then step QueueKeys.
+	// QueueRead: find the keys of up to Count records from Offset on, and which of them a filter leaves out,
+	// then step QueueKeys.
 	QueueRead
 	// QueueBury: make Grant's record a dead letter after Attempt deliveries, then step QueueBuried or
 	// QueueBuryFailed. Code is why: CodeRejected, or CodeAttemptsExhausted.
@@ -181,7 +186,7 @@ func (q *Queue) Lag() int64 { return q.highWater - q.next + q.unsettled }
 // about how many.
 func (q *Queue) Ready() int64 {
 	n := int64(len(q.entries.ready))
-	if !q.reading || !q.cfg.Ordered {
+	if !q.reading || !q.cfg.readsAhead() {
 		n += q.fresh()
 	}
 	if !q.reading {
@@ -210,7 +215,7 @@ func (q *Queue) Step(in *QueueInput, now int64, out *QueueEffects) {
 	case QueueReadable:
 		q.highWater = max(q.highWater, in.Offset)
 	case QueueKeys:
-		q.takeKeys(in)
+		q.takeKeys(in, out)
 	case QueueJoin:
 		q.join(in.Member, in.Max)
 	case QueueLeave, QueueLost:

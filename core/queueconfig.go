@@ -19,7 +19,9 @@ const (
 type QueueConfig struct {
 	// Ordered keeps the order of each key: of its records one is out at a time, and the next only when that
 	// one is settled.
-	Ordered      bool
+	Ordered bool
+	// Filtered leaves records out: which ones is asked for together with their keys.
+	Filtered     bool
 	Lease        time.Duration
 	MaxUnsettled int64
 	MaxAttempts  int32 // negative for no bound
@@ -34,6 +36,9 @@ type Backoff struct {
 	Factor   float64
 	Jitter   float64
 }
+
+// readsAhead reports whether records are looked at before they are handed out.
+func (c *QueueConfig) readsAhead() bool { return c.Ordered || c.Filtered }
 
 // WithDefaults fills in what is zero.
 func (c QueueConfig) WithDefaults() QueueConfig {

@@ -4,7 +4,7 @@ import "sort"
 
 // hasWork reports whether there is something that a member with room could be handed.
 func (q *Queue) hasWork() bool {
-	return len(q.entries.ready) > 0 || !q.cfg.Ordered && q.fresh() > 0
+	return len(q.entries.ready) > 0 || !q.cfg.readsAhead() && q.fresh() > 0
 }
 
 // fresh is how many records that nobody ever had may be handed out.
@@ -87,7 +87,7 @@ func (q *Queue) grant(slot int32) QueueGrant {
 // askKeys asks for the keys of the next records while there is room and little is ready. Those that were
 // not settled when the queue was restored come first: they are the older ones.
 func (q *Queue) askKeys(out *QueueEffects) {
-	if !q.cfg.Ordered || q.reading || len(q.roomy) == 0 || len(q.entries.ready) > queueReadAhead/2 {
+	if !q.cfg.readsAhead() || q.reading || len(q.roomy) == 0 || len(q.entries.ready) > queueReadAhead/2 {
 		return
 	}
 	from, n := q.next, min(q.fresh(), queueReadAhead)
@@ -99,30 +99,6 @@ func (q *Queue) askKeys(out *QueueEffects) {
 	if n > 0 {
 		q.reading = true
 		out.add(QueueEffect{Kind: QueueRead, Offset: from, Count: int32(n)})
-	}
-}
-
-// takeKeys makes entries of records whose keys are known now. Some may have been trimmed since they were
-// asked for.
-func (q *Queue) takeKeys(in *QueueInput) {
-	end := in.Offset + int64(len(in.Keys))
-	if !q.reading || in.Offset > q.next || end > q.highWater {
-		panic("core: keys of other records than were asked for")
-	}
-	q.reading = false
-	n := 0
-	for ; n < len(q.unread) && q.unread[n].offset < end; n++ {
-		r := q.unread[n]
-		q.enterRestored(r, in.Keys[r.offset-in.Offset])
-	}
-	q.unread = q.unread[n:]
-	for ; q.next < end; q.next++ {
-		slot := q.entries.add(queueEntry{lo: q.next, left: 1, key: in.Keys[q.next-in.Offset]})
-		if !q.waits(slot) {
-			q.entries.makeReady(slot)
-		}
-		q.unsettled++
-		q.dirty = true
 	}
 }
 

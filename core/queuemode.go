@@ -24,7 +24,7 @@ func (m GroupMode) String() string {
 }
 
 // Differs names the first field in which other says something else than c; what other leaves at zero says
-// nothing. Ordered is not compared.
+// nothing. Ordered and Filtered are not compared.
 func (c *QueueConfig) Differs(other *QueueConfig) string {
 	switch {
 	case other.Lease != 0 && other.Lease != c.Lease:

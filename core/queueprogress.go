@@ -183,8 +183,8 @@ func (q *Queue) Restored(start int64) {
 	q.unread = slices.DeleteFunc(q.unread, func(r unreadRecord) bool { return r.offset < start })
 	q.trimmed(start)
 	q.unsettled = int64(len(q.unread))
-	if q.cfg.Ordered {
-		return // their keys are asked for first
+	if q.cfg.readsAhead() {
+		return // they are asked for first
 	}
 	for _, r := range q.unread {
 		q.enterRestored(r, 0)

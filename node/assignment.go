@@ -12,7 +12,8 @@ var _ actors.MemberSink = (*subscription)(nil)
 
 // Assigned gives the subscription a partition.
 func (s *subscription) Assigned(partition int32, offset int64, generation int32) {
-	c := &cursor{part: s.topic.partitions[partition], generation: generation}
+	c := s.newCursor(s.topic.partitions[partition])
+	c.generation = generation
 	c.moveTo(max(offset, 0))
 	s.setCursor(partition, c)
 	s.change(change{cursor: c, offset: offset})

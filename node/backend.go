@@ -172,7 +172,11 @@ func (n *Node) OpenSubscription(name string, o leat.SubscribeOptions) (leat.Subs
 			return nil, err
 		}
 	}
-	s := &subscription{node: n, topic: t, options: o, sleeper: newSleeper(), id: n.nextID()}
+	filter, err := readFilter(o.Filter)
+	if err != nil {
+		return nil, err
+	}
+	s := &subscription{node: n, topic: t, options: o, filter: filter, sleeper: newSleeper(), id: n.nextID()}
 	s.news = newAssignmentNews(o.OnAssign)
 	none := make([]*cursor, len(t.partitions))
 	s.byPart.Store(&none)
@@ -203,14 +207,14 @@ func (s *subscription) readAll() error {
 			continue
 		}
 		if p.log == nil {
-			s.change(change{cursor: &cursor{part: p}}) // the loop yields why, and goes on with the others
+			s.change(change{cursor: s.newCursor(p)}) // the loop yields why, and goes on with the others
 			continue
 		}
 		from, err := p.resolve(at)
 		if err != nil {
 			return err
 		}
-		c := &cursor{part: p}
+		c := s.newCursor(p)
 		c.start(from)
 		s.cursors = append(s.cursors, c)
 		p.readers.add(s.sleeper)

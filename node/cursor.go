@@ -6,6 +6,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/filter"
 	"github.com/leatbus/leat/internal/skipmark"
 	"github.com/leatbus/leat/mmaplog"
 )
@@ -13,7 +14,8 @@ import (
 // cursor is a subscription's place in one partition.
 type cursor struct {
 	part       *partition
-	generation int32 // of the assignment, with a group
+	generation int32           // of the assignment, with a group
+	filter     *filter.Matcher // of what the reader is given; nil for everything
 
 	// The following is owned by the subscription's loop.
 	reader  *mmaplog.Reader
@@ -163,7 +165,7 @@ func (c *cursor) takeAny(m *leat.Message, headers *core.HeaderDecoder) (given bo
 		return false, err
 	}
 	c.records = c.records[n:]
-	if c.part.topic.leaves(&r, c.time.UnixNano(), c.part.shard.clock) {
+	if c.part.topic.leaves(&r, c.time.UnixNano(), c.part.shard.clock) || !c.passes(&r) {
 		c.skip(1)
 		c.skipRemoved()
 		return false, nil
@@ -178,7 +180,7 @@ func (c *cursor) takeAny(m *leat.Message, headers *core.HeaderDecoder) (given bo
 // take fills m with the next record of the frame under way, unless that is one that is not delivered.
 func (c *cursor) take(m *leat.Message, headers *core.HeaderDecoder) (given bool, err error) {
 	m.Headers = m.Headers[:0]
-	if key, value, n := core.PlainRecord(c.records); n > 0 && c.ttl == 0 {
+	if key, value, n := core.PlainRecord(c.records); n > 0 && c.ttl == 0 && c.filter == nil {
 		m.Key, m.Value, m.TTL, m.ID = key, value, 0, ""
 		c.records = c.records[n:]
 	} else if given, err := c.takeAny(m, headers); !given {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/filter"
 	"github.com/leatbus/leat/transport/wire"
 )
 
@@ -49,7 +50,11 @@ func (n *Node) Peek(ctx context.Context, topic string, q leat.PeekSlice) (leat.P
 	if err != nil {
 		return leat.PeekRun{}, err
 	}
-	peek := peeker{part: p, query: &q, to: to, high: high}
+	f, err := readFilter(q.Filter)
+	if err != nil {
+		return leat.PeekRun{}, err
+	}
+	peek := peeker{part: p, query: &q, filter: matcherFor(f, p), to: to, high: high}
 	return peek.run, peek.read(ctx, from)
 }
 
@@ -75,6 +80,7 @@ func (p *partition) near(at core.Position, usual, high int64) (int64, error) {
 type peeker struct {
 	part     *partition
 	query    *leat.PeekSlice
+	filter   *filter.Matcher // nil for none
 	to, high int64
 	run      leat.PeekRun
 
@@ -85,7 +91,7 @@ type peeker struct {
 
 // read looks at records from an offset on until a limit is reached.
 func (k *peeker) read(ctx context.Context, from int64) error {
-	c := &cursor{part: k.part}
+	c := &cursor{part: k.part, filter: k.filter}
 	c.start(from)
 	defer c.close()
 	for {
@@ -131,7 +137,7 @@ func (k *peeker) look(c *cursor) error {
 		return err
 	}
 	k.run.Scanned++
-	if !given { // its time to live has ended
+	if !given { // its time to live has ended, or it does not pass
 		return nil
 	}
 	k.passed += len(m.Key) + len(m.Value)
@@ -154,7 +160,7 @@ func (k *peeker) look(c *cursor) error {
 // answerPeek is Peek for a client.
 func (n *Node) answerPeek(ctx context.Context, q *wire.PeekBody) (wire.PeekAnswer, error) {
 	run, err := n.Peek(ctx, q.Topic, leat.PeekSlice{Partition: q.Partition, From: positionOf(q.From),
-		To: positionOf(q.To), Key: q.Key, Limit: q.Limit, Scan: q.Scan, ValueBytes: q.ValueBytes})
+		To: positionOf(q.To), Key: q.Key, Filter: q.Filter, Limit: q.Limit, Scan: q.Scan, ValueBytes: q.ValueBytes})
 	if err != nil {
 		return wire.PeekAnswer{}, err
 	}

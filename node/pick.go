@@ -16,14 +16,14 @@ func (t *topic) leaves(r *core.Record, appended int64, c clock.Clock) bool {
 	return true
 }
 
-// leaves is asked about the records of runs.
-func (s *subscription) leaves(r *core.Record, appended int64) bool {
-	return s.topic.leaves(r, appended, s.node.clock)
-}
-
 // pick gives a run of the log as it is sent: in place of records that are left out are stubs, as compaction
-// leaves them, so that offsets stay. Runs of which nothing is left out are not copied.
-func (s *sender) pick(p *partition, run []byte) []byte {
+// leaves them, so that offsets stay. Runs of which nothing is left out are not copied. from is the offset
+// that is wanted first.
+func (s *sender) pick(c *sendCursor, run []byte, from int64) []byte {
+	if c.filter != nil {
+		return s.thin(c, run, from)
+	}
+	p := c.part
 	if cap(s.picked) > sendKept {
 		s.picked = nil
 	}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/filter"
 )
 
 // queueGroup is a queue group, or key-shared group, on one topic: the shell of a core.Queue for each
@@ -40,6 +41,7 @@ type queueGroup struct {
 	// mu guards the following.
 	mode    core.GroupMode
 	cfg     core.QueueConfig
+	filter  *filter.Filter // of the members; nil for none
 	parts   []*queuePart
 	first   int // of parts: who is looked at first by the next feeding
 	members map[int64]*queueMember

@@ -10,7 +10,7 @@ import (
 const (
 	foldEvery = 10 * time.Millisecond // how long an ack waits until it is stored; what a crash may deliver again
 	foldAcks  = 1024                  // acks after which that is not waited for, where storing is cheap
-	keysRetry = time.Second           // after keys of a key-shared group could not be read
+	keysRetry = time.Second           // after records that were to be looked at ahead could not be read
 )
 
 // queueOwner is the goroutine of a group. It looks at the group when time has come, when a member or a mark
@@ -21,7 +21,6 @@ type queueOwner struct {
 	due    bool  // progress is to be written as soon as nothing else is on its way
 	keysAt int64 // when keys that could not be read are to be read again
 	timer  clock.Timer
-	keys   []uint64
 }
 
 // ownerJob is what a look has found for the owner to do without the lock.
@@ -238,15 +237,14 @@ func (g *queueGroup) buryAll(dying []dyingRecord) {
 	}
 }
 
-// readKeys finds the keys of records that a key-shared group asked for.
+// readKeys finds the keys of records that a group asked for, and which of them its filter leaves out.
 func (o *queueOwner) readKeys(p *queuePart) {
 	g := o.group
 	g.mu.Lock()
-	want, q := p.want, p.q
+	want, q, f := p.want, p.q, g.filter
 	p.want = core.QueueEffect{}
 	g.mu.Unlock()
-	keys, err := p.keys.read(p.part, want.Offset, int(want.Count), o.keys[:0])
-	o.keys = keys
+	err := p.keys.read(p.part, want.Offset, int(want.Count), f)
 	g.mu.Lock()
 	defer g.unlock()
 	if p.q != q {
@@ -257,5 +255,9 @@ func (o *queueOwner) readKeys(p *queuePart) {
 		p.want, o.keysAt = want, now+int64(keysRetry)
 		return
 	}
-	g.feed(p, &core.QueueInput{Kind: core.QueueKeys, Offset: want.Offset, Keys: keys}, now)
+	g.feed(p, &core.QueueInput{Kind: core.QueueKeys, Offset: want.Offset, Keys: p.keys.hashes,
+		Skip: p.keys.skip}, now)
+	if f != nil {
+		g.foldSoon() // what is left out is progress that nobody acks
+	}
 }

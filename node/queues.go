@@ -10,6 +10,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/filter"
 )
 
 // queues is the queue groups of a node: those with members, and those of which __groups knows.
@@ -156,6 +157,10 @@ func (n *Node) joinQueue(
 	if n.groups.Uses(o.Group, t.id) {
 		return nil, modeMismatch(o.Group, t, core.GroupStream, o.Mode)
 	}
+	filter, err := readFilter(o.Filter)
+	if err != nil {
+		return nil, err
+	}
 	g, err := n.makeQueueGroup(t, o.Group)
 	if err != nil {
 		return nil, err
@@ -180,7 +185,7 @@ func (n *Node) joinQueue(
 			return nil, err
 		}
 	default:
-		if err := g.begin(o, starts); err != nil {
+		if err := g.begin(o, filter, starts); err != nil {
 			return nil, err
 		}
 	}
@@ -233,13 +238,13 @@ func (g *queueGroup) agrees(o *leat.SubscribeOptions) error {
 	if field := g.cfg.Differs(&o.Queue); field != "" {
 		return core.Errorf(core.CodeConfigMismatch, g.op("join"), "%s differs from that of its members", field)
 	}
-	return nil
+	return g.agreesOn(o.Filter)
 }
 
-// begin gives the group the configuration of its first member. The lock must be held.
-func (g *queueGroup) begin(o *leat.SubscribeOptions, starts map[*partition]int64) error {
-	g.mode, g.cfg = o.Mode, o.Queue
-	g.cfg.Ordered = o.Mode == core.GroupKeyShared
+// begin gives the group the configuration and filter of its first member. The lock must be held.
+func (g *queueGroup) begin(o *leat.SubscribeOptions, f *filter.Filter, starts map[*partition]int64) error {
+	g.mode, g.cfg, g.filter = o.Mode, o.Queue, f
+	g.cfg.Ordered, g.cfg.Filtered = o.Mode == core.GroupKeyShared, f != nil
 	g.cfg = g.cfg.WithDefaults()
 	cfg, now := g.cfg, g.now()
 	if cfg.Rate > 0 { // of this node

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -129,4 +130,59 @@ func TestCompactedTopic(t *testing.T) {
 		}
 	}
 	check("batches", last, delivered)
+}
+
+// TestCompactedTombstone: a tombstone is delivered as a message without a value, removes what came before it,
+// and goes a day later.
+func TestCompactedTombstone(t *testing.T) {
+	manual := clock.NewManual(1e18)
+	b := one(t, leat.TopicConfig{Ack: leat.AckPage, Cleanup: leat.CleanupCompact,
+		SegmentBytes: core.MinSegmentBytes}, withClock(manual))
+	p := b.producer("t")
+	publish(t, p, keyed("gone", "first"))
+	publish(t, p, keyed("kept", "first"))
+	publish(t, p, leat.Message{Key: []byte("gone")})
+	fill := func() {
+		t.Helper()
+		for range 2 * core.MinSegmentBytes / 8000 { // more than a segment, so that those before are sealed
+			publish(t, p, leat.Message{Key: []byte("filler"), Value: make([]byte, 8000)})
+		}
+	}
+	// read gives the values of gone and kept, in order; a tombstone is an empty pair of brackets.
+	read := func() string {
+		t.Helper()
+		page, err := b.Peek(soon(t), "t", leat.PeekQuery{Filter: `key != "filler"`})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list []string
+		for i := range page.Messages {
+			m := &page.Messages[i]
+			value := "[]"
+			if m.Value != nil {
+				value = string(m.Value)
+			}
+			list = append(list, string(m.Key)+"="+value)
+		}
+		return strings.Join(list, " ")
+	}
+	fill()
+	if got := read(); !strings.HasPrefix(got, "gone=first") && got != "kept=first gone=[]" {
+		t.Errorf("before compaction: %s", got)
+	}
+	eventually(t, "the first is removed", func() bool {
+		manual.Advance(time.Minute)
+		return read() == "kept=first gone=[]"
+	})
+	for _, m := range take(t, b.subscribe("t", leat.From(leat.Earliest), leat.Filter(`key != "filler"`)), 2) {
+		if gone := string(m.Key) == "gone"; gone != (m.Value == nil) {
+			t.Errorf("key %s has the value %q", m.Key, m.Value)
+		}
+	}
+	manual.Advance(25 * time.Hour)
+	fill()
+	eventually(t, "the tombstone is removed", func() bool {
+		manual.Advance(time.Minute)
+		return read() == "kept=first"
+	})
 }

@@ -45,7 +45,7 @@ func (s *subscription) takeRun(c *cursor, run *leat.BatchRun) bool {
 	}
 	*run = leat.BatchRun{
 		Topic: c.part.topic.name, Partition: c.part.number, First: c.next, Next: next, Frames: c.frames,
-		Leaves: s.leaves,
+		Leaves: s.leavesOf(c.part),
 	}
 	if c.pin != nil {
 		run.Release, c.pin = c.pin.Release, nil

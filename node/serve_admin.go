@@ -25,6 +25,9 @@ func (c *session) answer(op wire.Op, payload []byte) (any, error) {
 	case wire.OpPeek:
 		topic := func(q *wire.PeekBody) string { return q.Topic }
 		return allowed(c, payload, core.ActionRead, topic, n.answerPeek)
+	case wire.OpCheckFilter:
+		topic := func(q *wire.FilterBody) string { return q.Topic }
+		return allowed(c, payload, core.ActionRead, topic, n.answerCheckFilter)
 	}
 	if err := c.may(core.ActionAdmin, ""); err != nil {
 		return nil, err

@@ -73,7 +73,7 @@ func (c *session) serveQueue(stream transport.Stream, r *transport.Reader, h *wi
 func (c *session) newQueueStream(stream transport.Stream, body *wire.QueueOpenBody) (*queueStream, error) {
 	o := leat.SubscribeOptions{Group: body.Group, Mode: core.GroupMode(body.Mode), MaxHeld: int(body.MaxHeld),
 		From:  core.Position{Kind: core.PositionKind(body.Kind), Value: body.Value},
-		Queue: queuePolicy(&body.Config)}
+		Queue: queuePolicy(&body.Config), Filter: body.Filter}
 	if err := core.ValidateName("group", o.Group); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/filter"
 	"github.com/leatbus/leat/mmaplog"
 	"github.com/leatbus/leat/transport/wire"
 )
@@ -20,6 +21,7 @@ type sender struct {
 	cursors []*sendCursor
 	at      map[int32]int // of cursors, by partition
 	turn    int
+	thinner thinner
 	sent    uint64 // bytes of BATCH frames, which credit bounds
 	out     []byte // frames gathered, not yet written
 	picked  []byte // a run without what is left out, as long as it is gathered
@@ -31,7 +33,8 @@ type sender struct {
 type sendCursor struct {
 	part   *partition
 	reader *mmaplog.Reader
-	looked int64 // limit up to which there is nothing to read
+	filter *filter.Matcher // nil for none
+	looked int64           // limit up to which there is nothing to read
 }
 
 // send runs until the stream is stopped or fails.
@@ -107,8 +110,8 @@ func (s *sender) round() {
 		case len(run) == 0:
 			c.looked = limit
 		default:
-			s.gather(c.part.number, from, s.pick(c.part, run))
-			s.messages += c.reader.Offset() - from
+			s.gather(c.part.number, from, s.pick(c, run, from))
+			s.messages += c.reader.Offset() - from - s.thinner.takeGone()
 		}
 	}
 }
@@ -165,7 +168,8 @@ func (s *sender) add(p *partition, offset int64) {
 		s.at = make(map[int32]int)
 	}
 	s.at[p.number] = len(s.cursors)
-	s.cursors = append(s.cursors, &sendCursor{part: p, reader: p.log.Reader(offset), looked: -1})
+	s.cursors = append(s.cursors, &sendCursor{part: p, reader: p.log.Reader(offset),
+		filter: matcherFor(s.stream.filter, p), looked: -1})
 	p.readers.add(s.stream.sleeper)
 }
 

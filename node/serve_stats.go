@@ -199,4 +199,5 @@ var opNames = map[wire.Op]string{
 	wire.OpDeadLetters: "dead_letters", wire.OpReadDeadLetters: "read_dead_letters",
 	wire.OpSettleDeadLetters: "settle_dead_letters",
 	wire.OpPeek:              "peek",
+	wire.OpCheckFilter:       "check_filter",
 }

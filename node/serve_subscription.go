@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/filter"
 	"github.com/leatbus/leat/transport"
 	"github.com/leatbus/leat/transport/wire"
 )
@@ -20,6 +21,7 @@ type subscriptionStream struct {
 	stream  transport.Stream
 	topic   *topic
 	readAt  core.Ack
+	filter  *filter.Filter // nil for none
 	stats   *topicStats
 	reader  *groupStats
 	sleeper *sleeper
@@ -90,8 +92,12 @@ func (c *session) newSubscription(
 	if len(body.Partitions) > len(t.partitions)+maxStrays {
 		return nil, nil, t.tooMany(len(body.Partitions))
 	}
+	filter, err := readFilter(body.Filter)
+	if err != nil {
+		return nil, nil, err
+	}
 	s := &subscriptionStream{
-		stream: stream, topic: t, readAt: level, sleeper: newSleeper(),
+		stream: stream, topic: t, readAt: level, filter: filter, sleeper: newSleeper(),
 		stats: c.server.stats.topic(t.name), changes: make(map[int32]int64),
 	}
 	s.reader = s.stats.group(groupLabel(body.Group))

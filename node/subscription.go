@@ -11,6 +11,7 @@ import (
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/actors"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/filter"
 )
 
 // A loop alone on its partition looks this often before it sleeps; where there are more, they share it.
@@ -28,6 +29,7 @@ type subscription struct {
 	node    *Node
 	topic   *topic
 	options leat.SubscribeOptions
+	filter  *filter.Filter // nil for none
 	member  *actors.Member // nil without a group
 	sleeper *sleeper
 	id      uint64
@@ -83,6 +85,11 @@ func (s *subscription) Next(ctx context.Context, m *leat.Message) error {
 			return err
 		}
 		s.fold(c)
+		if !c.hasRecords() { // perhaps nothing passes for long
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
 	}
 }
 

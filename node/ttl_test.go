@@ -148,11 +148,11 @@ func TestPick(t *testing.T) {
 		t.Fatal(err)
 	}
 	var s sender
-	if got := s.pick(part, run); &got[0] != &run[0] || len(got) != len(run) {
+	if got := s.pick(&sendCursor{part: part}, run, 0); &got[0] != &run[0] || len(got) != len(run) {
 		t.Error("a run of which nothing is left out was copied")
 	}
 	manual.Advance(time.Second)
-	picked := s.pick(part, run)
+	picked := s.pick(&sendCursor{part: part}, run, 0)
 	gone := map[int64]bool{2: true, 6: true, 7: true}
 	offset := int64(0)
 	for rest := picked; len(rest) > 0; {

@@ -31,6 +31,7 @@ func newTopicPeek(a *app) *cobra.Command {
 			"go on. FORMAT is that of leat sub.",
 		Example: examples("leat topic peek trades --limit 1",
 			"leat topic peek trades --key ACME --from -15m --limit 1 -o json",
+			`leat topic peek trades --where 'header("desk") == nil and partition in 0..3'`,
 			`leat topic peek trades --partition 0 --from 1 --to 2 -f '%p:%o %k %v\n'`),
 		Args:              oneArgument("TOPIC"),
 		ValidArgsFunction: a.completeTopic,
@@ -50,6 +51,7 @@ func newTopicPeek(a *app) *cobra.Command {
 	flags.StringVar(&s.from, "from", "earliest", "earliest, an offset, @TIME or -15m")
 	flags.StringVar(&s.to, "to", "", "an offset, @TIME or -15m, itself left out; the end if absent")
 	flags.StringVar(&s.key, "key", "", "only messages with this key")
+	flags.StringVar(&s.query.Filter, "where", "", "only messages that pass this filter")
 	flags.Var(newPositive(func(n int64) { s.query.Limit = int(n) }, leat.MaxPeekMessages), "limit",
 		"end after so many messages (100)")
 	flags.Var(newPositive(func(n int64) { s.query.Scan = n }, leat.MaxPeekScanned), "scan",

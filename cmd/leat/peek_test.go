@@ -62,3 +62,39 @@ $ leat group ls -o json
 		}
 	}
 }
+
+// TestWhere: sub and peek print what passes a filter.
+func TestWhere(t *testing.T) {
+	d := newDesk(t, "trades")
+	for _, line := range []string{
+		"pub trades 108 -k ACME -H lots:5", "pub trades 109 -k ACME -H lots:50", "pub trades 77 -k EMCA",
+		"pub trades -k ACME --tombstone",
+	} {
+		d.must(line)
+	}
+	d.golden(`
+$ leat topic peek trades --where 'int(header("lots")) > 5'
+109
+$ leat topic peek trades --where 'header("lots") == nil' -f '%k %v\n'
+EMCA 77
+ACME 
+$ leat sub trades --from earliest --where 'key == "ACME" and size > 4' --count 2
+108
+109
+$ leat sub trades --from earliest --where 'tombstone' --count 1 -o json
+{"topic":"trades","partition":0,"offset":3,"time":"<time>","key":"ACME"}
+$ leat sub trades --from earliest --group g --where 'key == "EMCA"' --count 1
+77
+$ leat sub trades --from earliest --where 'kay == "EMCA"'
+error: leat: filter "kay == \"EMCA\"": invalid configuration: column 1, at "kay == \"EMCA\"": there is no "kay": want header(…), headers, key, id, size, time, topic, partition, offset or tombstone (LEAT-1001)
+hint: docs/filters.md has the names, operators and functions of filters
+`)
+	for line, want := range map[string]string{
+		"pub trades x -k a --tombstone": "--tombstone",
+		"pub trades --tombstone":        "--tombstone",
+	} {
+		if got := d.run(line); got.code != exitUsage || !strings.Contains(got.stderr, want) {
+			t.Errorf("leat %s = %+v; want exit code 2 and %q", line, got, want)
+		}
+	}
+}

@@ -27,6 +27,7 @@ type publishing struct {
 	partition int32  // -1: by key
 	ttl       ttl
 	id        string
+	tombstone bool
 }
 
 // publishedDoc is the result of leat pub; the keys are stable.
@@ -58,7 +59,8 @@ func newPub(a *app) *cobra.Command {
 			"-o json ends with a line that tells how many messages were acknowledged, also when interrupted.",
 		Example: examples("leat pub trades 110 -k ACME -H source:desk",
 			`leat pub quakes - --key-sep '\t' < earthquakes.tsv`,
-			"leat pub trades 111 --ack disk -o json", "leat pub trades 112 --ttl 30s"),
+			"leat pub trades 111 --ack disk -o json", "leat pub trades 112 --ttl 30s",
+			"leat pub trades -k ACME --tombstone"),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
 				return usagef(cmd, "%d arguments: want TOPIC and BODY or -", len(args))
@@ -87,12 +89,16 @@ func newPub(a *app) *cobra.Command {
 	flags.StringVar(&p.separator, "key-sep", "", `what ends the key in a line, \t for a tab`)
 	flags.Int32Var(&partition, "partition", 0, "publish to this partition, whatever the key")
 	flags.StringVar(&p.id, "id", "", "store it once, however often it is published under this id")
+	flags.BoolVar(&p.tombstone, "tombstone", false, "no BODY: takes the key off a topic with --cleanup compact")
 	flags.Var(&p.ttl, "ttl", "how long it is delivered, as 250ms or 30s, if not as long as the topic says")
 	return cmd
 }
 
 func (a *app) checkPub(cmd *cobra.Command, p *publishing, body, headers []string, level string) error {
 	switch {
+	case p.tombstone && (len(body) > 0 || p.key == nil):
+		return usagef(cmd, "--tombstone has a key, -k, and no BODY")
+	case p.tombstone:
 	case len(body) == 0 && a.stdinTerminal:
 		return usagef(cmd, "nothing to publish: want BODY, or - to read lines")
 	case len(body) == 0 || body[0] == "-":

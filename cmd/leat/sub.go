@@ -26,6 +26,7 @@ type subscribing struct {
 	idle       time.Duration
 	format     string
 	readAt     string
+	where      string
 
 	// The following is parsed from the above.
 	position leat.Position
@@ -48,6 +49,7 @@ func newSub(a *app) *cobra.Command {
 		Example: examples("leat sub trades --from earliest --count 2",
 			`leat sub trades --from earliest --idle 200ms -f '%k\t%v\n'`,
 			"leat sub trades --group risk --count 1 -o json",
+			`leat sub trades --from earliest --where 'key == "ACME" and size > 2' --idle 200ms`,
 			"leat sub trades --from @2026-01-31 --partition 0 --idle 100ms -f '%p %o %T %h %v\\n'"),
 		Args:              oneArgument("TOPIC"),
 		ValidArgsFunction: a.completeTopic,
@@ -70,6 +72,8 @@ func newSub(a *app) *cobra.Command {
 	flags.Var(newPositive(func(n int64) { s.count = n }, 1<<62), "count", "end after so many messages")
 	flags.DurationVar(&s.idle, "idle", 0, "end when none came for so long")
 	flags.StringVarP(&s.format, "format", "f", "", `how to print a message (%v\n)`)
+	flags.StringVar(&s.where, "where", "",
+		`only messages that pass this filter, as in 'header("region") == "eu"'`)
 	flags.StringVar(&s.readAt, "read-at", "", "page: also what is not synced yet (the topic's level)")
 	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("group", a.completeGroupFlag))
 	return cmd
@@ -175,7 +179,7 @@ func (a *app) openSub(ctx context.Context, bus *leat.Bus, s *subscribing) (*leat
 	if err != nil {
 		return nil, a.late("subscribe to "+core.Quote(s.topic), err)
 	}
-	var options []leat.SubscribeOption
+	options := []leat.SubscribeOption{leat.Filter(s.where)}
 	if s.level != leat.AckDefault {
 		options = append(options, leat.ReadAt(s.level))
 	}

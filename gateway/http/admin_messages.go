@@ -19,6 +19,7 @@ type adminMessagesQuery struct {
 	To        string `query:"to" doc:"An offset or @TIME, itself left out; absent: the end"`
 	Key       string `query:"key" doc:"Only messages with this key; empty: any"`
 	KeyBase64 string `query:"key_base64" doc:"The same, for keys that are not UTF-8"`
+	Filter    string `query:"filter" maxLength:"4096" doc:"Only messages that pass; see docs/filters.md"`
 	Most      int    `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Messages on the page"`
 	Scan      int64  `query:"scan" default:"100000" minimum:"1" maximum:"10000000" doc:"Looked at, at most"`
 	Preview   int    `query:"preview" default:"4096" minimum:"0" doc:"Bytes of a key and a value; 0: all"`
@@ -82,7 +83,7 @@ func peekedOf(m *leat.Peeked) PeekedMessage {
 
 // query reads what was asked for. Errors name the parameter.
 func (in *adminMessagesQuery) query() (q leat.PeekQuery, err error) {
-	q = leat.PeekQuery{Limit: in.Most, Scan: in.Scan, ValueBytes: in.Preview}
+	q = leat.PeekQuery{Limit: in.Most, Scan: in.Scan, ValueBytes: in.Preview, Filter: in.Filter}
 	if in.Only >= 0 {
 		q.Partitions = []int32{in.Only}
 	}

@@ -32,6 +32,8 @@ func (d *Door) eventRoutes() {
 		Parameters: []*huma.Param{topicParam(),
 			queryParam("from", "earliest, latest (the default), an offset, @TIME or a cursor",
 				&huma.Schema{Type: huma.TypeString}),
+			queryParam("filter", "Only messages that pass this expression; see docs/filters.md",
+				&huma.Schema{Type: huma.TypeString}),
 			queryParam("partition", "Only this partition",
 				&huma.Schema{Type: huma.TypeInteger, Minimum: new(0.0)}),
 			headerParam("Last-Event-ID", "A cursor; wins over from"),
@@ -50,7 +52,9 @@ type following struct {
 }
 
 // follow subscribes from a place that a client gives. partition may be -1, for all.
-func (d *Door) follow(ctx context.Context, topic, from string, partition int32) (*following, error) {
+func (d *Door) follow(ctx context.Context, topic, from string, partition int32,
+	options ...leat.SubscribeOption,
+) (*following, error) {
 	start, err := parseStart(from)
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "follow topic", "from: %v", err)
@@ -67,13 +71,13 @@ func (d *Door) follow(ctx context.Context, topic, from string, partition int32) 
 		return nil, refuse(http.StatusUnprocessableEntity, "follow topic "+core.Quote(topic),
 			"%d partitions, at most %d: give partition", len(f.at), eventPlaces)
 	}
-	f.sub, err = d.bus.Subscribe(topic, leat.FromEach(f.at.positions()))
+	f.sub, err = d.bus.Subscribe(topic, append(options, leat.FromEach(f.at.positions()))...)
 	return f, err
 }
 
 // events is the handler of a stream of events.
 func (d *Door) events(w http.ResponseWriter, r *http.Request) error {
-	query, err := queryOf(r, "from", "partition")
+	query, err := queryOf(r, "from", "partition", "filter")
 	if err != nil {
 		return err
 	}
@@ -89,7 +93,7 @@ func (d *Door) events(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := d.streamContext(r)
 	defer cancel()
 	from := cmp.Or(r.Header.Get("Last-Event-ID"), query.Get("from"), "latest")
-	f, err := d.follow(ctx, r.PathValue("topic"), from, partition)
+	f, err := d.follow(ctx, r.PathValue("topic"), from, partition, leat.Filter(query.Get("filter")))
 	if err != nil {
 		return err
 	}
@@ -176,6 +180,7 @@ func (s *eventStream) batch(b *leat.Batch) error {
 			s.write()
 		}
 	}
+	s.at.passed(b.Partition, b.Next) // also what a filter leaves out
 	return nil
 }
 

@@ -21,6 +21,7 @@ type readQuery struct {
 	From  string `query:"from" default:"earliest" doc:"earliest, latest, an offset, @TIME, or next of a page"`
 	Only  int32  `query:"partition" default:"-1" minimum:"-1" maximum:"16383" doc:"Only this partition; -1: all"`
 	Most  int    `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Messages on the page"`
+	Pass  string `query:"filter" maxLength:"4096" doc:"Only messages that pass this expression, not with wait"`
 	Wait  int    `query:"wait" default:"0" minimum:"0" maximum:"60" doc:"Seconds to wait for a first message"`
 }
 
@@ -35,7 +36,8 @@ func (d *Door) readRoutes() {
 	register(d, huma.Operation{OperationID: "read", Method: http.MethodGet, Path: "/v1/topics/{topic}/messages",
 		Summary: "Read a page of messages", Tags: []string{"read"},
 		Description: "Reading changes nothing: the client keeps its place, which is next of the page. A page is " +
-			"short where the topic ends; wait makes an empty one wait for a first message.",
+			"short where the topic ends; wait makes an empty one wait for a first message. With filter, a page " +
+			"that has looked at many messages may be short or empty too: the topic has ended when next stays.",
 		Errors: []int{http.StatusBadRequest, http.StatusNotFound, http.StatusRequestedRangeNotSatisfiable},
 	}, d.read)
 }
@@ -63,6 +65,11 @@ func (d *Door) read(ctx context.Context, in *readQuery) (*struct{ Body Page }, e
 	}
 	page := &struct{ Body Page }{Page{Messages: []Message{}, Gaps: gaps}}
 	wait := time.Duration(in.Wait) * time.Second
+	if in.Pass != "" {
+		err = d.filtered(ctx, in, info, at, &page.Body)
+		page.Body.Next = at.String()
+		return page, err
+	}
 	if page.Body.Messages, err = d.page(ctx, info, at, in.Most, wait); err != nil {
 		return nil, err
 	}

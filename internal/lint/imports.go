@@ -32,6 +32,8 @@ var restrictions = []restriction{
 		instead: "give plain figures: who embeds or dials a bus links no metrics library"},
 	{path: "github.com/danielgtaylor/huma/", folders: []string{"gateway/http"},
 		instead: "routes of the HTTP door are registered there"},
+	{path: "github.com/expr-lang/expr/", folders: []string{"internal/filter"},
+		instead: "who dials a bus passes expressions on: nodes compile them"},
 	{path: "github.com/quic-go/quic-go", folders: quicFolders, tests: true, instead: "use package transport"},
 	{path: "github.com/quic-go/quic-go/", folders: quicFolders, tests: true, instead: "use package transport"},
 	{path: "unsafe", folders: unsafeFolders, instead: "keep it behind ringbuf or mmaplog"},

@@ -30,6 +30,7 @@ var units = []unit{
 	{folder: "core", layer: 1},
 	{folder: "internal/netfault", layer: 1},
 	{folder: "mmaplog", layer: 2},
+	{folder: "internal/filter", layer: 2},
 	{folder: "internal/dialer", layer: 2, also: []string{"transport"}},
 	{folder: "transport", layer: 2},
 	// The public API runs nothing by itself: its examples and tests need a bus to call.

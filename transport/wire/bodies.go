@@ -17,7 +17,7 @@ const (
 )
 
 // Features are bits of HELLO and WELCOME; both sides use what both have. Unknown bits are ignored.
-const Features = FeatureQueues | FeatureTTL | FeatureIDs | FeatureCalls
+const Features = FeatureQueues | FeatureTTL | FeatureIDs | FeatureFilters | FeatureCalls
 
 // FeatureTTL says that topics and messages may have a time to live.
 const FeatureTTL uint64 = 1 << 8
@@ -136,7 +136,8 @@ type SubscribeBody struct {
 	Topic      string               `json:"topic"`
 	ReadAt     uint8                `json:"readAt,omitempty"` // a core.Ack; 0: the topic's high-water mark
 	Partitions []SubscribePartition `json:"partitions,omitempty"`
-	Group      string               `json:"group,omitempty"` // of the member that reads; counted, not judged
+	Group      string               `json:"group,omitempty"`  // of the member that reads; counted, not judged
+	Filter     string               `json:"filter,omitempty"` // only with FeatureFilters
 }
 
 // SubscribePartition says where to start in one partition.

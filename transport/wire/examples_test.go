@@ -59,6 +59,19 @@ func exampleLog(stored bool) []byte {
 	return append(out, payload...)
 }
 
+// exampleThinned is the record of exampleLog as it passes a filter that leaves out the three before it.
+func exampleThinned() []byte {
+	gone := core.FrameHeader{Length: core.FrameHeaderSize, BaseOffset: 1000, Records: 3,
+		PayloadCRC: core.Checksum(nil), Attrs: uint8(core.FrameEmpty), Version: core.FrameVersion}
+	out := make([]byte, core.FrameHeaderSize)
+	gone.Encode(out, 0)
+	record := exampleLog(true)
+	h := core.ParseFrameHeader(record)
+	h.BaseOffset = 1003
+	h.Encode(record, 0)
+	return append(out, record...)
+}
+
 // exampleTime is 2026-01-01, in nanoseconds.
 const exampleTime = 1767225600_000_000_000
 
@@ -134,6 +147,10 @@ var examples = []example{
 	{name: "subscribe", head: Header{Type: Subscribe, Arg: 4 << 20}, body: SubscribeBody{
 		Topic: "trades", ReadAt: 1,
 		Partitions: []SubscribePartition{{Partition: 3, Kind: 3, Value: 1000}, {Partition: 4}}}},
+	{name: "subscribe-filter", head: Header{Type: Subscribe, Arg: 4 << 20}, body: SubscribeBody{Topic: "trades",
+		Partitions: []SubscribePartition{{Partition: 3, Kind: 2}}, Filter: `header("region") == "eu"`},
+		says: "A client with 4 MiB of credit asks for what comes in partition 3 from now on, as far as it\n" +
+			"passes a filter."},
 	{name: "subscribed", head: Header{Type: Subscribed}, body: SubscribedBody{TopicID: 5,
 		Partitions: []SubscribedPartition{{Partition: 3, Offset: 1000},
 			{Partition: 4, Code: core.CodeNotLeader, Error: &exampleError}}}},
@@ -141,6 +158,9 @@ var examples = []example{
 		says: "The same record as a reader of partition 3 gets it, who wanted offset 1000: the node has written\n" +
 			"index, base offset, time, term and the checksum of the header. Payload and payloadCRC are those of\n" +
 			"PRODUCE."},
+	{name: "batch-filtered", head: Header{Type: Batch, Aux: 3, Arg: 1000}, raw: exampleThinned(),
+		says: "The same for a reader with a filter that lets offset 1003 through and nothing else up to there:\n" +
+			"a frame of type empty (attrs 3) stands for three records."},
 	{name: "partition-failed",
 		head: Header{Type: PartitionFailed, Aux: 3, Arg: core.CodeOffsetOutOfRange.QUIC()},
 		body: ErrorBody{Op: "read"}},
@@ -172,6 +192,8 @@ var examples = []example{
 		Config: QueueConfigBody{
 			Lease: 3e10, MaxUnsettled: 1 << 17, MaxAttempts: 16, Rate: 1e6, RetryMin: 1e8, RetryMax: 6e10,
 			RetryFactor: 2, RetryJitter: 0.25}}},
+	{name: "queue-open-filter", head: Header{Type: QueueOpen, Arg: 1 << 20}, body: QueueOpenBody{Group: "work",
+		Topic: "trades", Mode: 1, MaxHeld: 500, Filter: `size > 1024`}},
 	{name: "queue-opened", head: Header{Type: QueueOpened}, body: QueueOpenedBody{Member: "m1", TopicID: 5,
 		Lease: 3e10}},
 	{name: "grant", head: grantHeader(), raw: grantPayload(),
@@ -241,6 +263,7 @@ var requests = map[Op][2]any{
 				Attempts: 16, Code: uint16(core.CodeHandlerFailed), Reason: []byte("no"), Group: "billing"}}}}},
 	OpSettleDeadLetters: {DeadLetterSettleBody{Topic: "trades.dlq.billing", Partition: 1, Job: 77,
 		Runs: [][2]int64{{8, 9}}, Dropped: true, Done: true}, DeadLetterSettled{Settled: 1}},
+	OpCheckFilter: {FilterBody{Filter: `key == "AAPL"`, Topic: "trades", Group: "work"}, Empty{}},
 	OpPeek: {PeekBody{Topic: "trades", Partition: 3, From: PositionBody{Kind: 3, Value: 1000},
 		To: PositionBody{Kind: 2}, Key: []byte("AAPL"), Limit: 10, Scan: 1000, ValueBytes: 4},
 		PeekAnswer{Records: []PeekedBody{{Offset: 1000, Time: exampleTime, Key: []byte("AAPL"),

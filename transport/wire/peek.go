@@ -12,9 +12,10 @@ const (
 type PeekBody struct {
 	Topic     string       `json:"topic"`
 	Partition int32        `json:"p"`
-	From      PositionBody `json:"from"` // default: the first record kept
-	To        PositionBody `json:"to"`   // default: the high-water mark
-	Key       []byte       `json:"key"`  // null: any
+	From      PositionBody `json:"from"`             // default: the first record kept
+	To        PositionBody `json:"to"`               // default: the high-water mark
+	Key       []byte       `json:"key"`              // null: any
+	Filter    string       `json:"filter,omitempty"` // only with FeatureFilters
 	Limit     int          `json:"limit"`
 	Scan      int64        `json:"scan"`
 	// ValueBytes is how much of a key and a value is answered; 0: all.

@@ -52,6 +52,7 @@ type QueueOpenBody struct {
 	Kind   uint8           `json:"k"`
 	Value  int64           `json:"v,omitempty"`
 	Config QueueConfigBody `json:"config"`
+	Filter string          `json:"filter,omitempty"` // only with FeatureFilters
 }
 
 // QueueConfigBody is a core.QueueConfig; times are in nanoseconds. What is zero says nothing.

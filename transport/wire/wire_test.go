@@ -48,8 +48,16 @@ func TestGoldenFrames(t *testing.T) {
 	}
 }
 
-func TestGoldenRequests(t *testing.T) {
+// operations are all there are.
+func operations() (list []Op) {
 	for op := OpTopics; op <= OpPeek; op++ {
+		list = append(list, op)
+	}
+	return append(list, OpCheckFilter)
+}
+
+func TestGoldenRequests(t *testing.T) {
+	for _, op := range operations() {
 		bodies, ok := requests[op]
 		if !ok {
 			t.Errorf("operation %d has no golden file", op)
@@ -280,7 +288,7 @@ func bodies() (all []any) {
 	for _, e := range examples {
 		add(e.body)
 	}
-	for op := OpTopics; op <= OpPeek; op++ {
+	for _, op := range operations() {
 		add(requests[op][0])
 		add(requests[op][1])
 	}

@@ -111,7 +111,11 @@ func (b *Bus) Subscribe(topic string, options ...SubscribeOption) (*Subscription
 			return nil, err
 		}
 	}
-	backend, err := b.backend.OpenSubscription(topic, o)
+	open := b.backend.OpenSubscription
+	if o.ReplaySpeed != 0 {
+		open = b.openReplay
+	}
+	backend, err := open(topic, o)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"maps"
+	"time"
 
 	"github.com/leatbus/leat/core"
 )
@@ -29,6 +30,9 @@ type SubscribeOptions struct {
 	Queue   core.QueueConfig // what was asked for, with GroupQueue and GroupKeyShared
 	MaxHeld int              // as in MaxHeld
 	Filter  string           // as in Filter; empty: none
+	// ReplaySpeed and ReplayGap are as in the options of these names; 0: no replay. Backends get none.
+	ReplaySpeed float64
+	ReplayGap   time.Duration
 	// OnAssign is called by the loop, or nil.
 	OnAssign func(assigned, revoked []int32)
 }
@@ -130,6 +134,9 @@ func (o *SubscribeOptions) validate() error {
 	if o.OnAssign != nil && o.Group == "" {
 		return core.Errorf(core.CodeInvalidConfig, "subscribe",
 			"OnAssign needs a Group: without one nothing is assigned")
+	}
+	if err := o.validateReplay(); err != nil {
+		return err
 	}
 	return o.validateQueue()
 }

@@ -85,13 +85,22 @@ $ leat sub trades --from earliest --where 'tombstone' --count 1 -o json
 {"topic":"trades","partition":0,"offset":3,"time":"<time>","key":"ACME"}
 $ leat sub trades --from earliest --group g --where 'key == "EMCA"' --count 1
 77
+$ leat sub trades --from earliest --speed 1000x --where 'header("lots") != nil' --count 2
+108
+109
+$ leat sub trades --from 1 --partition 0 --speed 1000 --max-gap 1ms --count 2
+109
+77
 $ leat sub trades --from earliest --where 'kay == "EMCA"'
 error: leat: filter "kay == \"EMCA\"": invalid configuration: column 1, at "kay == \"EMCA\"": there is no "kay": want header(…), headers, key, id, size, time, topic, partition, offset or tombstone (LEAT-1001)
 hint: docs/filters.md has the names, operators and functions of filters
 `)
 	for line, want := range map[string]string{
-		"pub trades x -k a --tombstone": "--tombstone",
-		"pub trades --tombstone":        "--tombstone",
+		"sub trades --speed 2x": "--from", "sub trades --from latest --speed 2x": "--from",
+		"sub trades --from earliest --group g --speed 2x": "--group", "sub trades --from 0 --speed fast": "--speed",
+		"sub trades --from 0 --speed 0x": "--speed", "sub trades --from 0 --max-gap 1s": "--max-gap",
+		"sub trades --from 0 --speed 1x --max-gap -1s": "--max-gap", "pub trades x -k a --tombstone": "--tombstone",
+		"pub trades --tombstone": "--tombstone",
 	} {
 		if got := d.run(line); got.code != exitUsage || !strings.Contains(got.stderr, want) {
 			t.Errorf("leat %s = %+v; want exit code 2 and %q", line, got, want)

@@ -27,11 +27,14 @@ type subscribing struct {
 	format     string
 	readAt     string
 	where      string
+	pace       string
+	gap        time.Duration
 
 	// The following is parsed from the above.
 	position leat.Position
 	offset   int64 // with partitions: messages before it are skipped
 	level    leat.Ack
+	speed    float64 // 0: as fast as it goes
 	layout   layout
 }
 
@@ -50,6 +53,7 @@ func newSub(a *app) *cobra.Command {
 			`leat sub trades --from earliest --idle 200ms -f '%k\t%v\n'`,
 			"leat sub trades --group risk --count 1 -o json",
 			`leat sub trades --from earliest --where 'key == "ACME" and size > 2' --idle 200ms`,
+			"leat sub trades --from earliest --speed 100x --idle 100ms",
 			"leat sub trades --from @2026-01-31 --partition 0 --idle 100ms -f '%p %o %T %h %v\\n'"),
 		Args:              oneArgument("TOPIC"),
 		ValidArgsFunction: a.completeTopic,
@@ -75,6 +79,8 @@ func newSub(a *app) *cobra.Command {
 	flags.StringVar(&s.where, "where", "",
 		`only messages that pass this filter, as in 'header("region") == "eu"'`)
 	flags.StringVar(&s.readAt, "read-at", "", "page: also what is not synced yet (the topic's level)")
+	flags.StringVar(&s.pace, "speed", "", "replay at this speed, such as 1x as it was published, or 10x")
+	flags.DurationVar(&s.gap, "max-gap", 0, "with --speed: the longest pause (10s)")
 	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("group", a.completeGroupFlag))
 	return cmd
 }
@@ -95,7 +101,16 @@ func (a *app) checkSub(cmd *cobra.Command, s *subscribing) error {
 	default:
 		return usagef(cmd, "--read-at %q: want page or disk", s.readAt)
 	}
+	if s.speed, err = parseSpeed(s.pace); err != nil {
+		return usagef(cmd, "--speed %v", err)
+	}
 	switch {
+	case s.speed == 0 && s.gap != 0:
+		return usagef(cmd, "--max-gap %v: only with --speed", s.gap)
+	case s.gap < 0:
+		return usagef(cmd, "--max-gap %v: want a duration above 0", s.gap)
+	case s.speed != 0 && (s.group != "" || s.from == "" || s.position == leat.Latest):
+		return usagef(cmd, "--speed: want --from in the past, and no --group")
 	case s.idle < 0:
 		return usagef(cmd, "--idle %v: want a duration above 0", s.idle)
 	case s.group != "" && s.partitions != nil:
@@ -182,6 +197,9 @@ func (a *app) openSub(ctx context.Context, bus *leat.Bus, s *subscribing) (*leat
 	options := []leat.SubscribeOption{leat.Filter(s.where)}
 	if s.level != leat.AckDefault {
 		options = append(options, leat.ReadAt(s.level))
+	}
+	if s.speed != 0 {
+		return a.replay(bus, s, options)
 	}
 	if s.partitions != nil {
 		if s.position.Kind == core.PositionOffset {

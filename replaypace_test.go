@@ -1,0 +1,61 @@
+package leat
+
+import (
+	"testing"
+	"time"
+)
+
+func TestReplayPace(t *testing.T) {
+	const s = int64(time.Second)
+	type ask struct{ appended, now, want int64 } // seconds
+	for _, tt := range []struct {
+		name  string
+		speed float64
+		gap   int64
+		asks  []ask
+	}{
+		{"as it was", 1, 100, []ask{{1000, 50, 0}, {1010, 50, 10}, {1010, 60, 0}, {1010, 60, 0}, {1030, 61, 19}}},
+		{"twice as fast", 2, 100, []ask{{1000, 50, 0}, {1010, 50, 5}, {1010, 55, 0}, {1040, 56, 14}, {1040, 70,
+			0}}},
+		{"half as fast", 0.5, 100, []ask{{1000, 50, 0}, {1010, 50, 20}, {1010, 70, 0}}},
+		{"a slow loop", 1, 100, []ask{{1000, 50, 0}, {1010, 80, 0}, {1020, 80, 0}, {1031, 80, 1}}},
+		{"a gap", 1, 10, []ask{{1000, 50, 0}, {2000, 50, 10}, {2000, 55, 5}, {2000, 60, 0}, {2004, 60, 4},
+			{2004, 64, 0}, {2014, 64, 10}, {2014, 74, 0}, {2024, 74, 10}}},
+		{"one that comes late behind a gap", 1, 10, []ask{{1000, 50, 0}, {2000, 60, 0}, {1500, 60, 0}, {2001, 60,
+			1}}},
+		{"the first is not the oldest", 1, 100, []ask{{1020, 50, 20}, {1005, 50, 5}, {1005, 55, 0}, {1020, 70, 0}}},
+		{"very slow", 1e-6, 1 << 33, []ask{{1000, 50, 0}, {1001, 50, 1_000_000}}},
+	} {
+		p := replayPace{speed: tt.speed, gap: tt.gap * s}
+		p.begin(1000*s, 50*s)
+		p.begin(5*s, 99*s) // the second time says nothing
+		for i, a := range tt.asks {
+			if got := int64(p.wait(a.appended*s, a.now*s)); got != a.want*s {
+				t.Errorf("%s, %d: wait(%d, %d) = %v, want %ds", tt.name, i, a.appended, a.now,
+					time.Duration(got), a.want)
+				break
+			}
+		}
+	}
+}
+
+func TestReplayPaceIsLive(t *testing.T) {
+	const s = int64(time.Second)
+	p := replayPace{speed: 10, gap: s}
+	p.begin(1000*s, 50*s)
+	// 90 s later in the world: the timeline needs 10 s for what passed within 100.
+	for _, tt := range []struct {
+		now, wall int64
+		want      bool
+	}{{50, 1090, false}, {58, 1098, false}, {59, 1099, false}, {60, 1100, true}, {61, 1101, true}, {50, 1000,
+		true}} {
+		if got := p.live(tt.now*s, tt.wall*s); got != tt.want {
+			t.Errorf("live(%d, %d) = %v, want %v", tt.now, tt.wall, got, tt.want)
+		}
+	}
+	far := replayPace{speed: MaxReplaySpeed, gap: s}
+	far.begin(0, 0)
+	if far.dueAt(1<<62) <= 0 || (&replayPace{speed: 1 / MaxReplaySpeed}).dueAt(1<<62) <= 0 {
+		t.Error("a time that is far away is due in the past")
+	}
+}

@@ -40,7 +40,7 @@ func bench(ctx context.Context, c *checker) error {
 	return c.run(ctx, "-C", "bench", "test", "-count=1", "./...")
 }
 
-// schemathesis has a fuzzer call the HTTP door as its document says. The test installs it for this user, once.
+// schemathesis has a fuzzer call the HTTP door as its document says. The test installs it for this user.
 // It says so where it cannot.
 func schemathesis(ctx context.Context, c *checker) error {
 	if c.look("python3") != nil {

@@ -91,10 +91,21 @@ func (w *commitWriter) known(c *core.Commit) bool {
 
 // Append implements actors.CommitLog: done is called once, when all commits are stored or one failed.
 func (w *commitWriter) Append(commits []core.Commit, done func(error)) {
+	one := afterAll(len(commits), done)
+	for i := range commits {
+		w.writer(commits[i].TopicID).PublishAsync(commitMessage(&commits[i]), one)
+	}
+	for i := range commits {
+		w.cutIfRolled(core.GroupsPartition(commits[i].Group))
+	}
+}
+
+// afterAll makes the answer of n publishes: the last one calls done, with the first error of all.
+func afterAll(n int, done func(error)) func(leat.Receipt, error) {
 	left := new(atomic.Int32)
-	left.Store(int32(len(commits)))
+	left.Store(int32(n))
 	first := new(atomic.Pointer[error])
-	one := func(_ leat.Receipt, err error) {
+	return func(_ leat.Receipt, err error) {
 		if err != nil {
 			first.CompareAndSwap(nil, &err)
 		}
@@ -107,11 +118,24 @@ func (w *commitWriter) Append(commits []core.Commit, done func(error)) {
 		}
 		done(nil)
 	}
-	for i := range commits {
-		w.writer(commits[i].TopicID).PublishAsync(commitMessage(&commits[i]), one)
+}
+
+// storeAll stores records on the disk, with few syncs for many. Where ctx ends before that, some of them may
+// be stored later.
+func (w *commitWriter) storeAll(ctx context.Context, list []leat.Message) error {
+	if len(list) == 0 {
+		return nil
 	}
-	for i := range commits {
-		w.cutIfRolled(core.GroupsPartition(commits[i].Group))
+	stored := make(chan error, 1)
+	one := afterAll(len(list), func(err error) { stored <- err })
+	for i := range list {
+		w.disk.PublishAsync(list[i], one)
+	}
+	select {
+	case err := <-stored:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -168,19 +192,18 @@ func (w *commitWriter) cut(p *partition) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range live {
-		if _, err := w.disk.Publish(ctx, commitMessage(&c)); err != nil {
-			return err
-		}
+	var list []leat.Message
+	for i := range live {
+		list = append(list, commitMessage(&live[i]))
+	}
+	for _, r := range w.node.letters.live(p) {
+		list = append(list, leat.Message{Key: r.EncodeKey(nil), Value: r.EncodeValue(nil), Partition: p.number})
+	}
+	if err := w.storeAll(ctx, list); err != nil {
+		return err
 	}
 	for _, stored := range w.node.names.live(p) {
 		if err := w.storeName(ctx, p, &stored); err != nil {
-			return err
-		}
-	}
-	for _, r := range w.node.letters.live(p) {
-		m := leat.Message{Key: r.EncodeKey(nil), Value: r.EncodeValue(nil), Partition: p.number}
-		if _, err := w.disk.Publish(ctx, m); err != nil {
 			return err
 		}
 	}

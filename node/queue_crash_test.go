@@ -3,7 +3,9 @@ package node
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
@@ -156,4 +158,39 @@ func TestQueueRetention(t *testing.T) {
 	if err := sub.Commit(soon(t)); !errors.Is(err, leat.ErrClosed) {
 		t.Errorf("Commit after Close: %v", err)
 	}
+}
+
+// TestQueueSnapshotOfMany: a snapshot with thousands of failed messages takes few syncs, so that nobody waits
+// for it.
+func TestQueueSnapshotOfMany(t *testing.T) {
+	const failed = 2000
+	b := one(t, leat.TopicConfig{Ack: leat.AckPage})
+	later := leat.QueueConfig{Retry: leat.Backoff{Min: time.Hour, Max: time.Hour}}
+	sub := b.subscribe("t", leat.Group("g"), leat.Queue(later), leat.MaxHeld(failed))
+	p := b.producer("t")
+	for range failed {
+		p.PublishAsync(keyed("k", "v"), nil)
+	}
+	mustDo(t, "Flush", p.Flush(soon(t)))
+	for range failed {
+		mustDo(t, "Nack", next(t, sub).Nack(-1))
+	}
+	mustDo(t, "Commit", sub.Commit(soon(t)))
+	g := b.node.queueGroup(b.node.topicNamed("t"), "g")
+	var syncs atomic.Int32
+	b.fs.Hook(func(op, _ string) {
+		if op == "sync" || op == "msync" || op == "writeout" {
+			syncs.Add(1)
+		}
+	})
+	before := g.part.log.End()
+	mustDo(t, "cut", b.node.commits.cut(g.part))
+	b.fs.Hook(nil)
+	if n := syncs.Load(); n > failed/10 {
+		t.Errorf("a snapshot of %d failed messages took %d syncs", failed, n)
+	}
+	if end := g.part.log.End(); end < before+failed {
+		t.Errorf("the snapshot has %d records, want %d and more", end-before, failed)
+	}
+	mustDo(t, "Close", sub.Close())
 }

@@ -268,15 +268,13 @@ func (g *queueGroup) snapshot(ctx context.Context) error {
 		list = g.everything()
 	}
 	g.mu.Unlock()
-	for i := range list {
-		if _, err := g.node.commits.disk.Publish(ctx, list[i]); err != nil {
-			g.mu.Lock()
-			g.log.full = true
-			g.mu.Unlock()
-			return err
-		}
+	err := g.node.commits.storeAll(ctx, list)
+	if err != nil {
+		g.mu.Lock()
+		g.log.full = true
+		g.mu.Unlock()
 	}
-	return nil
+	return err
 }
 
 // queueStored is what __groups has of a group on one partition.

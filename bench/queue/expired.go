@@ -37,7 +37,7 @@ func (s *suite) expired() *benchkit.Scenario {
 					}
 				}
 				rounds++
-				return goThrough(ctx, bus, fmt.Sprintf("ttl-%d", rounds), s.count(expiredRate, round), c.ttl)
+				return goThrough(ctx, bus, fmt.Sprintf("ttl-%d", rounds), s.count(expiredRate), c.ttl)
 			}})
 	}
 	return scenario
@@ -47,7 +47,7 @@ func (s *suite) expired() *benchkit.Scenario {
 func goThrough(
 	ctx context.Context, bus *leat.Bus, topic string, n int64, ttl time.Duration,
 ) (sample benchkit.Sample, err error) {
-	cfg := leat.TopicConfig{Ack: leat.AckPage, RetentionBytes: keptBytes}
+	cfg := leat.TopicConfig{Ack: leat.AckPage, RetentionBytes: lettersKept}
 	if err := bus.CreateTopic(ctx, topic, cfg); err != nil {
 		return sample, err
 	}

@@ -65,7 +65,7 @@ type httpCase struct {
 
 func (st *stage) add(scenario *benchkit.Scenario, k kind,
 	start func(*stage, context.Context) (*target, *process, error),
-	run func(ctx context.Context, to *target, round int) (benchkit.Sample, error)) {
+	run func(ctx context.Context, to *target) (benchkit.Sample, error)) {
 	c := &httpCase{served: served{kind: k, stage: st}}
 	c.served.start = func(ctx context.Context, s *stage) (system, []*process, error) {
 		var p *process
@@ -74,7 +74,7 @@ func (st *stage) add(scenario *benchkit.Scenario, k kind,
 		return noSystem{}, []*process{p}, err
 	}
 	round := func(ctx context.Context, round int) (benchkit.Sample, error) {
-		return c.served.measure(ctx, func(system) (benchkit.Sample, error) { return run(ctx, c.target, round) })
+		return c.served.measure(ctx, func(system) (benchkit.Sample, error) { return run(ctx, c.target) })
 	}
 	scenario.Cases = append(scenario.Cases, k.measured(round))
 }
@@ -96,8 +96,7 @@ func (s *stage) startDoor(ctx context.Context) (*target, *process, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	err = bus.CreateTopic(ctx, httpTopic, leat.TopicConfig{Partitions: partitions, Ack: leat.AckPage,
-		RetentionBytes: keptBytes})
+	err = bus.CreateTopic(ctx, httpTopic, topicConfig(leat.AckPage))
 	url := "http://" + at.Gateway + "/v1/topics/" + httpTopic + "/messages"
 	return &target{url: url, leat: at}, p, errors.Join(err, closeBus())
 }
@@ -107,23 +106,15 @@ func (s *stage) startEcho(ctx context.Context) (*target, *process, error) {
 	return &target{url: "http://" + address + "/"}, p, err
 }
 
-// span is the time of a round.
-func (s *suite) span(round int) time.Duration {
-	if round == benchkit.WarmUp {
-		return s.length / 5
-	}
-	return s.length
-}
-
 // post posts messages, as fast as the answers come.
-func (s *suite) post(ctx context.Context, to *target, round int) (sample benchkit.Sample, err error) {
+func (s *suite) post(ctx context.Context, to *target) (sample benchkit.Sample, err error) {
 	transport := &http.Transport{MaxIdleConnsPerHost: httpClients}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
 	posts := make([]poster, httpClients)
 	var tasks sync.WaitGroup
 	start := time.Now()
-	end := start.Add(s.span(round))
+	end := start.Add(s.length)
 	for i := range posts {
 		tasks.Go(func() { posts[i].run(ctx, client, to.url, end) })
 	}

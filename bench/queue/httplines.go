@@ -17,7 +17,7 @@ import (
 const lineLook = 64
 
 // postLines posts one stream of lines and reads an answer for each.
-func (s *suite) postLines(ctx context.Context, to *target, round int) (sample benchkit.Sample, err error) {
+func (s *suite) postLines(ctx context.Context, to *target) (sample benchkit.Sample, err error) {
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	body, lines := io.Pipe()
@@ -31,7 +31,7 @@ func (s *suite) postLines(ctx context.Context, to *target, round int) (sample be
 	go func() {
 		defer close(written)
 		var err error
-		sent, err = writeLines(lines, start.Add(s.span(round)))
+		sent, err = writeLines(lines, start.Add(s.length))
 		_ = lines.CloseWithError(err) // returns nil always
 	}()
 	answered := int64(0)
@@ -90,7 +90,7 @@ func countAnswers(answer *http.Response) (n int64, err error) {
 }
 
 // publishQUIC publishes over QUIC for as long.
-func (s *suite) publishQUIC(ctx context.Context, to *target, round int) (sample benchkit.Sample, err error) {
+func (s *suite) publishQUIC(ctx context.Context, to *target) (sample benchkit.Sample, err error) {
 	bus, closeBus, err := to.leat.dial(ctx)
 	if err != nil {
 		return sample, err
@@ -104,7 +104,7 @@ func (s *suite) publishQUIC(ctx context.Context, to *target, round int) (sample 
 	p.done = p.answered
 	value := newMessage(httpSize)
 	start := time.Now()
-	for end := start.Add(s.span(round)); sample.Ops == 0 || time.Now().Before(end); {
+	for end := start.Add(s.length); sample.Ops == 0 || time.Now().Before(end); {
 		for range lineLook {
 			if err := p.publish(ctx, nil, value); err != nil {
 				return sample, err

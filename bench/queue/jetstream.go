@@ -38,8 +38,8 @@ func startNATS(ctx context.Context, s *stage) (system, []*process, error) {
 
 // natsSystem is a NATS server.
 type natsSystem struct {
-	url    string
-	opened int
+	url  string
+	made bool // the stream is there
 }
 
 func (s *natsSystem) open(ctx context.Context, workers int) (_ *line, err error) {
@@ -49,8 +49,7 @@ func (s *natsSystem) open(ctx context.Context, workers int) (_ *line, err error)
 			err = errors.Join(err, l.close())
 		}
 	}()
-	p := &natsPublisher{subject: fmt.Sprintf("queue-%d", s.opened)}
-	s.opened++
+	p := &natsPublisher{subject: queueName}
 	_, stream, err := l.connectNATS(s.url, jetstream.WithPublishAsyncMaxPending(natsPending),
 		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) {
 			p.failed.CompareAndSwap(nil, &err)
@@ -59,29 +58,36 @@ func (s *natsSystem) open(ctx context.Context, workers int) (_ *line, err error)
 		return nil, err
 	}
 	p.stream, l.publisher = stream, p
-	_, err = stream.CreateStream(ctx, jetstream.StreamConfig{Name: p.subject, Subjects: []string{p.subject},
-		Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage, Replicas: 1})
-	if err != nil {
-		return nil, err
-	}
-	l.later(func() error { return stream.DeleteStream(context.WithoutCancel(ctx), p.subject) })
-	_, err = stream.CreateConsumer(ctx, p.subject, jetstream.ConsumerConfig{Durable: group,
-		AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1, AckWait: natsAckWait})
-	if err != nil {
-		return nil, err
+	if !s.made {
+		if err := makeStream(ctx, stream); err != nil {
+			return nil, err
+		}
+		s.made = true
 	}
 	for range workers {
 		connection, stream, err := l.connectNATS(s.url)
 		if err != nil {
 			return nil, err
 		}
-		consumer, err := stream.Consumer(ctx, p.subject, group)
+		consumer, err := stream.Consumer(ctx, queueName, group)
 		if err != nil {
 			return nil, err
 		}
 		l.workers = append(l.workers, &natsWorker{connection, consumer})
 	}
 	return l, nil
+}
+
+// makeStream makes the work queue and its consumer.
+func makeStream(ctx context.Context, stream jetstream.JetStream) error {
+	_, err := stream.CreateStream(ctx, jetstream.StreamConfig{Name: queueName, Subjects: []string{queueName},
+		Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage, Replicas: 1})
+	if err != nil {
+		return err
+	}
+	_, err = stream.CreateConsumer(ctx, queueName, jetstream.ConsumerConfig{Durable: group,
+		AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1, AckWait: natsAckWait})
+	return err
 }
 
 func (l *line) connectNATS(

@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -12,10 +11,20 @@ import (
 
 const (
 	partitions = 4
-	// keptBytes is what a partition keeps: more than the backlog, so that nothing goes that is not handled.
-	keptBytes = 256 << 20
-	group     = "workers"
+	// keptBytes is what a partition keeps: more than the backlog, so that nothing goes that is not handled,
+	// and little enough that after the first rounds files are used again, as in a queue that has run for a
+	// while.
+	keptBytes    = 32 << 20
+	segmentBytes = 8 << 20
+	queueName    = "queue"
+	group        = "workers"
 )
+
+// topicConfig is that of the topics of this suite.
+func topicConfig(level leat.Ack) leat.TopicConfig {
+	return leat.TopicConfig{Partitions: partitions, Ack: level, RetentionBytes: keptBytes,
+		SegmentBytes: segmentBytes}
+}
 
 // leatSystem is Leat, in this process or behind a server.
 type leatSystem struct {
@@ -23,7 +32,7 @@ type leatSystem struct {
 	connect func(ctx context.Context) (*leat.Bus, func() error, error)
 	level   leat.Ack
 	options []leat.SubscribeOption // but for the group
-	opened  int
+	made    bool                   // the topic is there
 }
 
 // shared is a bus that all use.
@@ -45,27 +54,26 @@ func (s *leatSystem) open(ctx context.Context, workers int) (_ *line, err error)
 			err = errors.Join(err, l.close())
 		}
 	}()
-	s.opened++
-	topic := fmt.Sprintf("queue-%d", s.opened)
-	cfg := leat.TopicConfig{Partitions: partitions, Ack: s.level, RetentionBytes: keptBytes}
-	if err := bus.CreateTopic(ctx, topic, cfg); err != nil {
-		return nil, err
+	if !s.made {
+		if err := bus.CreateTopic(ctx, queueName, topicConfig(s.level)); err != nil {
+			return nil, err
+		}
+		s.made = true
 	}
-	l.later(func() error { return bus.DeleteTopic(context.WithoutCancel(ctx), topic) })
 	for range workers {
 		own, closeOwn, err := s.connect(ctx)
 		if err != nil {
 			return nil, err
 		}
 		l.later(closeOwn)
-		sub, err := own.Subscribe(topic, append([]leat.SubscribeOption{leat.Group(group)}, s.options...)...)
+		sub, err := own.Subscribe(queueName, append([]leat.SubscribeOption{leat.Group(group)}, s.options...)...)
 		if err != nil {
 			return nil, err
 		}
 		l.later(sub.Close)
 		l.workers = append(l.workers, &leatWorker{sub})
 	}
-	producer, err := bus.Producer(topic)
+	producer, err := bus.Producer(queueName)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ const (
 
 // system is a queue that can be measured.
 type system interface {
-	// open makes an empty queue, and connects a publisher and workers to it.
+	// open connects a publisher and workers to a queue, which is empty. The first call makes it.
 	open(ctx context.Context, workers int) (*line, error)
 }
 

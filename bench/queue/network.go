@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	networkRate = 100_000 // messages of a round that takes a second, for the fastest as for the slowest
+	networkRate = 200_000 // messages of a round where For is a second, for the fastest as for the slowest
 	networkSize = 256
 
 	leatCase     = "Leat"
@@ -57,7 +57,7 @@ func (s *suite) network() *benchkit.Scenario {
 	for _, k := range append(ours(), networkPeers()...) {
 		served := &served{kind: k, stage: st}
 		round := func(ctx context.Context, round int) (benchkit.Sample, error) {
-			l := load{messages: s.count(networkRate, round), size: networkSize, workers: workers}
+			l := load{messages: s.count(networkRate), size: networkSize, workers: workers}
 			return served.measure(ctx, func(sys system) (benchkit.Sample, error) {
 				sample, err := l.run(ctx, sys)
 				return k.count(sample), err

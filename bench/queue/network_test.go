@@ -68,7 +68,7 @@ func TestLeatOverQUIC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sample, err := (&suite{length: time.Millisecond}).publishQUIC(t.Context(), to, 0)
+	sample, err := (&suite{length: time.Millisecond}).publishQUIC(t.Context(), to)
 	if err != nil || sample.Ops == 0 || !(sample.Rate > 0) {
 		t.Errorf("publishQUIC = %+v, %v; want a rate", sample, err)
 	}
@@ -111,15 +111,15 @@ func TestInstalledPeers(t *testing.T) {
 func TestPost(t *testing.T) {
 	s := &suite{length: time.Millisecond}
 	echo := &target{url: "http://" + running(t, echoVerb) + "/"}
-	sample, err := s.post(t.Context(), echo, 0)
+	sample, err := s.post(t.Context(), echo)
 	if err != nil || sample.Ops < httpClients || sample.Latency.Count != sample.Ops || !(sample.Rate > 0) {
 		t.Errorf("post = %+v, %v; want requests", sample, err)
 	}
 	refusing := httptest.NewServer(http.NotFoundHandler())
 	defer refusing.Close()
 	for name, run := range map[string]func(context.Context, *target) error{
-		"post":      func(ctx context.Context, to *target) error { _, err := s.post(ctx, to, 0); return err },
-		"postLines": func(ctx context.Context, to *target) error { _, err := s.postLines(ctx, to, 0); return err },
+		"post":      func(ctx context.Context, to *target) error { _, err := s.post(ctx, to); return err },
+		"postLines": func(ctx context.Context, to *target) error { _, err := s.postLines(ctx, to); return err },
 	} {
 		err := run(t.Context(), &target{url: refusing.URL})
 		if err == nil || !strings.Contains(err.Error(), "404") {
@@ -159,7 +159,7 @@ func TestPostLines(t *testing.T) {
 		bad           bool
 	}{{0, 0, 0, false}, {3, 0, 1, false}, {0, 3, 0, true}} {
 		server := answering(t, tt.silent, tt.fails)
-		sample, err := s.postLines(t.Context(), &target{url: server.URL}, 0)
+		sample, err := s.postLines(t.Context(), &target{url: server.URL})
 		if (err != nil) != tt.bad || !tt.bad && (sample.Lost != tt.lost || sample.Ops < lineLook-1) {
 			t.Errorf("postLines, %+v = %+v, %v", tt, sample, err)
 		}

@@ -33,7 +33,7 @@ func (s *suite) pending() *benchkit.Scenario {
 		scenario.Cases = append(scenario.Cases, benchkit.Case{Name: c.name, Role: benchkit.Ours, Level: "page",
 			Note: c.note,
 			Run: func(ctx context.Context, round int) (benchkit.Sample, error) {
-				return st.pend(ctx, s.count(pendingRate, round), c.answer)
+				return st.pend(ctx, s.count(pendingRate), c.answer)
 			}})
 	}
 	return scenario

@@ -96,13 +96,11 @@ func rabbitCommand(program, dir string, ports []string) (*exec.Cmd, error) {
 
 // rabbitSystem is a RabbitMQ server.
 type rabbitSystem struct {
-	url    string
-	opened int
+	url  string
+	made bool // the queue is there
 }
 
 func (s *rabbitSystem) open(ctx context.Context, workers int) (_ *line, err error) {
-	queue := fmt.Sprintf("queue-%d", s.opened)
-	s.opened++
 	l := &line{}
 	defer func() {
 		if err != nil {
@@ -113,18 +111,17 @@ func (s *rabbitSystem) open(ctx context.Context, workers int) (_ *line, err erro
 	if err != nil {
 		return nil, err
 	}
-	_, err = channel.QueueDeclare(queue, true, false, false, false, amqp.Table{"x-queue-type": "quorum"})
-	if err != nil {
-		return nil, err
+	if !s.made {
+		kind := amqp.Table{"x-queue-type": "quorum"}
+		if _, err := channel.QueueDeclare(queueName, true, false, false, false, kind); err != nil {
+			return nil, err
+		}
+		s.made = true
 	}
-	l.later(func() error {
-		_, err := channel.QueueDelete(queue, false, false, false)
-		return err
-	})
 	if err := channel.Confirm(false); err != nil {
 		return nil, err
 	}
-	p := &rabbitPublisher{channel: channel, queue: queue, open: make(chan struct{}, rabbitPending)}
+	p := &rabbitPublisher{channel: channel, open: make(chan struct{}, rabbitPending)}
 	p.watch(channel.NotifyPublish(make(chan amqp.Confirmation, rabbitPending)))
 	l.publisher = p
 	for range workers {
@@ -135,7 +132,7 @@ func (s *rabbitSystem) open(ctx context.Context, workers int) (_ *line, err erro
 		if err := own.Qos(rabbitPrefetch, 0, false); err != nil {
 			return nil, err
 		}
-		l.workers = append(l.workers, &rabbitWorker{own, queue})
+		l.workers = append(l.workers, &rabbitWorker{own})
 	}
 	return l, nil
 }
@@ -152,7 +149,6 @@ func (l *line) connectRabbit(url string) (*amqp.Channel, error) {
 // rabbitPublisher publishes without waiting for each confirm.
 type rabbitPublisher struct {
 	channel *amqp.Channel
-	queue   string
 	open    chan struct{} // a token for each publish that is not confirmed
 	refused error         // guarded by ended
 	ended   chan struct{} // closed when no confirm comes any more
@@ -194,7 +190,7 @@ func (p *rabbitPublisher) publish(ctx context.Context, _, value []byte) error {
 	if err := p.take(ctx); err != nil {
 		return err
 	}
-	return p.channel.PublishWithContext(ctx, "", p.queue, false, false,
+	return p.channel.PublishWithContext(ctx, "", queueName, false, false,
 		amqp.Publishing{DeliveryMode: amqp.Persistent, Body: value})
 }
 
@@ -214,11 +210,10 @@ func (p *rabbitPublisher) flush(ctx context.Context) error {
 // rabbitWorker is a consumer with a connection of its own.
 type rabbitWorker struct {
 	channel *amqp.Channel
-	queue   string
 }
 
 func (w *rabbitWorker) work(ctx context.Context, h *hand) error {
-	deliveries, err := w.channel.Consume(w.queue, "", false, false, false, false, nil)
+	deliveries, err := w.channel.Consume(queueName, "", false, false, false, false, nil)
 	if err != nil {
 		return err
 	}
@@ -240,6 +235,6 @@ func (w *rabbitWorker) work(ctx context.Context, h *hand) error {
 
 // settle asks something on the channel of the acks, so that the server has read those when it answers.
 func (w *rabbitWorker) settle(context.Context) error {
-	_, err := w.channel.QueueDeclarePassive(w.queue, true, false, false, false, nil)
+	_, err := w.channel.QueueDeclarePassive(queueName, true, false, false, false, nil)
 	return err
 }

@@ -60,7 +60,7 @@ func startRedis(ctx context.Context, s *stage) (system, []*process, error) {
 // redisSystem is a Redis server.
 type redisSystem struct {
 	address string
-	opened  int
+	made    bool // the group is there
 }
 
 func (s *redisSystem) connect() *redis.Client {
@@ -69,16 +69,18 @@ func (s *redisSystem) connect() *redis.Client {
 }
 
 func (s *redisSystem) open(ctx context.Context, workers int) (*line, error) {
-	stream := fmt.Sprintf("queue-%d", s.opened)
-	s.opened++
 	l := &line{}
 	client := s.connect()
 	l.later(client.Close)
-	if err := client.XGroupCreateMkStream(ctx, stream, group, "0").Err(); err != nil {
-		return nil, errors.Join(err, l.close())
+	if !s.made {
+		if err := client.XGroupCreateMkStream(ctx, queueName, group, "0").Err(); err != nil {
+			return nil, errors.Join(err, l.close())
+		}
+		s.made = true
 	}
-	l.later(func() error { return client.Unlink(context.WithoutCancel(ctx), stream).Err() })
-	p := &redisPublisher{client: client, stream: stream, full: make(chan redis.Pipeliner, 1)}
+	// What was acked stays in the stream until now: nothing is faster.
+	l.later(func() error { return client.XTrimMaxLen(context.WithoutCancel(ctx), queueName, 0).Err() })
+	p := &redisPublisher{client: client, full: make(chan redis.Pipeliner, 1)}
 	p.batch = client.Pipeline()
 	for range redisSenders {
 		p.sending.Go(func() { p.send(ctx) })
@@ -88,7 +90,7 @@ func (s *redisSystem) open(ctx context.Context, workers int) (*line, error) {
 	for i := range workers {
 		own := s.connect()
 		l.later(own.Close)
-		l.workers = append(l.workers, &redisWorker{client: own, stream: stream, name: fmt.Sprint(i)})
+		l.workers = append(l.workers, &redisWorker{client: own, name: fmt.Sprint(i)})
 	}
 	return l, nil
 }
@@ -96,7 +98,6 @@ func (s *redisSystem) open(ctx context.Context, workers int) (*line, error) {
 // redisPublisher sends pipelines of messages. Several are on their way.
 type redisPublisher struct {
 	client  *redis.Client
-	stream  string
 	batch   redis.Pipeliner
 	full    chan redis.Pipeliner
 	under   sync.WaitGroup // pipelines that are not answered
@@ -107,7 +108,7 @@ type redisPublisher struct {
 }
 
 func (p *redisPublisher) publish(ctx context.Context, _, value []byte) error {
-	p.batch.XAdd(ctx, &redis.XAddArgs{Stream: p.stream, Values: []any{redisField, bytes.Clone(value)}})
+	p.batch.XAdd(ctx, &redis.XAddArgs{Stream: queueName, Values: []any{redisField, bytes.Clone(value)}})
 	if p.batch.Len() >= redisPipeline {
 		p.hand()
 	}
@@ -151,7 +152,6 @@ func (p *redisPublisher) close() error {
 // redisWorker is a consumer of the group.
 type redisWorker struct {
 	client *redis.Client
-	stream string
 	name   string
 	busy   sync.Mutex // held while a batch is handled and acked
 }
@@ -160,7 +160,7 @@ func (w *redisWorker) work(ctx context.Context, h *hand) error {
 	var ids []string
 	for ctx.Err() == nil {
 		streams, err := w.client.XReadGroup(ctx, &redis.XReadGroupArgs{Group: group, Consumer: w.name,
-			Streams: []string{w.stream, ">"}, Count: redisBatch, Block: redisBlock}).Result()
+			Streams: []string{queueName, ">"}, Count: redisBatch, Block: redisBlock}).Result()
 		if errors.Is(err, redis.Nil) {
 			continue // nothing came
 		}
@@ -187,7 +187,7 @@ func (w *redisWorker) handle(
 			ids = append(ids, m.ID)
 		}
 	}
-	return ids, w.client.XAck(ctx, w.stream, group, ids...).Err()
+	return ids, w.client.XAck(ctx, queueName, group, ids...).Err()
 }
 
 // settle waits for the ack of what was handled last.

@@ -23,7 +23,7 @@ const (
 // redrive publishes dead letters again, beside publishing as many messages once.
 func (s *suite) redrive() *benchkit.Scenario {
 	scenario, st := s.scenario("redrive", fmt.Sprintf("publish %d dead letters of %d B again in one process, "+
-		"4 partitions", s.count(redriveRate, 0), letterSize))
+		"4 partitions", s.count(redriveRate), letterSize))
 	scenario.Unit, scenario.Threads, scenario.Baseline = "letters/s", 1, publishCase
 	var bus *leat.Bus
 	rounds := 0
@@ -42,7 +42,7 @@ func (s *suite) redrive() *benchkit.Scenario {
 				if err := bus.CreateTopic(ctx, topic, cfg); err != nil {
 					return sample, err
 				}
-				n := s.count(redriveRate, round)
+				n := s.count(redriveRate)
 				took, err := run(ctx, topic, n)
 				sample.Rate = float64(n) / took.Seconds()
 				return sample, errors.Join(err, bus.DeleteTopic(context.WithoutCancel(ctx), topic))

@@ -37,15 +37,9 @@ func Suite(_ context.Context, o benchkit.Options) (*benchkit.Suite, error) {
 	return result, nil
 }
 
-// count is how many messages a round has of a case that handles about perSecond of them. The warm-up is
-// shorter.
-func (s *suite) count(perSecond float64, round int) int64 {
-	length := s.length
-	if round == benchkit.WarmUp {
-		length /= 5
-	}
-	return max(int64(length.Seconds()*perSecond), 64)
-}
+// count is how many messages a round has of a case that handles about perSecond of them. The warm-up has as
+// many, so that the files of logs are there.
+func (s *suite) count(perSecond float64) int64 { return max(int64(s.length.Seconds()*perSecond), 64) }
 
 // The cases of embedded and keyShared.
 const (
@@ -73,7 +67,7 @@ func (s *suite) embedded(name string, size int) *benchkit.Scenario {
 						return sample, err
 					}
 				}
-				return load{messages: s.count(embeddedRate, round), size: size, workers: members}.run(ctx, made)
+				return load{messages: s.count(embeddedRate), size: size, workers: members}.run(ctx, made)
 			}})
 	}
 	ours := func(ctx context.Context) (system, error) {
@@ -116,7 +110,7 @@ func (s *suite) keyShared() *benchkit.Scenario {
 						return sample, err
 					}
 				}
-				return load{messages: s.count(keySharedRate, round), size: keySize, workers: workers,
+				return load{messages: s.count(keySharedRate), size: keySize, workers: workers,
 					keys: func() *keys { return newKeys(keyCount, c.failing) }}.run(ctx, made)
 			}})
 	}

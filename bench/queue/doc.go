@@ -15,9 +15,9 @@
 // handled and acked, and the server knows of the acks. A peer whose server is not installed is left out, and
 // the report says what to install.
 //
-// A queue stays from round to round, so that what only a new one costs is in the warm-up; publisher and workers
-// connect anew. Servers that are not measured are stopped (SIGSTOP), so that what they do in the background is
-// not charged to others.
+// A queue stays from round to round, so that what only a new one costs is in the warm-up; publisher and
+// workers connect anew. Servers that are not measured are stopped (SIGSTOP), so that what they do in the
+// background is not charged to others.
 //
 // Ownership: processes and folders belong to the stage of a scenario, which ends them with it.
 package queue

@@ -112,8 +112,11 @@ func (b *Bus) Subscribe(topic string, options ...SubscribeOption) (*Subscription
 		}
 	}
 	open := b.backend.OpenSubscription
-	if o.ReplaySpeed != 0 {
+	switch {
+	case o.ReplaySpeed != 0:
 		open = b.openReplay
+	case o.LastPerKey != nil:
+		open = b.openSnapshot
 	}
 	backend, err := open(topic, o)
 	if err != nil {

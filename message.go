@@ -32,6 +32,9 @@ type Message struct {
 	// that of the first, with Duplicate set. Of a batch all IDs are known, or none.
 	ID string
 
+	// Snapshot says that the message is of the snapshot that LastPerKey begins with.
+	Snapshot bool
+
 	sub      *Subscription
 	delivery Delivery // of a queue group; nil elsewhere
 }

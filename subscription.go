@@ -30,6 +30,8 @@ type SubscribeOptions struct {
 	Queue   core.QueueConfig // what was asked for, with GroupQueue and GroupKeyShared
 	MaxHeld int              // as in MaxHeld
 	Filter  string           // as in Filter; empty: none
+	// LastPerKey is as in the option; nil: from From on.
+	LastPerKey *LastPerKeyConfig
 	// ReplaySpeed and ReplayGap are as in the options of these names; 0: no replay. Backends get none.
 	ReplaySpeed float64
 	ReplayGap   time.Duration
@@ -136,6 +138,9 @@ func (o *SubscribeOptions) validate() error {
 			"OnAssign needs a Group: without one nothing is assigned")
 	}
 	if err := o.validateReplay(); err != nil {
+		return err
+	}
+	if err := o.validateSnapshot(); err != nil {
 		return err
 	}
 	return o.validateQueue()

@@ -26,6 +26,7 @@ type messageDoc struct {
 	Headers     []headerDoc `json:"headers,omitempty"`
 	TTLMillis   int64       `json:"ttl_ms,omitempty"` // 0 if it has none of its own
 	ID          string      `json:"id,omitempty"`
+	Snapshot    bool        `json:"snapshot,omitempty"` // of the snapshot of --last-per-key
 }
 
 type headerDoc struct {
@@ -37,7 +38,7 @@ type headerDoc struct {
 func describeMessage(m *leat.Message) messageDoc {
 	at := m.Time.UTC().Format(timeLayout)
 	doc := messageDoc{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Time: at,
-		TTLMillis: m.TTL.Milliseconds(), ID: m.ID}
+		TTLMillis: m.TTL.Milliseconds(), ID: m.ID, Snapshot: m.Snapshot}
 	doc.Key, doc.KeyBase64 = textOrBase64(m.Key)
 	doc.Value, doc.ValueBase64 = textOrBase64(m.Value)
 	for _, h := range m.Headers {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -29,6 +30,7 @@ type subscribing struct {
 	where      string
 	pace       string
 	gap        time.Duration
+	lastPerKey bool
 
 	// The following is parsed from the above.
 	position leat.Position
@@ -54,6 +56,7 @@ func newSub(a *app) *cobra.Command {
 			"leat sub trades --group risk --count 1 -o json",
 			`leat sub trades --from earliest --where 'key == "ACME" and size > 2' --idle 200ms`,
 			"leat sub trades --from earliest --speed 100x --idle 100ms",
+			"leat sub trades --last-per-key --count 1 -f '%k %v\\n'",
 			"leat sub trades --from @2026-01-31 --partition 0 --idle 100ms -f '%p %o %T %h %v\\n'"),
 		Args:              oneArgument("TOPIC"),
 		ValidArgsFunction: a.completeTopic,
@@ -81,6 +84,7 @@ func newSub(a *app) *cobra.Command {
 	flags.StringVar(&s.readAt, "read-at", "", "page: also what is not synced yet (the topic's level)")
 	flags.StringVar(&s.pace, "speed", "", "replay at this speed, such as 1x as it was published, or 10x")
 	flags.DurationVar(&s.gap, "max-gap", 0, "with --speed: the longest pause (10s)")
+	flags.BoolVar(&s.lastPerKey, "last-per-key", false, "begin with the newest message of each key")
 	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("group", a.completeGroupFlag))
 	return cmd
 }
@@ -115,6 +119,9 @@ func (a *app) checkSub(cmd *cobra.Command, s *subscribing) error {
 		return usagef(cmd, "--idle %v: want a duration above 0", s.idle)
 	case s.group != "" && s.partitions != nil:
 		return usagef(cmd, "--partition and --group: a group assigns its partitions itself")
+	case s.lastPerKey && (s.group != "" || s.from != "" || s.partitions != nil || s.where != "" || s.pace != ""):
+		return usagef(cmd, "--last-per-key is of the whole topic: without --group, --from, --partition, --where "+
+			"and --speed")
 	case s.format != "" && a.output != formatTable:
 		return usagef(cmd, "-f and -o %s: want one of them", a.output)
 	case s.format == "" && a.stdoutTerminal:
@@ -212,6 +219,10 @@ func (a *app) openSub(ctx context.Context, bus *leat.Bus, s *subscribing) (*leat
 	}
 	if s.from != "" {
 		options = append(options, leat.From(s.position))
+	}
+	if s.lastPerKey {
+		done := func() { fmt.Fprintln(a.stderr, "end of the snapshot") }
+		options = append(options, leat.LastPerKey(leat.LastPerKeyConfig{Done: done}))
 	}
 	return bus.Subscribe(s.topic, options...)
 }

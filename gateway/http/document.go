@@ -24,6 +24,8 @@ type Message struct {
 	Value       *string   `json:"value,omitempty" doc:"Absent, with value_base64, for a tombstone"`
 	ValueBase64 *string   `json:"value_base64,omitempty" doc:"The value, where it is not UTF-8"`
 	Headers     []Header  `json:"headers,omitempty" doc:"In order; names may repeat"`
+	ID          string    `json:"id,omitempty" doc:"What it was published under, as Idempotency-Key"`
+	TTLMillis   int64     `json:"ttl_ms,omitempty" doc:"How long it is delivered; absent: as its topic has it"`
 }
 
 // Header is one header of a message.
@@ -35,7 +37,8 @@ type Header struct {
 
 // documentOf copies a message.
 func documentOf(m *leat.Message) Message {
-	doc := Message{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Time: m.Time.UTC()}
+	doc := Message{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Time: m.Time.UTC(),
+		ID: validText(m.ID), TTLMillis: m.TTL.Milliseconds()}
 	doc.Key, doc.KeyBase64 = textOrBase64(m.Key)
 	doc.Value, doc.ValueBase64 = textOrBase64(m.Value)
 	for _, h := range m.Headers {
@@ -82,6 +85,12 @@ func appendMessage(dst []byte, m *leat.Message) []byte {
 	}
 	if len(m.Headers) > 0 {
 		dst = append(dst, ']')
+	}
+	if m.ID != "" {
+		dst = appendText(append(dst, `,"id":`...), validText(m.ID))
+	}
+	if ttl := m.TTL.Milliseconds(); ttl != 0 {
+		dst = strconv.AppendInt(append(dst, `,"ttl_ms":`...), ttl, 10)
 	}
 	return append(dst, '}')
 }

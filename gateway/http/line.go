@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/leatbus/leat"
@@ -21,6 +22,8 @@ type Line struct {
 	ValueBase64 *string  `json:"value_base64,omitempty"`
 	Headers     []Header `json:"headers,omitempty" doc:"Also an object of strings"`
 	Partition   *int32   `json:"partition,omitempty" doc:"Goes there whatever the key"`
+	ID          *string  `json:"id,omitempty" minLength:"1" maxLength:"128" doc:"As Idempotency-Key"`
+	TTLMillis   *int64   `json:"ttl_ms,omitempty" minimum:"1" doc:"How long it is delivered, in ms"`
 }
 
 // line is a message as a line gives it. Its slices point into the line or into memory of their own.
@@ -108,6 +111,13 @@ func (l *line) field(name string, raw []byte) (err error) {
 			return fmt.Errorf("partition %s: want a number", core.Quote(string(raw)))
 		}
 		m.Partition = int32(n)
+	case "id":
+		var id []byte
+		if id, err = textOf(raw); err == nil {
+			m.ID, err = checkedID(string(id))
+		}
+	case "ttl_ms":
+		m.TTL, err = ttlOf(raw)
 	default:
 		return fmt.Errorf("there is no field %s", core.Quote(name))
 	}
@@ -115,6 +125,15 @@ func (l *line) field(name string, raw []byte) (err error) {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
+}
+
+// ttlOf takes a number of milliseconds.
+func ttlOf(raw []byte) (time.Duration, error) {
+	n, err := strconv.ParseInt(string(raw), 10, 64)
+	if err != nil || n < 1 || n > core.MaxTTL.Milliseconds() {
+		return 0, fmt.Errorf("%s: want milliseconds, 1 to %d", core.Quote(string(raw)), core.MaxTTL.Milliseconds())
+	}
+	return time.Duration(n) * time.Millisecond, nil
 }
 
 // valueOf takes a string as its text, null as a tombstone and other JSON as it stands.

@@ -52,6 +52,7 @@ type lines struct {
 	ctx      context.Context // ends when the client goes, or the door closes
 	body     *bufio.Reader
 	producer [2]*leat.Producer // by key; by partition, opened when it is needed
+	spread   spread
 
 	slots []slot
 	next  atomic.Int64  // slots that the reader has used; it alone adds
@@ -230,7 +231,14 @@ func (l *lines) publish(number int64, text []byte) bool {
 		s.answer(leat.Receipt{}, err)
 		return true
 	}
-	p, err := l.producerFor(parsed.partition)
+	if goesByID(&parsed.message, parsed.partition) {
+		parsed.partition = true
+		parsed.message.Partition, err = l.spread.partition(l.ctx, l.door.bus, l.key.topic, parsed.message.ID)
+	}
+	var p *leat.Producer
+	if err == nil {
+		p, err = l.producerFor(parsed.partition)
+	}
 	if err != nil {
 		s.answer(leat.Receipt{}, err)
 		return true

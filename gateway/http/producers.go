@@ -33,6 +33,7 @@ type producers struct {
 type shared struct {
 	key      producerKey
 	producer *leat.Producer
+	spread   spread
 
 	// The following is guarded by producers.mu.
 	users int

@@ -51,6 +51,10 @@ func (d *Door) publishRoutes() {
 				&huma.Schema{Type: huma.TypeString, Enum: []any{"all", "summary"}, Default: "all"}),
 			headerParam("Leat-Key", "Key of the message: messages with one key stay in order"),
 			headerParam("Leat-Key-Base64", "The key in base64"),
+			headerParam("Idempotency-Key", "Id of the message, 1 to 128 bytes: published again within the window of "+
+				"its topic it is not stored again, and the receipt is that of the original, with duplicate. It "+
+				"goes to a partition by its key, or by the id where it has none"),
+			headerParam("Leat-TTL", "How long the message is delivered, as in 30s or 1h30m; 1ms to 10 years"),
 			headerParam("Leat-Tombstone", "true: the message has no value; the body must be empty"),
 		},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
@@ -97,6 +101,9 @@ func (d *Door) publish(w http.ResponseWriter, r *http.Request) error {
 		if key.manual {
 			return refuse(http.StatusBadRequest, "publish", "partition: with NDJSON each line has its own")
 		}
+		if err := withoutProperties(r.Header); err != nil {
+			return err
+		}
 		return d.publishLines(w, r, key, query.Get("receipts"))
 	}
 	if query.Has("receipts") {
@@ -106,6 +113,9 @@ func (d *Door) publish(w http.ResponseWriter, r *http.Request) error {
 		if key.manual {
 			return refuse(http.StatusBadRequest, "publish", "partition: a batch has several keys")
 		}
+		if err := withoutProperties(r.Header); err != nil {
+			return err
+		}
 		return d.publishEvents(w, r, key)
 	}
 	body, err := d.readBody(r)
@@ -114,6 +124,9 @@ func (d *Door) publish(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer body.release()
 	m, err := messageOf(r.Header, body.bytes)
+	if err == nil {
+		err = propertiesOf(r.Header, &m)
+	}
 	if err != nil {
 		return err
 	}
@@ -128,12 +141,20 @@ func (d *Door) publish(w http.ResponseWriter, r *http.Request) error {
 
 // publishOne publishes a message through a shared producer. A topic that was made anew is tried once more.
 func (d *Door) publishOne(ctx context.Context, key producerKey, m leat.Message) (leat.Receipt, error) {
+	byID := goesByID(&m, key.manual)
+	key.manual = key.manual || byID
 	for again := false; ; again = true {
 		s, err := d.producers.take(key)
 		if err != nil {
 			return leat.Receipt{}, err
 		}
-		receipt, err := s.producer.Publish(ctx, m)
+		var receipt leat.Receipt
+		if byID {
+			m.Partition, err = s.spread.partition(ctx, d.bus, key.topic, m.ID)
+		}
+		if err == nil {
+			receipt, err = s.producer.Publish(ctx, m)
+		}
 		d.producers.give(s, err)
 		if err == nil || again || core.CodeOf(err) != core.CodeTopicNotFound {
 			return receipt, err

@@ -210,6 +210,7 @@ func TestDocuments(t *testing.T) {
 		{Topic: "t", Partition: 3, Offset: 1 << 60, Time: at, Key: []byte{}, Value: []byte{}},
 		{Topic: "t", Time: at, Key: []byte("a\"\\\n\x00\x1f\u2028é"), Value: []byte("<&>")},
 		{Topic: "t", Time: at, Key: []byte{255}, Value: []byte{254, 0}},
+		{Topic: "t", Time: at, ID: "a\"b\xff", TTL: 1500 * time.Millisecond},
 		{Topic: "t", Time: at, Headers: []leat.Header{{Key: "a", Value: []byte("1")}, {Key: "a\xff",
 			Value: []byte{255}},
 			{Key: "", Value: []byte{}}}},

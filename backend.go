@@ -29,6 +29,10 @@ type Backend interface {
 	ReadDeadLetters(ctx context.Context, topic string, r DeadLetterRead) (DeadLetterPage, error)
 	// SettleDeadLetters notes durably what became of letters; it gives how many were pending before.
 	SettleDeadLetters(ctx context.Context, topic string, s DeadLetterSettle) (int64, error)
+	// Pull lends messages of a queue group to somebody who is no member.
+	Pull(ctx context.Context, topic string, p Pull) ([]Lent, error)
+	// Answer takes what is said of messages that were lent so, and gives an error for each, or nil.
+	Answer(ctx context.Context, topic, group string, a Answer, loans []Loan) ([]error, error)
 	// Cluster describes the nodes.
 	Cluster(ctx context.Context) (ClusterInfo, error)
 	// OpenProducer opens a producer on a topic that exists.

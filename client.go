@@ -51,6 +51,7 @@ type client struct {
 	changed   chan struct{} // closed and replaced when a connection came or went
 	producers map[*remoteProducer]struct{}
 	subs      map[clientSubscription]struct{}
+	pulling   pulling
 	closed    bool
 }
 

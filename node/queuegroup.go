@@ -46,6 +46,8 @@ type queueGroup struct {
 	first   int // of parts: who is looked at first by the next feeding
 	members map[int64]*queueMember
 	waiting []*queueMember
+	lender  *queueLender   // of those who pull, or nil
+	spent   []*queueLender // whose readers are to be closed when the lock is given
 	ids     int64
 	rouse   []*queueMember // to be woken when the lock is given
 	nudge   bool           // so is the owner
@@ -71,6 +73,7 @@ type queuePart struct {
 	grants   []*queueGrant // by slot
 	want     core.QueueEffect
 	keys     keyReader // the owner's
+	finding  bool      // keys are asked for
 	written  bool      // progress was stored, or is on its way
 }
 
@@ -93,9 +96,15 @@ func (g *queueGroup) now() int64 { return g.startAt + g.node.clock.Mono() }
 
 // unlock gives the lock and wakes whom the holder found something for.
 func (g *queueGroup) unlock() {
-	rouse, nudge := g.rouse, g.nudge
-	g.rouse, g.nudge = nil, false
+	if g.lender != nil {
+		g.lender.serve()
+	}
+	rouse, nudge, spent := g.rouse, g.nudge, g.spent
+	g.rouse, g.nudge, g.spent = nil, false, nil
 	g.mu.Unlock()
+	for _, l := range spent {
+		l.closeReaders()
+	}
 	for _, m := range rouse {
 		m.sleeper.rouse()
 	}
@@ -224,7 +233,7 @@ func (g *queueGroup) apply(p *queuePart, e *core.QueueEffect) {
 	case core.QueueDeliver:
 		g.hand(p, e)
 	case core.QueueRead:
-		p.want, g.nudge = *e, true
+		p.want, p.finding, g.nudge = *e, true, true
 	case core.QueueBury:
 		g.dying = append(g.dying, dyingRecord{p, p.q, *e, g.log.storing})
 		g.nudge = true
@@ -253,6 +262,9 @@ func (g *queueGroup) hand(p *queuePart, e *core.QueueEffect) {
 	m.out = append(m.out, grant)
 	m.held += grant.records()
 	if e.Attempt > 1 && g.log.holdsBack(grant) {
+		if m.lender != nil {
+			m.lender.comes(grant)
+		}
 		return
 	}
 	g.give(grant)
@@ -265,6 +277,10 @@ func (g *queueGroup) give(grant *queueGrant) {
 		return
 	}
 	m.granted = append(m.granted, grant)
+	if m.lender != nil { // it is served, and stops to wait, when the lock is given
+		m.lender.gave(grant)
+		return
+	}
 	if !m.fed.Swap(true) {
 		g.rouse = append(g.rouse, m)
 	}
@@ -394,6 +410,7 @@ func (g *queueGroup) drop(m *queueMember, how core.QueueInputKind) {
 	}
 	m.out, m.granted, m.held = nil, nil, 0
 	g.unwait(m)
+	g.spend(m)
 	delete(g.members, m.id)
 	now := g.now()
 	for _, p := range g.parts {

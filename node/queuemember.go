@@ -27,7 +27,8 @@ type queueMember struct {
 	out     []*queueGrant // with records that are not answered
 	granted []*queueGrant // handed out and not taken by the loop; they are in out, too
 	spare   []queueGrant
-	sweep   bool // out has grants that are over; dirty would keep acked from asking for a look
+	lender  *queueLender // of those who pull; nil for a member of its own
+	sweep   bool         // out has grants that are over; dirty would keep acked from asking for a look
 	waiting bool
 	err     error // why the group ended
 }
@@ -44,7 +45,12 @@ func (m *queueMember) acked() {
 }
 
 // room is how many records more it may be handed. The group's lock must be held.
-func (m *queueMember) room() int32 { return m.max - m.held }
+func (m *queueMember) room() int32 {
+	if m.lender != nil {
+		return m.lender.room()
+	}
+	return m.max - m.held
+}
 
 // newGrant gives memory for a grant. The group's lock must be held.
 func (m *queueMember) newGrant() *queueGrant {

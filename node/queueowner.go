@@ -126,6 +126,7 @@ func (o *queueOwner) look() ownerJob {
 		}
 	}
 	g.takeBuried(now)
+	g.retireLender(now)
 	g.feedAll(now)
 	job := ownerJob{batch: g.batch(o.due, now), dying: g.doomed()}
 	if job.batch != nil && job.batch.folds {
@@ -173,6 +174,7 @@ func (o *queueOwner) next(now int64) int64 {
 			earlier(p.deadline)
 		}
 	}
+	earlier(g.lenderDue())
 	if g.log.retryAt > now {
 		earlier(g.log.retryAt)
 	}
@@ -255,6 +257,7 @@ func (o *queueOwner) readKeys(p *queuePart) {
 		p.want, o.keysAt = want, now+int64(keysRetry)
 		return
 	}
+	p.finding = false
 	g.feed(p, &core.QueueInput{Kind: core.QueueKeys, Offset: want.Offset, Keys: p.keys.hashes,
 		Skip: p.keys.skip}, now)
 	if f != nil {

@@ -289,7 +289,7 @@ func (g *queueGroup) begin(o *leat.SubscribeOptions, f *filter.Filter, starts ma
 // begin takes a queue that nobody was handed anything of.
 func (p *queuePart) begin(q *core.Queue, now int64) {
 	p.q, p.grants, p.want = q, nil, core.QueueEffect{}
-	p.start, p.last, p.deadline = 0, now, now
+	p.start, p.last, p.deadline, p.finding = 0, now, now, false
 	p.seen.Store(0)
 }
 
@@ -374,6 +374,7 @@ func (g *queueGroup) end(err error) {
 			grant.left.Store(0)
 		}
 		g.rouse = append(g.rouse, m)
+		g.spend(m)
 	}
 	g.unlock()
 }

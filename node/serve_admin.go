@@ -28,6 +28,12 @@ func (c *session) answer(op wire.Op, payload []byte) (any, error) {
 	case wire.OpCheckFilter:
 		topic := func(q *wire.FilterBody) string { return q.Topic }
 		return allowed(c, payload, core.ActionRead, topic, n.answerCheckFilter)
+	case wire.OpPull:
+		topic := func(q *wire.PullBody) string { return q.Topic }
+		return allowed(c, payload, core.ActionRead, topic, n.answerPull)
+	case wire.OpAnswerLoans:
+		topic := func(q *wire.LoansBody) string { return q.Topic }
+		return allowed(c, payload, core.ActionRead, topic, n.answerLoans)
 	}
 	if err := c.may(core.ActionAdmin, ""); err != nil {
 		return nil, err

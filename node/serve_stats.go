@@ -200,4 +200,5 @@ var opNames = map[wire.Op]string{
 	wire.OpSettleDeadLetters: "settle_dead_letters",
 	wire.OpPeek:              "peek",
 	wire.OpCheckFilter:       "check_filter",
+	wire.OpPull:              "pull", wire.OpAnswerLoans: "answer_loans",
 }

@@ -22,6 +22,9 @@ const (
 	OpSettleDeadLetters Op = 13 // DeadLetterSettleBody → DeadLetterSettled; the node that has the partition
 
 	OpPeek Op = 14 // PeekBody → PeekAnswer: records of a partition this node has
+
+	OpPull        Op = 32 // PullBody → PulledAnswer: messages of the partitions this node has are lent
+	OpAnswerLoans Op = 33 // LoansBody → LoansAnswer; the node that has the partitions
 )
 
 // Empty is the body of requests and answers that say nothing.

@@ -124,6 +124,9 @@ var examples = []example{
 		body: DeadLetterReadBody{Topic: "trades.dlq.billing", Limit: 100},
 		says: "A client asks for dead letters of partition 0. The aux is the operation, and the arg returns in\n" +
 			"the answer."},
+	{name: "request-answer-loans", head: Header{Type: Request, Aux: uint16(OpAnswerLoans), Arg: 9},
+		body: LoansBody{Topic: "trades", Group: "billing", Kind: SettleAck, Loans: []LoanBody{exampleLoan}},
+		says: "A client says that a message which it pulled is done."},
 	{name: "response", head: Header{Type: Response, Arg: 7}, body: Empty{}},
 	{name: "response-error", head: Header{Type: Response, Aux: uint16(core.CodeNotLeader), Arg: 7},
 		body: exampleError},
@@ -270,7 +273,17 @@ var requests = map[Op][2]any{
 			Value: []byte("187."), KeyBytes: 4, ValueBytes: 6,
 			Headers: []HeaderBody{{Key: "source", Value: []byte("desk")}}}},
 			Scanned: 1, Next: 1001, Done: true}},
+	OpPull: {PullBody{Topic: "trades", Group: "billing", Mode: 2, Max: 100, From: PositionBody{Kind: 2},
+		Config: QueueConfigBody{Lease: 3e10}},
+		PulledAnswer{Messages: []LentBody{{Loan: exampleLoan, Attempt: 1, Time: exampleTime,
+			Key: new([]byte("AAPL")), Value: new([]byte("187.44")), TTL: 2e9, ID: []byte("order-1"),
+			Headers: []HeaderBody{{Key: "source", Value: []byte("desk")}}}}}},
+	OpAnswerLoans: {LoansBody{Topic: "trades", Group: "billing", Kind: SettleReject, Delay: -1,
+		Reason: []byte("no"), Loans: []LoanBody{exampleLoan}}, LoansAnswer{Codes: []uint16{0}}},
 }
+
+// exampleLoan is of the grant in the examples.
+var exampleLoan = LoanBody{Partition: 3, Offset: 1000, Slot: 5, Epoch: 7}
 
 // golden compares bytes with a file under testdata, or writes it.
 func golden(t *testing.T, name string, got []byte) {

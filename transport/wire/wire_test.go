@@ -53,7 +53,7 @@ func operations() (list []Op) {
 	for op := OpTopics; op <= OpPeek; op++ {
 		list = append(list, op)
 	}
-	return append(list, OpCheckFilter)
+	return append(list, OpCheckFilter, OpPull, OpAnswerLoans)
 }
 
 func TestGoldenRequests(t *testing.T) {

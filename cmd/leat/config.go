@@ -38,6 +38,8 @@ type listenConfig struct {
 	GatewaySecret string
 	// Tokens is the file of the tokens of QUIC clients; empty: everyone may do everything there.
 	Tokens string
+	// GatewayKey is the file of the key of its tokens of messages; empty: one in the data folder.
+	GatewayKey string
 }
 
 // tlsConfig names files; all empty: the development CA.
@@ -158,6 +160,8 @@ func (c *serveConfig) check(from origins) error {
 	case c.Listen.GatewaySecret == "" && c.Listen.Tokens != "" && c.Listen.Gateway != httpOff && len(peers) > 0:
 		return wrong("listen.tokens", "listen.gateway_secret is missing",
 			"the HTTP door reaches the other nodes with the secret of a token with the scope admin: give its file")
+	case c.Listen.GatewayKey != "" && c.Listen.Gateway == httpOff:
+		return wrong("listen.gateway_key", "listen.gateway is off", "give the door an address (--gateway)")
 	case t.Cert != "" && t.Key == "":
 		return wrong("tls.cert", "tls.key is missing", "a certificate needs its key: give both (leat cert issue)")
 	case t.Key != "" && t.Cert == "":

@@ -30,6 +30,7 @@ gateway = "127.0.0.1:4742"
 gateway_tokens = "tokens"
 gateway_secret = "secret"
 tokens = "clients"
+gateway_key = "key"
 
 [tls]
 cert = "n2.crt"
@@ -64,7 +65,7 @@ func fullConfig() serveConfig {
 	return serveConfig{
 		Node: nodeConfig{ID: 2, Data: "/srv/leat"},
 		Listen: listenConfig{QUIC: "[::1]:5000", HTTP: "off", Gateway: "127.0.0.1:4742",
-			GatewayTokens: "tokens", GatewaySecret: "secret", Tokens: "clients"},
+			GatewayTokens: "tokens", GatewaySecret: "secret", Tokens: "clients", GatewayKey: "key"},
 		TLS: tlsConfig{Cert: "n2.crt", Key: "n2.key", ClientCA: "ca.crt"},
 		Cluster: clusterConfig{Name: "prod", Advertise: "n2.example.com:5000", PeerCA: "peers.crt",
 			Peers: map[uint16]string{1: "n1:4740", 2: "n2:4740", 3: "[2001:db8::3]:4740"}},
@@ -161,7 +162,7 @@ func TestConfigPrecedence(t *testing.T) {
 	for key, values := range map[string][2]string{
 		"node.data": {"e", "f"}, "listen.quic": {":1", ":2"}, "listen.http": {":1", ":2"},
 		"listen.gateway": {":1", ":2"}, "listen.gateway_tokens": {"e", "f"}, "listen.gateway_secret": {"e", "f"},
-		"listen.tokens": {"e", "f"}, "tls.cert": {"e", "f"},
+		"listen.tokens": {"e", "f"}, "listen.gateway_key": {"e", "f"}, "tls.cert": {"e", "f"},
 		"tls.key": {"e", "f"}, "tls.client_ca": {"e", "f"}, "cluster.name": {"e", "f"}, "node.id": {"1", "1"},
 		"cluster.peers": {"1=e:1", "1=f:1"}, "cluster.advertise": {"e:1", "f:1"}, "cluster.peer_ca": {"e", "f"},
 		"log.level": {"warn", "error"}, "log.scrub_every": {"off", "7d"}, "log.on_damage": {"fail", "skip"},
@@ -372,7 +373,7 @@ func TestConfigShow(t *testing.T) {
 		t.Errorf("--data there = %v", one)
 	}
 	one := all["limits.streams"].(map[string]any)
-	if !maps.Equal(one, map[string]any{"value": 1000.0, "origin": "leat.toml:36"}) {
+	if !maps.Equal(one, map[string]any{"value": 1000.0, "origin": "leat.toml:37"}) {
 		t.Errorf("limits.streams = %v", one)
 	}
 }

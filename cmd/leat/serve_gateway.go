@@ -40,6 +40,9 @@ func openGateway(
 		Version: thisBuild().Version, Limits: httpdoor.Limits{Connections: cfg.Limits.Connections},
 		Push: &push.Options{Dir: filepath.Join(cfg.Node.Data, "push"), AllowHTTP: cfg.Push.AllowHTTP,
 			Guard: push.Guard{Allow: cfg.Push.Allow}}}
+	if door.LoanKey, err = loanKey(cfg.Listen.GatewayKey, cfg.Node.Data); err != nil {
+		return nil, err
+	}
 	if cfg.Listen.GatewayTokens != "" {
 		tokens, err := openTokens(cfg.Listen.GatewayTokens, clock.System, logger)
 		if err != nil {

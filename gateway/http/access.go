@@ -14,6 +14,11 @@ var actions = map[string]core.Action{
 	"read":      core.ActionRead,
 	"events":    core.ActionRead,
 	"get-topic": core.ActionDescribe,
+	"pull":      core.ActionRead,
+	"ack":       core.ActionRead,
+	"nack":      core.ActionRead,
+	"reject":    core.ActionRead,
+	"extend":    core.ActionRead,
 }
 
 // forAll are operations that look at each topic themselves.

@@ -44,7 +44,10 @@ type Config struct {
 	Tokens func(secret string) *core.Principal
 	// Push is where push subscriptions are kept and what they may reach; nil: the door has none. Its Logger is
 	// that of the door.
-	Push     *push.Options
+	Push *push.Options
+	// LoanKey signs the tokens of messages that are pulled, LoanKeyBytes at least. Doors with one key take each
+	// other's tokens; nil is a random one, with which they are good as long as this door.
+	LoanKey  []byte
 	DrainFor time.Duration // how long Close waits for requests under way; 0: 10 s
 	Limits   Limits
 	Version  string       // of the build, for /openapi.json
@@ -80,6 +83,7 @@ type Door struct {
 	jobs      jobs
 	pusher    *push.Pusher                        // nil: no push subscriptions
 	tokens    func(secret string) *core.Principal // nil: everyone may do everything
+	sealer    sealer
 
 	mux      *http.ServeMux
 	api      huma.API
@@ -144,6 +148,9 @@ func (cfg *Config) check() error {
 		return core.Errorf(core.CodeInvalidConfig, op, "DrainFor %v: want 0 or more", cfg.DrainFor)
 	case l.Connections < 0 || l.Streams < 0 || l.BodyBytes < 0 || l.PendingBytes < 0:
 		return core.Errorf(core.CodeInvalidConfig, op, "Limits %+v: want 0 or more", *l)
+	case cfg.LoanKey != nil && len(cfg.LoanKey) < LoanKeyBytes:
+		return core.Errorf(core.CodeInvalidConfig, op, "LoanKey of %d bytes: want at least %d", len(cfg.LoanKey),
+			LoanKeyBytes)
 	}
 	if _, _, err := net.SplitHostPort(cfg.Listen); err != nil {
 		return core.NewError(core.CodeInvalidConfig, op, fmt.Errorf("Listen: want host:port: %w", err))
@@ -164,8 +171,8 @@ func newDoor(bus *leat.Bus, cfg *Config, pusher *push.Pusher) *Door {
 	d := &Door{
 		bus: bus, limits: cfg.Limits.withDefaults(), drain: cmp.Or(cfg.DrainFor, defaultDrain),
 		hosts: cfg.hostNames(), logger: cfg.Logger, clock: clock.System, heartbeat: heartbeatWait,
-		producers: newProducers(bus), tokens: cfg.Tokens, mux: http.NewServeMux(), ended: make(chan struct{}),
-		pusher: pusher,
+		producers: newProducers(bus), tokens: cfg.Tokens, sealer: newSealer(cfg.LoanKey), pusher: pusher,
+		mux: http.NewServeMux(), ended: make(chan struct{}),
 	}
 	if d.logger == nil {
 		d.logger = slog.New(slog.DiscardHandler)

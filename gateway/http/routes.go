@@ -21,6 +21,7 @@ func (d *Door) routes() {
 	d.readRoutes()
 	d.eventRoutes()
 	d.pushRoutes()
+	d.pullRoutes()
 	d.adminRoutes()
 	d.mux.HandleFunc("/", d.unknown)
 }
@@ -36,6 +37,7 @@ func newAPI(mux *http.ServeMux, version string) huma.API {
 		{Name: "topics", Description: "What topics there are."},
 		{Name: "publish", Description: "Messages into a topic."},
 		{Name: "read", Description: "Messages out of a topic."},
+		{Name: "queue", Description: "Messages shared out among workers, who say what became of each."},
 	}
 	return humago.New(mux, cfg)
 }

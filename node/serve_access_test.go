@@ -93,6 +93,7 @@ func TestTokensScopes(t *testing.T) {
 		{"join", open(wire.Join, wire.JoinBody{Topic: "t", Group: "g"}), "reader root"},
 		{"join a queue", open(wire.QueueOpen, wire.QueueOpenBody{Topic: "t", Group: "q",
 			Mode: uint8(core.GroupQueue), MaxHeld: 1}), "reader root"},
+		{"respond", open(wire.Respond, wire.RespondBody{Topic: "t", Window: 1}), "reader root"},
 		{"describe", ask(wire.OpTopics, wire.TopicsRequest{Name: "t"}), "reader writer root"},
 		{"offsets", ask(wire.OpOffsets, wire.OffsetsBody{Topic: "t", Partitions: place}), "reader root"},
 		{"peek", ask(wire.OpPeek, wire.PeekBody{Topic: "t", Limit: 1}), "reader root"},
@@ -158,7 +159,7 @@ func TestDialWithToken(t *testing.T) {
 	t.Setenv("LEAT_CONFIG_DIR", t.TempDir())
 	b := one(t, leat.TopicConfig{Partitions: 1, Ack: leat.AckPage})
 	s, err := Serve(soon(t), b.Bus, ServeConfig{Listen: "127.0.0.1:0",
-		Tokens: knownTokens(t, tokenLine("writer", "publish:t"))})
+		Tokens: knownTokens(t, tokenLine("writer", "publish:t")+tokenLine("reader", "read:t"))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,6 +201,17 @@ func TestDialWithToken(t *testing.T) {
 		if !errors.Is(err, leat.ErrDenied) {
 			t.Errorf("a subscription with %d options without a scope: %v", len(options), err)
 		}
+	}
+	if _, err := bus.Request(soon(t), "t", leat.Message{}); !errors.Is(err, leat.ErrNoResponders) {
+		t.Errorf("a request with a scope: %v", err)
+	}
+	reader, err := leat.Dial(soon(t), s.Addr().String(), leat.WithToken("reader!"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if _, err := reader.Request(soon(t), "t", leat.Message{}); !errors.Is(err, leat.ErrDenied) {
+		t.Errorf("a request without a scope: %v", err)
 	}
 	if err := bus.CreateTopic(soon(t), "new", leat.TopicConfig{}); !errors.Is(err, leat.ErrDenied) {
 		t.Errorf("CreateTopic without a scope: %v", err)

@@ -126,6 +126,9 @@ func (s *callStream) callee(head *wire.CallHead, record []byte) (*topic, error) 
 	if s.session.server.draining() {
 		return nil, core.NewError(core.CodeDraining, "request", nil)
 	}
+	if err := s.session.may(core.ActionPublish, head.Topic); err != nil {
+		return nil, err
+	}
 	t, err := s.session.node.topicFor("request on", head.Topic)
 	if err != nil {
 		return nil, err

@@ -38,6 +38,9 @@ func (c *session) serveResponder(stream transport.Stream, r *transport.Reader, h
 	if body.Window < 1 || body.Window > core.MaxCallWindow {
 		return wire.Errorf("RESPOND with a window of %d", body.Window)
 	}
+	if err := c.may(core.ActionRead, body.Topic); err != nil {
+		return err
+	}
 	t, err := c.node.topicFor("respond on", body.Topic)
 	if err != nil {
 		return err

@@ -1,6 +1,9 @@
 package leat
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Backend is what carries a Bus: the embedded node, or the QUIC client. Implementations are
 // safe for any number of goroutines.
@@ -35,6 +38,12 @@ type Backend interface {
 	Answer(ctx context.Context, topic, group string, a Answer, loans []Loan) ([]error, error)
 	// Cluster describes the nodes.
 	Cluster(ctx context.Context) (ClusterInfo, error)
+	// Delayed lists messages that wait; the limit of the filter is set.
+	Delayed(ctx context.Context, filter DelayFilter) (DelayedPage, error)
+	// CancelDelayed ends a delayed message and tells what became of it.
+	CancelDelayed(ctx context.Context, handle string) (DelayOutcome, error)
+	// Reschedule makes a delayed message due at another time, and gives its new handle.
+	Reschedule(ctx context.Context, handle string, at time.Time) (string, DelayOutcome, error)
 	// OpenProducer opens a producer on a topic that exists.
 	OpenProducer(topic string, o ProducerOptions) (ProducerBackend, error)
 	// OpenSubscription opens a subscription on a topic that exists; o has been checked.

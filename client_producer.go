@@ -202,6 +202,9 @@ type placed struct {
 
 func (p *remoteProducer) place(m *Message) (placed, error) {
 	size, err := p.check(m)
+	if err == nil && m.Deferred() {
+		err = noDelays(p.topic.op("publish to"))
+	}
 	if err != nil {
 		return placed{}, err
 	}
@@ -431,6 +434,9 @@ func (p *remoteProducer) checkBatch(batch []Message) (partition int32, size int,
 	first, total := 0, 0 // first is the message that chose the partition
 	for i := range batch {
 		size, err := p.check(&batch[i])
+		if err == nil && batch[i].Deferred() {
+			err = core.Errorf(core.CodeInvalidRecord, op, "message %d is delayed: publish it by itself", i)
+		}
 		if err != nil {
 			return 0, 0, err
 		}

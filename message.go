@@ -8,7 +8,7 @@ import (
 )
 
 // Message is what is published and what is delivered. A publisher sets Key, Value, Headers, TTL and ID,
-// and Partition under the Manual partitioner; the other fields are set on delivery.
+// Partition under the Manual partitioner, and DeliverAt or Delay; the other fields are set on delivery.
 //
 // A nil Key is a null key and a nil Value a tombstone; both differ from empty ones and keep that
 // difference on disk.
@@ -31,6 +31,13 @@ type Message struct {
 	// DedupWindow of its topic a partition stores an ID once, and the receipt of another publish of it is
 	// that of the first, with Duplicate set. Of a batch all IDs are known, or none.
 	ID string
+
+	// DeliverAt has the message delivered at a time, at most ten years ahead; one that has passed is now. Zero
+	// is at once. It is stored before it is acknowledged, and gets its place in the partition when it is due,
+	// never before. Batches cannot be delayed.
+	DeliverAt time.Time
+	// Delay is DeliverAt counted from the time at which the bus has stored the message, from 1 ms to ten years.
+	Delay time.Duration
 
 	// Snapshot says that the message is of the snapshot that LastPerKey begins with.
 	Snapshot bool
@@ -86,4 +93,7 @@ type Receipt struct {
 	Offset    int64     // -1 at level none
 	Time      time.Time // the append time; zero at level none
 	Duplicate bool      // the bus had it already; Offset is the original
+	// Handle names a delayed message, for Bus.CancelDelayed and Bus.Reschedule; Offset is -1 then, and Time is
+	// when it was stored. It is empty for others, and at level none.
+	Handle string
 }

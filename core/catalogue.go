@@ -22,6 +22,9 @@ func (t *Topic) Internal() bool { return t.ID < FirstTopicID }
 // internalSegmentBytes keeps the internal topics small: their owners write a snapshot at each roll.
 const internalSegmentBytes = 1 << 20
 
+// delaySegmentBytes are larger: what waits may be gigabytes.
+const delaySegmentBytes = 16 << 20
+
 // Commits are published at the level of their data topic, so their own topic asks for the least.
 func internalTopic(id uint64, name string, partitions int, level Ack) *Topic {
 	config := TopicConfig{Partitions: partitions, Ack: level, SegmentBytes: internalSegmentBytes,
@@ -48,6 +51,10 @@ func NewCatalogue() *Catalogue {
 	c := &Catalogue{byID: make(map[uint64]*Topic), byName: make(map[string]*Topic), nextID: FirstTopicID}
 	c.put(internalTopic(MetaTopicID, MetaTopic, 1, AckDisk))
 	c.put(internalTopic(GroupTopicID, GroupsTopic, GroupsPartitions, AckPage))
+	delay := internalTopic(DelayTopicID, DelayTopic, 1, AckPage)
+	delay.Config.Cleanup, delay.Config.SegmentBytes, delay.Config.MaxRecordBytes = CleanupCompact,
+		delaySegmentBytes, MaxRecordBytes
+	c.put(delay)
 	return c
 }
 

@@ -55,7 +55,7 @@ func TestCatalogueInternalTopics(t *testing.T) {
 		id         uint64
 		partitions int
 		level      Ack // as docs/format.md says
-	}{"__meta": {1, 1, AckDisk}, "__groups": {2, 16, AckPage}} {
+	}{"__meta": {1, 1, AckDisk}, "__groups": {2, 16, AckPage}, "__delay": {3, 1, AckPage}} {
 		topic, ok := c.ByName(name)
 		if !ok || topic.ID != want.id || topic.Config.Partitions != want.partitions || !topic.Internal() {
 			t.Errorf("ByName(%q) = %+v, %v", name, topic, ok)
@@ -90,7 +90,7 @@ func TestCatalogueLife(t *testing.T) {
 		t.Errorf("ByID(16) = %+v, %v; want %+v", got, ok, want)
 	}
 	create(t, c, "Alpha", TopicConfig{})
-	if got := names(c); !slices.Equal(got, []string{"Alpha", "__groups", "__meta", "trades"}) {
+	if got := names(c); !slices.Equal(got, []string{"Alpha", "__delay", "__groups", "__meta", "trades"}) {
 		t.Errorf("List = %v", got)
 	}
 	drop(t, c, "trades")

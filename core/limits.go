@@ -26,7 +26,9 @@ const (
 const (
 	MetaTopic    = "__meta"
 	GroupsTopic  = "__groups"
+	DelayTopic   = "__delay"
 	MetaTopicID  = uint64(1)
 	GroupTopicID = uint64(2)
+	DelayTopicID = uint64(3)
 	FirstTopicID = uint64(16)
 )

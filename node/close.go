@@ -32,6 +32,9 @@ func (n *Node) close(ctx context.Context) error {
 	if n.groups != nil {
 		errs = append(errs, n.groups.Close(ctx))
 	}
+	if n.delays != nil {
+		n.delays.stop(ctx)
+	}
 	drained := n.drainProducers(ctx)
 	errs = append(errs, drained)
 	close(n.closing) // whoever still waits for room gives up
@@ -53,6 +56,9 @@ func (n *Node) close(ctx context.Context) error {
 	n.saveProducers()
 	errs = append(errs, n.store.Close()) // syncs, which answers those that wait for the disk
 	n.failWaiting()
+	if n.delays != nil {
+		n.delays.changes.Wait()
+	}
 	n.notifier.close()
 	return errors.Join(errs...)
 }

@@ -113,7 +113,8 @@ func notLeader(op string, node uint16) *core.Error {
 
 // lead makes a partition that of a node: this one's, if it is alone or leads it.
 func (n *Node) lead(p *partition, node uint16) {
-	p.here = n.cluster == nil || p.topic.id == core.MetaTopicID || node == n.cluster.Node
+	p.here = n.cluster == nil || p.topic.id == core.MetaTopicID ||
+		p.topic.id == core.DelayTopicID || node == n.cluster.Node
 	if !p.here {
 		p.fault.Store(notLeader(p.op("use"), node))
 	}

@@ -148,8 +148,8 @@ func (j *journal) appendPlain(raw []byte) bool {
 	}
 	producer := uint32(who >> 32)
 	by := j.producerAt(producer)
-	if producer != nobody && by == nil {
-		return false
+	if producer != nobody && (by == nil || by.topic != p.topic) {
+		return false // a delayed message goes to __delay, whatever the topic of its producer
 	}
 	if !p.touched {
 		j.touch(p, j.time)
@@ -218,7 +218,7 @@ func (j *journal) append(raw []byte, now int64) int {
 	}
 	j.node.bodies.free(e.body)
 	if o.producer >= firstProducer && !o.disk && p.waiting.empty() {
-		if by := j.producerAt(o.producer); by != nil {
+		if by := j.producerAt(o.producer); by != nil && by.topic == p.topic {
 			j.inRun(by, o.ticket, p, o.offset, o.cause())
 			return len(raw) + bodyBytes(&e, records)
 		}

@@ -48,6 +48,7 @@ type Node struct {
 	letters    letterboxes
 	queues     queues
 	calls      calls
+	delays     *delays
 	cluster    *clustering // nil for a node that is alone
 
 	nodes clusterMap // what clients are told
@@ -162,6 +163,9 @@ func (n *Node) RemoveTopic(shell actors.TopicShell) error {
 	n.calls.forget(t.id, core.NewError(core.CodeTopicNotFound, t.op("respond on"), nil))
 	for _, s := range n.subscriptions(t) {
 		s.Fenced(core.NewError(core.CodeTopicNotFound, t.op("read"), nil))
+	}
+	if n.delays != nil {
+		n.delays.forget(t.id)
 	}
 	for _, p := range t.partitions {
 		p.readers.forceAll() // remote subscriptions look whether the topic is there

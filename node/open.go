@@ -87,6 +87,9 @@ func (n *Node) start(ctx context.Context, o options) error {
 	if err := n.openGroups(groups); err != nil {
 		return err
 	}
+	if err := n.openDelays(); err != nil {
+		return err
+	}
 	if err := n.restoreTopics(ctx, records); err != nil {
 		return err
 	}
@@ -98,6 +101,7 @@ func (n *Node) start(ctx context.Context, o options) error {
 			return err
 		}
 	}
+	n.delays.start()
 	return nil
 }
 

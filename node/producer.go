@@ -88,6 +88,9 @@ func (p *producer) Publish(ctx context.Context, m leat.Message) (leat.Receipt, e
 	if err != nil {
 		return leat.Receipt{}, err
 	}
+	if m.Deferred() {
+		return p.publishDelayed(ctx, &m, part)
+	}
 	e := entry{part: part, keyHash: hash, records: 1, level: part.level(p.level)}
 	if p.level == core.AckNone {
 		return p.unreceipted(part), p.oneWay(ctx, &e, &m, size, true)
@@ -144,6 +147,9 @@ func (p *producer) checkBatch(batch []leat.Message) (*partition, int, error) {
 	first, total := 0, 0 // first is the message that chose part
 	for i := range batch {
 		size, err := p.check(&batch[i])
+		if err == nil && batch[i].Deferred() {
+			err = core.Errorf(core.CodeInvalidRecord, op, "message %d is delayed: publish it by itself", i)
+		}
 		if err != nil {
 			return nil, 0, err
 		}
@@ -185,6 +191,9 @@ func (p *producer) TryPublish(m leat.Message) error {
 	if err != nil {
 		return err
 	}
+	if m.Deferred() {
+		return p.tryDelayed(&m, part)
+	}
 	e := entry{part: part, keyHash: hash, records: 1, level: part.level(p.level)}
 	return p.oneWay(context.Background(), &e, &m, size, false)
 }
@@ -212,6 +221,10 @@ func (p *producer) PublishAsync(m leat.Message, done func(leat.Receipt, error)) 
 	}
 	if err != nil {
 		p.answers.refuse(done, err)
+		return
+	}
+	if m.Deferred() {
+		p.publishDelayedAsync(&m, part, done)
 		return
 	}
 	if p.level == core.AckNone {

@@ -31,8 +31,17 @@ type Stats struct {
 	Scrub        mmaplog.ScrubStats
 	LowOnSpace   bool // no new segment is made, because too little of the file system is free
 	Calls        CallStats
+	Delays       DelayStats
 
 	Server *ServerStats // nil while the node is not served
+}
+
+// DelayStats are figures of the delayed messages of a node.
+type DelayStats struct {
+	Waiting int64 // messages that wait now
+	Fired   int64 // delivered since the node was opened
+	Dropped int64 // of topics that were deleted
+	Late    histogram.Snapshot
 }
 
 // TopicStats are the partitions of a topic that a node has.
@@ -131,7 +140,7 @@ func (n *Node) stats(ctx context.Context) (*Stats, error) {
 	s := &Stats{
 		Actors: n.system.Kinds(), Rebalances: n.groups.Rebalances(),
 		Recovery: n.recovery.took, RecoveryCut: n.recovery.cut,
-		Scrub: n.store.ScrubStats(), LowOnSpace: n.store.LowOnSpace(),
+		Scrub: n.store.ScrubStats(), LowOnSpace: n.store.LowOnSpace(), Delays: n.delays.stats.export(),
 		Syncs: n.syncs.took.Snapshot(), SyncRecords: n.syncs.records.Snapshot(), Calls: n.calls.export(),
 	}
 	info, err := n.Cluster(ctx)

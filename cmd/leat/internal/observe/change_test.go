@@ -168,6 +168,7 @@ func TestEveryMetricChanges(t *testing.T) {
 	p.until("quic_rtt_seconds", "quic_connections", "quic_handshake_seconds")
 	bus := must(leat.Dial(soon(t), p.relay.Addr(), leat.WithTLS(p.trust(p.ca))))(t)
 	p.publish(bus)
+	p.delay()
 	p.repeat()
 	p.consume(bus)
 	p.expire(bus)
@@ -195,6 +196,20 @@ func TestEveryMetricChanges(t *testing.T) {
 			t.Errorf("%s has not changed", f.name)
 		}
 	}
+}
+
+// delay publishes one message that is due at once, in the node's process, and one that waits.
+func (p *pair) delay() {
+	p.t.Helper()
+	topics := must(p.buses[0].Topics(soon(p.t)))(p.t)
+	producer := must(p.buses[0].Producer(topics[0].Name))(p.t)
+	for _, d := range []time.Duration{time.Millisecond, time.Hour} {
+		must(producer.Publish(soon(p.t), leat.Message{Delay: d}))(p.t)
+	}
+	if err := producer.Close(); err != nil {
+		p.t.Error(err)
+	}
+	p.until("delay_pending_messages", "delay_delivered_messages_total", "delay_late_seconds")
 }
 
 // publish fills topics beyond what they keep, and is refused once.

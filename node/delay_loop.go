@@ -1,0 +1,278 @@
+package node
+
+import (
+	"time"
+
+	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/clock"
+	"github.com/leatbus/leat/mmaplog"
+)
+
+const (
+	delayTail    = 4096 // records of __delay read in one turn of the loop
+	delayMost    = 1024 // messages handed to targets in one turn
+	delayFlight  = 8192 // messages handed to targets and not answered
+	delayRestMin = 10 * time.Second
+	delayRestMax = time.Hour
+	// delayMargin is how much later than due a message is handed to its target, so that the time of the
+	// record there, which is not read from the wall clock each time, is not before.
+	delayMargin = int64(100 * time.Microsecond)
+)
+
+// delayTarget is the partition of a topic.
+type delayTarget struct {
+	topic     uint64
+	partition int32
+}
+
+// delayLane is what the loop knows of a target.
+type delayLane struct {
+	target  delayTarget
+	part    *partition
+	marked  bool
+	mark    int64 // what was delivered below has its end in __delay before the mark
+	ended   int64 // what was delivered below has its end; it becomes the mark
+	fired   int   // since the mark
+	flight  int   // handed to the target, without an end that was read back
+	blocked int64 // nothing is handed to it before, ms
+	backoff int64 // ms
+}
+
+// delayEnding is a message that was delivered and whose end is written, and not read back yet.
+type delayEnding struct {
+	lane   *delayLane
+	at     int64 // in the target
+	offset int64
+}
+
+// delayFiring is a message in the hands of its target.
+type delayFiring struct {
+	entry core.DelayEntry
+	lane  *delayLane
+	key   core.DelayKey
+	due   int64 // ns
+}
+
+// delayLoop is the state of the loop's goroutine.
+type delayLoop struct {
+	*delays
+	state   *core.Delay
+	tail    cursor
+	records *mmaplog.Reader // of __delay, for what is due
+	targets map[delayTarget]*delayLane
+	batch   []core.DelayEntry
+	firing  []delayFiring // by ticket
+	free    []uint32
+	ending  []delayEnding // in the order of their ends in __delay
+	taken   []delayDone
+	scratch []byte
+	shards  map[*shard]core.Ack // that were given something in this turn
+	timer   delayTimer
+	opened  bool // what was there before has been read and compared with the targets
+	marksAt int64
+
+	held map[int64]struct{} // offsets that a call is cancelling or rescheduling
+
+	gone  map[uint64]bool // deleted topics whose messages are being removed
+	sweep int64           // offset in __delay that the removal has come to
+}
+
+// run is the loop's goroutine.
+func (l *delayLoop) run() {
+	l.tail.part = l.part
+	l.tail.start(l.part.log.Start())
+	l.records = l.part.log.Reader(0)
+	defer l.tail.close()
+	defer l.records.Close()
+	err := l.load()
+	for err == nil && l.ctx.Err() == nil && !l.over() {
+		var more bool
+		if more, err = l.turn(); !more && err == nil && !l.over() {
+			err = l.rest()
+		}
+	}
+	l.timer.stop()
+	if err != nil && l.ctx.Err() == nil {
+		l.node.report("delayed messages are not delivered any more", l.part, err)
+		l.fail(err)
+	}
+	l.stats.waiting.Store(int64(l.state.Waiting()))
+}
+
+// over reports whether the node closes and nothing is in the hands of a target any more.
+func (l *delayLoop) over() bool {
+	return l.stopping.Load() && len(l.free) == len(l.firing) && len(l.ending) == 0
+}
+
+// turn does a part of everything there is to do, and reports whether there may be more.
+func (l *delayLoop) turn() (more bool, err error) {
+	read, err := l.readTail(delayTail)
+	if err != nil {
+		return false, err
+	}
+	settled := l.takeNews()
+	fired, swept := false, false
+	if !l.stopping.Load() {
+		if fired, err = l.fire(); err != nil {
+			return false, err
+		}
+		if swept, err = l.sweepGone(); err != nil {
+			return false, err
+		}
+	}
+	select {
+	case call := <-l.calls:
+		return true, l.call(call)
+	default:
+	}
+	l.stats.waiting.Store(int64(l.state.Waiting()))
+	return read || settled || fired || swept, nil
+}
+
+// readTail takes what came to __delay, at most so many records, and reports whether there may be more.
+func (l *delayLoop) readTail(most int) (more bool, err error) {
+	c := &l.tail
+	for range most {
+		if !c.hasRecords() {
+			found, err := c.fetch(l.part.highWater.Load(), false)
+			if err != nil || !found {
+				return false, err
+			}
+		}
+		r, n, err := core.DecodeRecord(c.records)
+		if err != nil {
+			return false, err
+		}
+		if err := l.apply(&r, c.next, c.time.UnixNano()); err != nil {
+			return false, err
+		}
+		c.records = c.records[n:]
+		c.next++
+		c.skipRemoved()
+	}
+	return true, nil
+}
+
+// apply takes one record of __delay.
+func (l *delayLoop) apply(r *core.Record, offset, stored int64) error {
+	d, err := core.DecodeDelayRecord(r)
+	if err != nil {
+		return err
+	}
+	switch d.Kind {
+	case core.DelayEnd:
+		l.state.End(d.End)
+		l.readBack(d.End.Offset)
+	case core.DelayMark:
+		if !l.opened {
+			lane := l.lane(delayTarget{d.Mark.Topic, d.Mark.Partition})
+			lane.marked, lane.mark, lane.ended = !d.Mark.Removed, d.Mark.Offset, d.Mark.Offset
+		}
+	default:
+		m := &d.Message
+		if m.Replaces >= 0 {
+			l.state.End(core.DelayedEnd{Offset: m.Replaces, Outcome: core.DelayMoved})
+		}
+		l.state.Add(core.DelayEntry{Due: dueMillis(m.DueAt(stored)), Offset: offset})
+		if lane := l.lane(delayTarget{m.Topic, m.Partition}); lane.part == nil {
+			l.beginSweep(m.Topic)
+		} else if !lane.marked && l.opened && lane.part.log != nil {
+			return l.markAt(lane, lane.part.log.End()) // nothing was delivered to it before
+		}
+	}
+	return nil
+}
+
+// dueMillis is the first whole millisecond at or after a time in nanoseconds.
+func dueMillis(ns int64) int64 { return (ns + 1e6 - 1) / 1e6 }
+
+// lane gives what is known of a target. Its partition is nil where there is none: its topic was deleted.
+func (l *delayLoop) lane(target delayTarget) *delayLane {
+	lane := l.targets[target]
+	if lane == nil {
+		lane = &delayLane{target: target}
+		l.targets[target] = lane
+	}
+	if lane.part == nil || lane.part.topic.deleted.Load() {
+		lane.part = nil
+		if t := l.node.topicWithID(target.topic); t != nil && int(target.partition) < len(t.partitions) {
+			lane.part = t.partitions[target.partition]
+		}
+	}
+	return lane
+}
+
+// readBack notes that an end is in __delay: in the order in which they were written, so that all ends of a
+// target below it are.
+func (l *delayLoop) readBack(offset int64) {
+	if len(l.ending) == 0 || l.ending[0].offset != offset {
+		return // that of a cancelled message
+	}
+	e := l.ending[0]
+	l.ending = l.ending[1:]
+	if len(l.ending) == 0 {
+		l.ending = nil
+	}
+	e.lane.flight--
+	e.lane.ended = max(e.lane.ended, e.at+1)
+}
+
+// rest waits until there may be something to do.
+func (l *delayLoop) rest() error {
+	l.tail.rest()
+	l.records.Rest()
+	l.sleeper.parked.Store(true)
+	defer l.sleeper.parked.Store(false)
+	if l.tail.seen < l.part.highWater.Load() || l.news() || l.over() {
+		return nil
+	}
+	select {
+	case <-l.sleeper.wake:
+	case <-l.timer.until(l):
+	case <-l.ctx.Done():
+	case call := <-l.calls:
+		return l.call(call)
+	}
+	return nil
+}
+
+// call runs what somebody wants to know or change, once what was stored before is known.
+func (l *delayLoop) call(f func()) error {
+	defer f()
+	for more := true; more; {
+		var err error
+		if more, err = l.readTail(delayTail); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// delayTimer wakes the loop.
+type delayTimer struct{ timer clock.Timer }
+
+// until gives a channel that tells when the next message may be due; nil if there is none. A wall clock can
+// be set, so a time that is far away is looked at again before.
+func (t *delayTimer) until(l *delayLoop) <-chan time.Time {
+	at, found := l.state.Next()
+	if !found || l.stopping.Load() || len(l.free) == 0 && len(l.firing) >= delayFlight {
+		return nil
+	}
+	left := time.Duration(at*1e6 + delayMargin - l.node.clock.Now())
+	if left <= 0 {
+		left = time.Millisecond / 2 // the rate is limited
+	}
+	left = min(left, min(max(left/256, delayRestMin), delayRestMax))
+	if t.timer == nil {
+		t.timer = l.node.clock.NewTimer(left)
+	} else {
+		t.timer.Reset(left)
+	}
+	return t.timer.C()
+}
+
+func (t *delayTimer) stop() {
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+}

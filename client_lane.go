@@ -149,7 +149,7 @@ func (l *producerLane) writeRoundLocked() bool {
 func (l *producerLane) write(stream *clientStream) error {
 	l.scratch = l.scratch[:0]
 	for _, b := range l.taken {
-		b.finish(l.p.id)
+		b.finish(l.p.producerOf(b.part.number))
 		if len(l.taken) > 1 && b.frameBytes() < writeSmall {
 			l.scratch = append(l.scratch, b.buf...)
 			continue
@@ -386,7 +386,12 @@ func (l *producerLane) owed() bool {
 func (l *producerLane) openStream(stream *clientStream) error {
 	p := l.p
 	body := wire.ProducerOpenBody{Topic: p.topic.name, Ack: uint8(p.level), ProducerID: p.id, Name: p.options.ID,
-		Instance: p.instance}
+		Instance: p.instance, Delayed: p.delayed}
+	if p.delayed {
+		if err := p.delaysRefusedBy(stream.conn); err != nil {
+			return err
+		}
+	}
 	p.mu.Lock()
 	body.Resume = l.answered
 	for _, part := range p.parts {

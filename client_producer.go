@@ -21,6 +21,8 @@ type remoteProducer struct {
 	id        int64  // 0 at level none
 	instance  uint64 // of this producer, for WithID
 	sticky    atomic.Uint64
+	delayed   bool          // it carries the delayed messages of another producer
+	number    atomic.Uint64 // of the last of them
 	closed    atomic.Bool
 	closeOnce sync.Once
 	closeErr  error
@@ -42,6 +44,7 @@ type remoteProducer struct {
 	lost  []lostTail
 	// broken is the panic of a callback that nobody was told of yet.
 	broken error
+	delays *remoteProducer // carries delayed messages; nil until there is one
 }
 
 // lostTail is what a power cut took of a partition.
@@ -64,6 +67,25 @@ func (c *client) OpenProducer(name string, o ProducerOptions) (ProducerBackend, 
 	if err != nil {
 		return nil, err
 	}
+	p := newRemoteProducer(c, t, o)
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		p.cancel()
+		return nil, c.closedError(t.op(op))
+	}
+	c.producers[p] = struct{}{}
+	c.mu.Unlock()
+	if o.ID != "" {
+		if err := p.openAll(); err != nil {
+			_ = p.Close() // says nothing that err does not
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func newRemoteProducer(c *client, t *clientTopic, o ProducerOptions) *remoteProducer {
 	p := &remoteProducer{
 		client: c, topic: t, options: o, level: o.Ack.Or(t.cfg.Ack), closing: make(chan struct{}),
 		parts: make([]*producerPart, t.cfg.Partitions), lanes: map[uint16]*producerLane{},
@@ -80,21 +102,7 @@ func (c *client) OpenProducer(name string, o ProducerOptions) (ProducerBackend, 
 	p.settling.changed = make(chan struct{})
 	p.callbacks = callbacks{producer: p, wake: make(chan struct{}, 1)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		p.cancel()
-		return nil, c.closedError(t.op(op))
-	}
-	c.producers[p] = struct{}{}
-	c.mu.Unlock()
-	if o.ID != "" {
-		if err := p.openAll(); err != nil {
-			_ = p.Close() // says nothing that err does not
-			return nil, err
-		}
-	}
-	return p, nil
+	return p
 }
 
 // openAll opens a producer with a name on all nodes of its topic, so that no older instance can come first
@@ -148,7 +156,7 @@ func (p *remoteProducer) checkSize(keyBytes, valueBytes int, headers []Header, x
 	if err != nil {
 		return 0, err
 	}
-	if most := p.topic.maxRecordBytes.Load(); int64(size) > most {
+	if most := p.topic.maxRecordBytes.Load(); int64(size) > most && !p.delayed {
 		p.askLimit()
 		return 0, core.Errorf(core.CodeRecordTooLarge, p.topic.op("publish to"),
 			"%d bytes with key and headers, at most %d", size, most)
@@ -202,9 +210,6 @@ type placed struct {
 
 func (p *remoteProducer) place(m *Message) (placed, error) {
 	size, err := p.check(m)
-	if err == nil && m.Deferred() {
-		err = noDelays(p.topic.op("publish to"))
-	}
 	if err != nil {
 		return placed{}, err
 	}
@@ -227,6 +232,9 @@ func (p *remoteProducer) fullError() error {
 
 // Publish implements ProducerBackend.
 func (p *remoteProducer) Publish(ctx context.Context, m Message) (Receipt, error) {
+	if m.Deferred() {
+		return p.publishDelayed(ctx, &m)
+	}
 	at, err := p.place(&m)
 	if err != nil {
 		return Receipt{}, err
@@ -250,6 +258,10 @@ func (p *remoteProducer) Publish(ctx context.Context, m Message) (Receipt, error
 
 // PublishAsync implements ProducerBackend.
 func (p *remoteProducer) PublishAsync(m Message, done func(Receipt, error)) {
+	if m.Deferred() {
+		p.publishDelayedAsync(&m, done)
+		return
+	}
 	at, err := p.place(&m)
 	if err == nil {
 		err = p.takeRoomAs(p.options.Full, at.size)
@@ -286,6 +298,9 @@ func (p *remoteProducer) takeRoomAs(policy FullPolicy, size int) error {
 
 // TryPublish implements ProducerBackend. While the node cannot be reached there is no room.
 func (p *remoteProducer) TryPublish(m Message) error {
+	if m.Deferred() {
+		return p.tryDelayed(&m)
+	}
 	at, err := p.place(&m)
 	if err != nil {
 		return err

@@ -85,6 +85,11 @@ func (p *remoteProducer) Flush(ctx context.Context) error {
 	if err := p.flush(ctx); err != nil {
 		return err
 	}
+	if d := p.laterNow(); d != nil {
+		if err := d.Flush(ctx); err != nil {
+			return err
+		}
+	}
 	return p.mishaps()
 }
 
@@ -134,7 +139,7 @@ func (p *remoteProducer) Close() error {
 		p.closed.Store(true)
 		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 		defer cancel()
-		p.closeErr = p.close(ctx)
+		p.closeErr = p.closeLater(p.close(ctx))
 	})
 	return p.closeErr
 }

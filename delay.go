@@ -2,6 +2,7 @@ package leat
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/leatbus/leat/core"
@@ -35,6 +36,28 @@ type DelayFilter struct {
 	To    time.Time // due before; zero: no bound
 	Limit int       // 1 to MaxDelayedPage; 0 means 100
 	After string    // DelayedPage.Next of the page before; empty for the first one
+}
+
+// Span gives the due times that fit, as [from, to) in nanoseconds since 1970.
+func (f *DelayFilter) Span() (from, to int64) {
+	first, last := time.Unix(0, 0), time.Unix(0, math.MaxInt64)
+	clamp := func(at time.Time) int64 {
+		switch {
+		case at.Before(first):
+			return 0
+		case at.After(last):
+			return math.MaxInt64
+		}
+		return at.UnixNano()
+	}
+	to = math.MaxInt64
+	if !f.From.IsZero() {
+		from = clamp(f.From)
+	}
+	if !f.To.IsZero() {
+		to = clamp(f.To)
+	}
+	return from, to
 }
 
 // limit gives the limit, or says why it is none.

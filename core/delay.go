@@ -44,6 +44,13 @@ const (
 	DelayTaken                     // it is being delivered, or cancelled
 )
 
+// delayEnded is what is remembered of a message: a log that lost its end in a power cut may have had another
+// one at its offset.
+type delayEnded struct {
+	tag     uint32
+	outcome DelayOutcome
+}
+
 // Delay is which messages of one __delay log wait and when they are due. It is a state machine without I/O or
 // clock; all times are milliseconds of the wall clock, and the caller's.
 //
@@ -59,7 +66,7 @@ type Delay struct {
 	early delayHeap
 	taken map[int64]struct{}
 
-	ended map[int64]DelayOutcome
+	ended map[int64]delayEnded
 	ring  []int64 // offsets in ended, by age
 	next  int     // in ring, once it is full
 
@@ -70,7 +77,7 @@ type Delay struct {
 // NewDelay makes one without messages, whose time is 0: what is overdue when it is loaded is given out in the
 // order of due times.
 func NewDelay() *Delay {
-	return &Delay{index: NewDelayIndex(0), taken: map[int64]struct{}{}, ended: map[int64]DelayOutcome{},
+	return &Delay{index: NewDelayIndex(0), taken: map[int64]struct{}{}, ended: map[int64]delayEnded{},
 		tokens: delayOverdueBurst}
 }
 
@@ -100,8 +107,14 @@ func (d *Delay) State(offset int64) DelayState {
 	return DelayGone
 }
 
-// Outcome tells what became of a message that ended lately, DelayUnknown if it is not remembered.
-func (d *Delay) Outcome(offset int64) DelayOutcome { return d.ended[offset] }
+// Outcome tells what became of a message that ended lately, DelayUnknown if it is not remembered. tag is that
+// of its key.
+func (d *Delay) Outcome(offset int64, tag uint32) DelayOutcome {
+	if e := d.ended[offset]; e.tag == tag {
+		return e.outcome
+	}
+	return DelayUnknown
+}
 
 // Take appends to into the messages that are due at now, at most so many in all, in the order of due times
 // and then of offsets, but for those that came late. They are taken from then on. Of those that are overdue
@@ -195,7 +208,7 @@ func (d *Delay) End(e DelayedEnd) {
 			d.next = (d.next + 1) % delayRemembered
 		}
 	}
-	d.ended[e.Offset] = e.Outcome
+	d.ended[e.Offset] = delayEnded{e.Tag, e.Outcome}
 }
 
 // Scan calls f for messages that wait at offsets of at least from, by offset, at most so many, and gives the

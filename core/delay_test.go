@@ -65,9 +65,9 @@ func TestDelayRemoveReturnEnd(t *testing.T) {
 	if _, ok := d.Remove(1); ok || d.State(1) != DelayTaken {
 		t.Errorf("a removed message can be removed again, state %d", d.State(1))
 	}
-	d.End(DelayedEnd{1, DelayCancelled})
-	if d.State(1) != DelayGone || d.Outcome(1) != DelayCancelled || d.Outcome(7) != DelayUnknown {
-		t.Errorf("state %d, outcome %v; want gone and cancelled", d.State(1), d.Outcome(1))
+	d.End(DelayedEnd{Offset: 1, Outcome: DelayCancelled})
+	if d.State(1) != DelayGone || d.Outcome(1, 0) != DelayCancelled || d.Outcome(7, 0) != DelayUnknown {
+		t.Errorf("state %d, outcome %v; want gone and cancelled", d.State(1), d.Outcome(1, 0))
 	}
 	taken := d.Take(100, 10, nil)
 	wantOffsets(t, "Take", taken, 0, 2, 3)
@@ -83,9 +83,9 @@ func TestDelayRemoveReturnEnd(t *testing.T) {
 	if _, ok := d.Remove(2); !ok {
 		t.Error("a returned message cannot be cancelled")
 	}
-	d.End(DelayedEnd{0, DelayFired})
-	if d.Outcome(0) != DelayFired || d.Waiting() != 0 {
-		t.Errorf("outcome %v, %d wait", d.Outcome(0), d.Waiting())
+	d.End(DelayedEnd{Offset: 0, Outcome: DelayFired})
+	if d.Outcome(0, 0) != DelayFired || d.Outcome(0, 1) != DelayUnknown || d.Waiting() != 0 {
+		t.Errorf("outcome %v, %d wait", d.Outcome(0, 0), d.Waiting())
 	}
 }
 
@@ -122,10 +122,10 @@ func TestDelayLimitsWhatIsOverdue(t *testing.T) {
 func TestDelayForgetsOldOutcomes(t *testing.T) {
 	d := NewDelay()
 	for offset := range int64(delayRemembered + 10) {
-		d.End(DelayedEnd{offset, DelayFired})
+		d.End(DelayedEnd{Offset: offset, Outcome: DelayFired})
 	}
-	if d.Outcome(9) != DelayUnknown || d.Outcome(10) != DelayFired || len(d.ended) != delayRemembered {
-		t.Errorf("outcomes %v and %v, %d remembered", d.Outcome(9), d.Outcome(10), len(d.ended))
+	if d.Outcome(9, 0) != DelayUnknown || d.Outcome(10, 0) != DelayFired || len(d.ended) != delayRemembered {
+		t.Errorf("outcomes %v and %v, %d remembered", d.Outcome(9, 0), d.Outcome(10, 0), len(d.ended))
 	}
 }
 
@@ -137,7 +137,7 @@ func TestDelayScan(t *testing.T) {
 	}
 	for offset := range int64(5000) {
 		if offset%7 == 0 {
-			d.End(DelayedEnd{offset, DelayCancelled})
+			d.End(DelayedEnd{Offset: offset, Outcome: DelayCancelled})
 		} else {
 			want = append(want, offset)
 		}
@@ -191,7 +191,7 @@ func TestDelayModel(t *testing.T) {
 						d.Return(e)
 						waiting[offset] = e.Due
 					} else {
-						d.End(DelayedEnd{offset, DelayFired})
+						d.End(DelayedEnd{Offset: offset, Outcome: DelayFired})
 					}
 					break
 				}

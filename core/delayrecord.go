@@ -146,6 +146,7 @@ func (o DelayOutcome) String() string {
 type DelayedEnd struct {
 	Offset  int64
 	Outcome DelayOutcome
+	Tag     uint32 // of the key of the message, by which the end is stored
 }
 
 // Headers gives the headers of the tombstone that ends a message.
@@ -206,6 +207,7 @@ func decodeDelayMessage(r *Record) (d DelayRecord, err error) {
 	if r.Value == nil {
 		d.Kind = DelayEnd
 		d.End, err = decodeDelayEnd(r.RawHeaders)
+		d.End.Tag = d.Key.Tag()
 		return d, err
 	}
 	d.Message, err = DecodeDelayed(r.Value)

@@ -53,8 +53,8 @@ func TestDelayRecordRoundTrip(t *testing.T) {
 		{"message", encodedRecord(t, key.Encode(nil), m.Encode(nil)), DelayRecord{Key: key, Message: m}},
 		{"relative", encodedRecord(t, key.Encode(nil), relative.Encode(nil)), DelayRecord{Key: key,
 			Message: relative}},
-		{"end", encodedRecord(t, key.Encode(nil), nil, DelayedEnd{5, DelayFired}.Headers()...),
-			DelayRecord{Kind: DelayEnd, Key: key, End: DelayedEnd{5, DelayFired}}},
+		{"end", encodedRecord(t, key.Encode(nil), nil, DelayedEnd{Offset: 5, Outcome: DelayFired}.Headers()...),
+			DelayRecord{Kind: DelayEnd, Key: key, End: DelayedEnd{5, DelayFired, key.Tag()}}},
 		{"mark", encodedRecord(t, mark.EncodeKey(nil), mark.EncodeValue(nil)), DelayRecord{Kind: DelayMark,
 			Mark: mark}},
 		{"mark of a deleted topic", encodedRecord(t, gone.EncodeKey(nil), nil), DelayRecord{Kind: DelayMark,
@@ -76,7 +76,8 @@ func TestDelayGolden(t *testing.T) {
 	m := sampleDelayed
 	m.Replaces, m.Record = 41, encodedRecord(t, []byte("ACME"), []byte("110"))
 	mark := DelayMarkAt{Topic: 17, Partition: 3, Offset: 1234}
-	end := encodedRecord(t, nil, nil, DelayedEnd{0x0102030405060708, DelayCancelled}.Headers()...)
+	cancelled := DelayedEnd{Offset: 0x0102030405060708, Outcome: DelayCancelled}
+	end := encodedRecord(t, nil, nil, cancelled.Headers()...)
 	goldenHex(t, "delay-key.hex", DelayKey{0x1122334455667788, 0x0102030405060708}.Encode(nil))
 	goldenHex(t, "delay-value.hex", m.Encode(nil))
 	goldenHex(t, "delay-end-headers.hex", decodedRecord(t, end).RawHeaders)
@@ -121,8 +122,8 @@ func TestDelayRecordRefusesDamage(t *testing.T) {
 		{"removed record", key, change(value, 46, byte(FlagRemoved)), nil, CodeCorrupt},
 		{"end without a header", key, nil, nil, CodeCorrupt},
 		{"end with another header", key, nil, []Header{{"abc", make([]byte, 16)}}, CodeCorrupt},
-		{"end without outcome", key, nil, DelayedEnd{1, DelayUnknown}.Headers(), CodeCorrupt},
-		{"end of nothing", key, nil, DelayedEnd{-1, DelayFired}.Headers(), CodeCorrupt},
+		{"end without outcome", key, nil, DelayedEnd{Offset: 1, Outcome: DelayUnknown}.Headers(), CodeCorrupt},
+		{"end of nothing", key, nil, DelayedEnd{Offset: -1, Outcome: DelayFired}.Headers(), CodeCorrupt},
 		{"mark with a short value", mark.EncodeKey(nil), make([]byte, 15), nil, CodeCorrupt},
 		{"newer mark", mark.EncodeKey(nil), change(mark.EncodeValue(nil), 0, 2), nil, CodeVersionTooNew},
 		{"mark below 0", mark.EncodeKey(nil), change(mark.EncodeValue(nil), 15, 0x80), nil, CodeCorrupt},
@@ -239,8 +240,8 @@ func FuzzDelayRecord(f *testing.F) {
 	m.Record = encodedRecord(f, []byte("key"), []byte("value"), Header{"a", []byte("b")})
 	mark := DelayMarkAt{Topic: 17, Offset: 1}
 	f.Add(key.Encode(nil), m.Encode(nil), []byte(nil))
-	f.Add(key.Encode(nil), []byte(nil), decodedRecord(f, encodedRecord(f, nil, nil, DelayedEnd{1,
-		DelayFired}.Headers()...)).RawHeaders)
+	fired := encodedRecord(f, nil, nil, DelayedEnd{Offset: 1, Outcome: DelayFired}.Headers()...)
+	f.Add(key.Encode(nil), []byte(nil), decodedRecord(f, fired).RawHeaders)
 	f.Add(mark.EncodeKey(nil), mark.EncodeValue(nil), []byte(nil))
 	f.Fuzz(func(t *testing.T, key, value, rawHeaders []byte) {
 		if len(value) == 0 {

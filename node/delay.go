@@ -44,6 +44,7 @@ type delays struct {
 	changes sync.WaitGroup // calls that cancel or reschedule
 	// stopping: the node closes, so that nothing more is delivered.
 	stopping atomic.Bool
+	firedAt  atomic.Int64 // the time by which what was handed out last was due
 	stats    delayStats
 
 	mu    sync.Mutex // guards the following, news for the loop

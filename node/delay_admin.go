@@ -62,8 +62,8 @@ func (d *delays) hold(ctx context.Context, op, handle string) (*heldDelay, core.
 	if err != nil {
 		return nil, core.DelayUnknown, err
 	}
-	if t := d.node.topicWithID(h.Topic); t != nil && int(h.Partition) < len(t.partitions) &&
-		!t.partitions[h.Partition].here {
+	t := d.node.topicWithID(h.Topic)
+	if t != nil && int(h.Partition) < len(t.partitions) && !t.partitions[h.Partition].here {
 		return nil, core.DelayUnknown, notLeader(op, t.placement.Node(h.Partition))
 	}
 	held, err := d.find(&h)
@@ -75,12 +75,14 @@ func (d *delays) hold(ctx context.Context, op, handle string) (*heldDelay, core.
 		state := l.state.State(h.Offset)
 		switch {
 		case state == core.DelayGone:
-			outcome = l.state.Outcome(h.Offset)
+			outcome = l.state.Outcome(h.Offset, h.Tag)
 		case held == nil: // another message has the offset
 		case state == core.DelayTaken:
 			if _, busy = l.held[h.Offset]; !busy {
 				outcome = core.DelayFired
 			}
+		case t == nil: // the loop will come to it
+			outcome = core.DelayDropped
 		default:
 			l.state.Remove(h.Offset)
 			l.held[h.Offset] = struct{}{}

@@ -27,7 +27,9 @@ func (l *delayLoop) fire() (bool, error) {
 		return false, err // what is delivered now could not get its end
 	}
 	now := (l.node.clock.Now() - delayMargin) / 1e6
-	l.batch = l.state.Take(now, room, l.batch[:0])
+	if l.batch = l.state.Take(now, room, l.batch[:0]); len(l.batch) > 0 {
+		l.firedAt.Store(now * 1e6)
+	}
 	for _, e := range l.batch {
 		if err := l.fireOne(e, now); err != nil {
 			return false, err

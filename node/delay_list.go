@@ -3,16 +3,13 @@ package node
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"math"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/mmaplog"
+	"github.com/leatbus/leat/transport/wire"
 )
 
 const (
@@ -20,45 +17,6 @@ const (
 	delayRound  = 1024    // messages read for a page in one go
 	delayRounds = 8
 )
-
-// delayPlace is where a page of delayed messages ends: behind the message with this due time (ms), node and
-// offset.
-type delayPlace struct {
-	due    int64
-	node   uint16
-	offset int64
-}
-
-func (p delayPlace) String() string { return fmt.Sprintf("%d.%d.%d", p.due, p.node, p.offset) }
-
-// parseDelayPlace reads what String gave; the empty text is before all.
-func parseDelayPlace(text string) (delayPlace, error) {
-	if text == "" {
-		return delayPlace{due: -1}, nil
-	}
-	parts := strings.Split(text, ".")
-	if len(parts) == 3 {
-		due, err1 := strconv.ParseInt(parts[0], 10, 64)
-		node, err2 := strconv.ParseUint(parts[1], 10, 16)
-		offset, err3 := strconv.ParseInt(parts[2], 10, 64)
-		if err1 == nil && err2 == nil && err3 == nil && due >= 0 && offset >= 0 {
-			return delayPlace{due, uint16(node), offset}, nil
-		}
-	}
-	return delayPlace{}, core.Errorf(core.CodeInvalidConfig, "list delayed messages",
-		"After %s: want Next of the page before", core.Quote(text))
-}
-
-// before gives what the messages of a node that are listed already come before.
-func (p delayPlace) before(node uint16) core.DelayEntry {
-	switch {
-	case node == p.node:
-		return core.DelayEntry{Due: p.due, Offset: p.offset}
-	case node < p.node:
-		return core.DelayEntry{Due: p.due, Offset: math.MaxInt64}
-	}
-	return core.DelayEntry{Due: p.due, Offset: -1}
-}
 
 // delaySearch is a list of delayed messages under way.
 type delaySearch struct {
@@ -69,6 +27,7 @@ type delaySearch struct {
 	after    core.DelayEntry
 	page     []leat.DelayedMessage
 	places   []core.DelayEntry // of the messages of the page
+	bytes    int               // of their keys
 	reader   *mmaplog.Reader
 }
 
@@ -84,22 +43,17 @@ func (n *Node) Delayed(ctx context.Context, filter leat.DelayFilter) (leat.Delay
 
 // listDelayed gives a page of what waits on this node, where each of it is, and where the next page begins.
 func (n *Node) listDelayed(ctx context.Context, filter *leat.DelayFilter) (
-	page []leat.DelayedMessage, places []delayPlace, next *delayPlace, err error,
+	page []leat.DelayedMessage, places []core.DelayPlace, next *core.DelayPlace, err error,
 ) {
-	after, err := parseDelayPlace(filter.After)
+	after, err := core.ParseDelayPlace(filter.After)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	if err := n.delays.part.refusal(); err != nil {
 		return nil, nil, nil, err
 	}
-	s := delaySearch{delays: n.delays, filter: filter, to: math.MaxInt64, after: after.before(n.id())}
-	if !filter.From.IsZero() {
-		s.from = filter.From.UnixNano()
-	}
-	if !filter.To.IsZero() {
-		s.to = filter.To.UnixNano()
-	}
+	s := delaySearch{delays: n.delays, filter: filter, after: after.On(n.id())}
+	s.from, s.to = filter.Span()
 	if filter.Topic != "" {
 		t, err := n.topicFor("list delayed messages of", filter.Topic)
 		if err != nil {
@@ -111,10 +65,10 @@ func (n *Node) listDelayed(ctx context.Context, filter *leat.DelayFilter) (
 	defer s.reader.Close()
 	more, err := s.run(ctx)
 	for _, at := range s.places {
-		places = append(places, delayPlace{at.Due, n.id(), at.Offset})
+		places = append(places, core.DelayPlace{Due: at.Due, Node: n.id(), Offset: at.Offset})
 	}
 	if more {
-		next = &delayPlace{s.after.Due, n.id(), s.after.Offset}
+		next = &core.DelayPlace{Due: s.after.Due, Node: n.id(), Offset: s.after.Offset}
 	}
 	return s.page, places, next, err
 }
@@ -135,7 +89,7 @@ func (s *delaySearch) run(ctx context.Context) (more bool, err error) {
 			if err := s.look(e); err != nil {
 				return false, err
 			}
-			if len(s.page) == s.filter.Limit {
+			if len(s.page) == s.filter.Limit || s.bytes >= wire.MaxDelayedBytes {
 				return true, nil
 			}
 		}
@@ -157,7 +111,7 @@ func (s *delaySearch) nearest(ctx context.Context, most int) ([]core.DelayEntry,
 		best = best[:min(len(best), most)]
 		full = len(best) == most
 	}
-	lowest, highest := s.from/1e6, s.to/1e6+1
+	lowest, highest := s.from/1e6, s.to/1e6+1 // an entry has the millisecond at or after what is due
 	for next, done := int64(0), false; !done; {
 		err := s.delays.do(ctx, "list delayed messages", func(l *delayLoop) {
 			next, done = l.state.Scan(next, delayLook, func(e core.DelayEntry) {
@@ -203,6 +157,7 @@ func (s *delaySearch) look(e core.DelayEntry) error {
 	}
 	h := core.DelayHandle{Topic: m.Topic, Partition: m.Partition, Offset: e.Offset, Tag: d.Key.Tag()}
 	s.places = append(s.places, e)
+	s.bytes += len(record.Key)
 	s.page = append(s.page, leat.DelayedMessage{
 		Handle: h.String(), Topic: t.name, Partition: m.Partition, Due: time.Unix(0, due),
 		Stored: time.Unix(0, stored), Key: bytes.Clone(record.Key), Bytes: len(m.Record),

@@ -115,7 +115,7 @@ func (l *delayLoop) delivered(lane *delayLane, text string) error {
 	if err != nil || d.Key.Tag() != h.Tag {
 		return err // a power cut took the message of the handle, and another one has its offset
 	}
-	end := core.DelayedEnd{Offset: h.Offset, Outcome: core.DelayFired}
+	end := core.DelayedEnd{Offset: h.Offset, Outcome: core.DelayFired, Tag: h.Tag}
 	l.state.End(end)
 	return l.end(l.page, d.Key, end)
 }
@@ -165,7 +165,7 @@ func (l *delayLoop) dropIfGone(offset int64) error {
 // drop ends a message whose topic was deleted.
 func (l *delayLoop) drop(key core.DelayKey, offset int64) error {
 	l.stats.dropped.Add(1)
-	end := core.DelayedEnd{Offset: offset, Outcome: core.DelayDropped}
+	end := core.DelayedEnd{Offset: offset, Outcome: core.DelayDropped, Tag: key.Tag()}
 	l.state.End(end)
 	return l.end(l.page, key, end)
 }

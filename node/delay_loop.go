@@ -171,7 +171,8 @@ func (l *delayLoop) apply(r *core.Record, offset, stored int64) error {
 	default:
 		m := &d.Message
 		if m.Replaces >= 0 {
-			l.state.End(core.DelayedEnd{Offset: m.Replaces, Outcome: core.DelayMoved})
+			l.state.End(core.DelayedEnd{Offset: m.Replaces, Outcome: core.DelayMoved,
+				Tag: d.Key.Tag()})
 		}
 		l.state.Add(core.DelayEntry{Due: dueMillis(m.DueAt(stored)), Offset: offset})
 		if lane := l.lane(delayTarget{m.Topic, m.Partition}); lane.part == nil {

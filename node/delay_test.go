@@ -452,3 +452,24 @@ func TestDelaysEndWithTheirLog(t *testing.T) {
 		t.Error("CancelDelayed works on a closed bus")
 	}
 }
+
+// TestDelayedHaveNoTimeBeforeTheyAreDue: not even where the journal has read the clock before, as on a
+// machine that let it wait in between.
+func TestDelayedHaveNoTimeBeforeTheyAreDue(t *testing.T) {
+	b := one(t, leat.TopicConfig{Ack: leat.AckPage})
+	s, d := b.partition(0).shard, b.node.delays
+	s.spinLock()
+	defer s.unlock()
+	j := &s.journal
+	j.begin()
+	began := j.time
+	for d.firedAt.Load() <= began {
+		d.firedAt.Store(b.node.clock.Now() / 1e6 * 1e6)
+	}
+	if now := j.fresh(&entry{producer: nobody}, began); now != began {
+		t.Errorf("another message begins a batch at %d, %d after the last", now, now-began)
+	}
+	if now := j.fresh(&entry{producer: d.index}, began); now < d.firedAt.Load() || now != j.time {
+		t.Errorf("a delayed message has the time %d, it was handed out at %d", now, d.firedAt.Load())
+	}
+}

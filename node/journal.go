@@ -192,6 +192,7 @@ func (j *journal) append(raw []byte, now int64) int {
 		return len(raw)
 	}
 	e, records := j.node.decodeEntry(raw)
+	now = j.fresh(&e, now)
 	p := e.part
 	if !p.touched {
 		j.touch(p, now)
@@ -228,6 +229,20 @@ func (j *journal) append(raw []byte, now int64) int {
 	}
 	p.wantsSync = p.wantsSync || o.disk && o.err == nil
 	return len(raw) + bodyBytes(&e, records)
+}
+
+// fresh begins another batch for a delayed message that was not due when the one under way began, so that its
+// record has no time before. It gives the time of the batch.
+func (j *journal) fresh(e *entry, now int64) int64 {
+	if e.producer < firstProducer {
+		return now
+	}
+	if d, ok := j.node.completerAt(e.producer).(*delays); ok && now < d.firedAt.Load() {
+		j.finish()
+		j.begin()
+		return j.time
+	}
+	return now
 }
 
 // bodyBytes is what an entry brings beside its own bytes.

@@ -34,6 +34,8 @@ func (c *session) answer(op wire.Op, payload []byte) (any, error) {
 	case wire.OpAnswerLoans:
 		topic := func(q *wire.LoansBody) string { return q.Topic }
 		return allowed(c, payload, core.ActionRead, topic, n.answerLoans)
+	case wire.OpDelayed, wire.OpCancelDelayed, wire.OpReschedule:
+		return c.answerDelays(op, payload)
 	}
 	if err := c.may(core.ActionAdmin, ""); err != nil {
 		return nil, err

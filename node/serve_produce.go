@@ -145,8 +145,8 @@ func (p *producerStream) readPayload(h *wire.Header) error {
 	if length < core.FrameHeaderSize || (length+7)&^7 != uint64(h.Length) {
 		return wire.Errorf("PRODUCE of %d bytes with a frame of %d", h.Length, length)
 	}
-	if p.frame.header.ProducerID != p.id {
-		return wire.Errorf("PRODUCE of producer %d on the stream of %d", p.frame.header.ProducerID, p.id)
+	if id := p.producerOf(int32(h.Aux)); p.frame.header.ProducerID != id {
+		return wire.Errorf("PRODUCE of producer %d, want %d", p.frame.header.ProducerID, id)
 	}
 	p.frame.payload = payload[core.FrameHeaderSize:length]
 	return nil
@@ -164,10 +164,13 @@ func (p *producerStream) take(h *wire.Header, large int) error {
 		return p.refuseUnknown(h)
 	}
 	f.more = p.reader.Buffered() >= wire.HeaderSize
-	f.part, f.level, f.producer = p.topic.partitions[number], p.level, p.index
+	f.part, f.level, f.producer = p.logOf(int32(number)), p.level, p.index
 	f.ids = core.RecordsFlags(f.payload)&core.FlagID != 0
 	b := backlogged{size: h.Size(), large: large,
-		err: core.CheckProduced(&f.header, f.payload, int(p.topic.maxRecord.Load()))}
+		err: core.CheckProduced(&f.header, f.payload, int(f.part.topic.maxRecord.Load()))}
+	if p.delayed && b.err == nil {
+		b.err = p.checkDelayed(p.topic.partitions[number], f.payload)
+	}
 	if p.index != nobody {
 		f.ticket = p.book.reserve(ackSlot{
 			partition: h.Aux, records: f.header.Records, baseSeq: f.header.BaseSeq,

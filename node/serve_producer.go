@@ -11,7 +11,7 @@ import (
 
 // producerKey names the one stream that a producer may have.
 type producerKey struct {
-	topic uint64
+	topic uint64 // that of the log
 	id    int64
 }
 
@@ -32,6 +32,7 @@ type producerStream struct {
 	cancel  context.CancelFunc
 
 	id       int64 // 0 for level none
+	delayed  bool  // its records are messages to be delivered later
 	name     string
 	instance uint64
 	level    core.Ack
@@ -113,13 +114,18 @@ func (c *session) newProducerStream(
 	if body.Name != "" && (level == core.AckNone || body.Instance == 0) {
 		return nil, wire.Errorf("PRODUCER_OPEN with a name at level %v, instance %d", level, body.Instance)
 	}
+	if body.Delayed && (body.Name != "" || body.ProducerID&(core.MaxPartitions-1) != 0) {
+		return nil, wire.Errorf("PRODUCER_OPEN for delayed messages of producer %d, name %s", body.ProducerID,
+			core.Quote(body.Name))
+	}
 	if err := t.checkOpened(body.Partitions); err != nil {
 		return nil, err
 	}
 	p := &producerStream{
 		session: c, stream: stream, reader: r, topic: t, stats: c.server.stats.topic(t.name),
-		id: body.ProducerID, name: body.Name, instance: body.Instance, level: max(level, t.cfg.Ack),
-		wake: make(chan struct{}, 1), over: make(chan struct{}),
+		id: body.ProducerID, delayed: body.Delayed, name: body.Name, instance: body.Instance,
+		level: max(level, t.cfg.Ack),
+		wake:  make(chan struct{}, 1), over: make(chan struct{}),
 		book: newAckBook(len(t.partitions), c.budget.takeWindow()),
 	}
 	if level == core.AckNone {
@@ -188,7 +194,7 @@ func (p *producerStream) open(body *wire.ProducerOpenBody) (*wire.ProducerOKBody
 func (p *producerStream) goOn(
 	at wire.ProducerPartition, answer *wire.ProducerOKBody,
 ) (wire.ProducerPartition, error) {
-	epoch, next, known := p.topic.partitions[at.Partition].producerState(p.id)
+	epoch, next, known := p.logOf(at.Partition).producerState(p.producerOf(at.Partition))
 	switch {
 	case !known:
 		return at, nil // forgotten, or never known: as the client says
@@ -237,7 +243,7 @@ func sequenceBefore(a, b int32) bool {
 
 // takeOver ends the stream that the producer had before, and waits until nothing of it is in flight.
 func (s *Server) takeOver(p *producerStream) error {
-	key := producerKey{p.topic.id, p.id}
+	key := p.key()
 	for {
 		s.mu.Lock()
 		old := s.producers[key]
@@ -320,7 +326,7 @@ func (p *producerStream) leave() {
 	if p.index != nobody {
 		p.session.node.unregister(p.index)
 	}
-	s, key := p.session.server, producerKey{p.topic.id, p.id}
+	s, key := p.session.server, p.key()
 	s.mu.Lock()
 	if s.producers[key] == p {
 		delete(s.producers, key)

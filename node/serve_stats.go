@@ -201,4 +201,7 @@ var opNames = map[wire.Op]string{
 	wire.OpPeek:              "peek",
 	wire.OpCheckFilter:       "check_filter",
 	wire.OpPull:              "pull", wire.OpAnswerLoans: "answer_loans",
+	wire.OpDelayed:       "delayed",
+	wire.OpCancelDelayed: "cancel_delayed",
+	wire.OpReschedule:    "reschedule",
 }

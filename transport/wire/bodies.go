@@ -17,7 +17,7 @@ const (
 )
 
 // Features are bits of HELLO and WELCOME; both sides use what both have. Unknown bits are ignored.
-const Features = FeatureQueues | FeatureTTL | FeatureIDs | FeatureFilters | FeatureCalls
+const Features = FeatureQueues | FeatureTTL | FeatureIDs | FeatureDelays | FeatureFilters | FeatureCalls
 
 // FeatureTTL says that topics and messages may have a time to live.
 const FeatureTTL uint64 = 1 << 8
@@ -107,6 +107,10 @@ type ProducerOpenBody struct {
 	Name       string `json:"name,omitempty"`   // of WithID: the server gives the epoch and fences older ones
 	Instance   uint64 `json:"instance"`         // random, the same at every reconnect of one producer
 	Resume     bool   `json:"resume,omitempty"` // the node has answered this instance before
+	// Delayed says that the records of the stream are messages to be delivered later; only with FeatureDelays.
+	// The low 14 bits of ProducerID are 0, and the producer of a partition's frames is ProducerID plus its
+	// number.
+	Delayed bool `json:"delayed,omitempty"`
 	// Partitions that the client has sent to on an earlier stream.
 	Partitions []ProducerPartition `json:"partitions,omitempty"`
 }

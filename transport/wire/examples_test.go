@@ -145,6 +145,10 @@ var examples = []example{
 	{name: "acks", head: Header{Type: Acks}, raw: acksPayload(),
 		says: "Two answers for partition 3: sequence 41 is stored at offset 1000; sequence 42 is not,\n" +
 			"node 2 has the partition (error 4002, offset −1)."},
+	{name: "produce-delayed", head: Header{Type: Produce, Aux: 3}, raw: exampleDelayed(),
+		says: "On a stream of delayed messages: the same message in a record of `__delay`, to be delivered 30\n" +
+			"minutes after it was stored, as sequence 41 of producer 0x1122334455664000. Its record is at 0x50,\n" +
+			"the key at 0x68, the value at 0x80, and in it the message at 0xa8."},
 	{name: "credit", head: Header{Type: Credit, Arg: 16 << 20}},
 
 	{name: "subscribe", head: Header{Type: Subscribe, Arg: 4 << 20}, body: SubscribeBody{
@@ -280,6 +284,40 @@ var requests = map[Op][2]any{
 			Headers: []HeaderBody{{Key: "source", Value: []byte("desk")}}}}}},
 	OpAnswerLoans: {LoansBody{Topic: "trades", Group: "billing", Kind: SettleReject, Delay: -1,
 		Reason: []byte("no"), Loans: []LoanBody{exampleLoan}}, LoansAnswer{Codes: []uint16{0}}},
+	OpDelayed: {DelayedBody{Topic: "trades", Key: new([]byte("AAPL")), From: exampleTime, To: exampleTime + 1,
+		Limit: 100, After: "1767225600000.1.41"}, DelayedAnswer{Next: "1767225600000.1.42",
+		Messages: []DelayedMessageBody{{Place: "1767225600000.1.42", Handle: exampleHandle, Topic: "trades",
+			Partition: 3, Due: exampleTime, Stored: exampleTime - 1, Key: new([]byte("AAPL")), Bytes: 40}}}},
+	OpCancelDelayed: {HandleBody{Handle: exampleHandle}, DelayOutcomeBody{Outcome: uint8(core.DelayFired),
+		Mine: true}},
+	OpReschedule: {RescheduleBody{Handle: exampleHandle, Due: exampleTime},
+		DelayOutcomeBody{Outcome: uint8(core.DelayMoved), Handle: exampleHandle, Mine: true}},
+}
+
+// exampleHandle names the delayed message at offset 42 of the node that has partition 3 of topic id 17.
+const exampleHandle = "d1.17.3.42.0b5fb5e1"
+
+// exampleDelayed is the log frame of one delayed message, as a producer sends it: the record of exampleLog,
+// in one of __delay.
+func exampleDelayed() []byte {
+	record := exampleLog(false)[core.FrameHeaderSize:]
+	key := core.DelayKey{Random: 0x1122334455667788, Number: 41}.Encode(nil)
+	value := (&core.Delayed{Topic: 17, Partition: 3, Level: core.AckDisk, Relative: true, Due: 1_800_000_000_000,
+		Replaces: -1, Record: record}).Encode(nil)
+	size, err := core.EncodedRecordSize(key, value, nil)
+	if err != nil {
+		panic(err)
+	}
+	payload := make([]byte, size)
+	core.PutRecord(payload, key, value, nil, xxhash.Sum64(key), 0)
+	h := core.FrameHeader{
+		Length: uint32(core.FrameHeaderSize + size), PayloadCRC: core.Checksum(payload), Records: 1,
+		ProducerID: 0x1122334455664003, BaseSeq: 41, Version: core.FrameVersion,
+	}
+	out := make([]byte, core.FrameHeaderSize)
+	h.Encode(out, core.HeaderSeed(1))
+	clear(out[4:8]) // the checksum of the header is the node's to write
+	return append(out, payload...)
 }
 
 // exampleLoan is of the grant in the examples.

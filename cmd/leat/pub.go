@@ -28,6 +28,7 @@ type publishing struct {
 	ttl       ttl
 	id        string
 	tombstone bool
+	delaying  delaying
 }
 
 // publishedDoc is the result of leat pub; the keys are stable.
@@ -41,13 +42,14 @@ type publishedDoc struct {
 	Partition *int32 `json:"partition,omitempty"`
 	Offset    *int64 `json:"offset,omitempty"`
 	Duplicate bool   `json:"duplicate,omitempty"` // it was published before, as that
+	Handle    string `json:"handle,omitempty"`    // of a delayed message, which has no offset yet
 
 	unanswered bool // something is still in flight
 }
 
 func newPub(a *app) *cobra.Command {
 	p := publishing{partition: -1}
-	var key, level string
+	var key, level, delay, at string
 	var headers []string
 	var partition int32
 	cmd := &cobra.Command{
@@ -60,7 +62,8 @@ func newPub(a *app) *cobra.Command {
 		Example: examples("leat pub trades 110 -k ACME -H source:desk",
 			`leat pub quakes - --key-sep '\t' < earthquakes.tsv`,
 			"leat pub trades 111 --ack disk -o json", "leat pub trades 112 --ttl 30s",
-			"leat pub trades -k ACME --tombstone"),
+			"leat pub trades -k ACME --tombstone",
+			"leat pub trades 113 --delay 5m", "leat pub trades 114 --at 2035-01-01T09:00:00+01:00"),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
 				return usagef(cmd, "%d arguments: want TOPIC and BODY or -", len(args))
@@ -80,6 +83,9 @@ func newPub(a *app) *cobra.Command {
 		if err := a.checkPub(cmd, &p, args[1:], headers, level); err != nil {
 			return err
 		}
+		if err := p.delaying.parse(cmd, delay, at); err != nil {
+			return err
+		}
 		return a.publish(cmd.Context(), &p)
 	}
 	flags := cmd.Flags()
@@ -90,6 +96,8 @@ func newPub(a *app) *cobra.Command {
 	flags.Int32Var(&partition, "partition", 0, "publish to this partition, whatever the key")
 	flags.StringVar(&p.id, "id", "", "store it once, however often it is published under this id")
 	flags.BoolVar(&p.tombstone, "tombstone", false, "no BODY: takes the key off a topic with --cleanup compact")
+	flags.StringVar(&delay, "delay", "", "deliver it after so long, as 90s, 5m or 7d; prints its handle")
+	flags.StringVar(&at, "at", "", "deliver it at this time (RFC 3339, or a date)")
 	flags.Var(&p.ttl, "ttl", "how long it is delivered, as 250ms or 30s, if not as long as the topic says")
 	return cmd
 }
@@ -194,7 +202,7 @@ func (a *app) publishTo(
 // message gives a message with everything but key and value.
 func (p *publishing) message() leat.Message {
 	return leat.Message{Key: p.key, Headers: p.headers, Partition: max(p.partition, 0),
-		TTL: time.Duration(p.ttl), ID: p.id}
+		TTL: time.Duration(p.ttl), ID: p.id, Delay: p.delaying.delay, DeliverAt: p.delaying.at}
 }
 
 func publishOne(ctx context.Context, producer *leat.Producer, p *publishing, doc *publishedDoc) error {
@@ -206,6 +214,9 @@ func publishOne(ctx context.Context, producer *leat.Producer, p *publishing, doc
 	}
 	doc.Published, doc.Bytes = 1, int64(len(m.Key)+len(m.Value))
 	doc.Partition, doc.Offset, doc.Duplicate = &receipt.Partition, &receipt.Offset, receipt.Duplicate
+	if doc.Handle = receipt.Handle; p.delaying.deferred() {
+		doc.Offset = nil
+	}
 	return nil
 }
 
@@ -216,6 +227,9 @@ func (a *app) writePublished(p *publishing, doc *publishedDoc, failure error) er
 		return json.NewEncoder(a.stdout).Encode(doc)
 	case a.output == formatYAML:
 		return writeYAML(a.stdout, doc)
+	case !p.lines && failure == nil && doc.Offset == nil:
+		_, err := fmt.Fprintln(a.stdout, *doc.Partition, cmp.Or(doc.Handle, "-"))
+		return err
 	case !p.lines && failure == nil && doc.Duplicate:
 		_, err := fmt.Fprintln(a.stdout, *doc.Partition, *doc.Offset, "duplicate")
 		return err

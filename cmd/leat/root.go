@@ -52,7 +52,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%v", err) })
 	a.addFlags(root)
 	root.AddCommand(newServe(a), newTopic(a), newGroup(a), newPub(a), newSub(a), newRequest(a), newReply(a),
-		newDeadLetters(a), newPush(a),
+		newDelay(a), newDeadLetters(a), newPush(a),
 		newCluster(a), newLog(a), newCompletion(a), newCert(a), newToken(a), newConfig(a), newDemo(a),
 		newBench(a), newVersion(a))
 	asGroup(root)

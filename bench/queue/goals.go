@@ -14,7 +14,7 @@ func goals() map[string][]benchkit.Goal {
 		network = append(network, atLeast(5, leatCase, k.name))
 	}
 	return map[string][]benchkit.Goal{
-		"embedded-64":  {atLeast(1e6, queueCase, "")},
+		"embedded-64":  {atLeast(1e6, queueCase, ""), atLeast(1e6, aloneCase, "")},
 		"embedded-256": {atLeast(1e6, queueCase, "")},
 		"key-shared":   {atLeast(0.95, oneFailsCase, allKeysCase)},
 		"network-256":  network,

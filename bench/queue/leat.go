@@ -93,7 +93,8 @@ type leatPublisher struct {
 
 func (p *leatPublisher) answered(_ leat.Receipt, err error) {
 	if err != nil {
-		p.failed.CompareAndSwap(nil, &err)
+		first := err // so that err itself stays off the heap, where each call would put it
+		p.failed.CompareAndSwap(nil, &first)
 	}
 }
 

@@ -17,7 +17,7 @@ field() {
 
 # values prints the values of messages, one a line.
 values() {
-	tr '{' '\n' | sed -n '/^"topic"/s/.*"value":"\([^"]*\)".*/\1/p'
+	tr '{' '\n' | sed -n '/"topic":/s/.*"value":"\([^"]*\)".*/\1/p'
 }
 
 receipt=$(request -H 'Content-Type: text/plain' -H 'Leat-Key: user-1' --data-binary hello "$messages")
@@ -64,3 +64,28 @@ follow() {
 follow earliest 2
 echo "connection dropped at $id"
 follow "$id" 2
+
+# A worker of a queue group: it gets messages with a token each, and says by it what became of them.
+group=$base/v1/topics/$topic/groups/workers
+pull() {
+	request -X POST "$group/pull?max=1&wait=20"
+}
+
+# settle VERB BODY prints for how many messages it was in time.
+settle() {
+	request -H 'Content-Type: application/json' -d "$2" "$group/$1" | field done
+}
+
+tokens=
+for _ in 1 2 3 4; do
+	message=$(pull)
+	echo "pulled $(echo "$message" | values)"
+	tokens="$tokens \"$(echo "$message" | field token)\""
+done
+# shellcheck disable=SC2086
+set -- $tokens
+settle nack "{\"tokens\":[$1],\"delay_ms\":0}" >/dev/null
+echo "acked $(settle ack "{\"tokens\":[$2,$3,$4]}")"
+again=$(pull)
+echo "pulled $(echo "$again" | values), attempt $(echo "$again" | field attempt)"
+echo "acked $(settle ack "{\"tokens\":[\"$(echo "$again" | field token)\"]}")"

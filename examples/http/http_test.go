@@ -23,6 +23,13 @@ followed one
 connection dropped at 0:2
 followed two
 followed three
+pulled hello
+pulled one
+pulled two
+pulled three
+acked 3
+pulled hello, attempt 2
+acked 1
 `
 
 // TestPrograms runs each program against a topic of its own, where its language is present.

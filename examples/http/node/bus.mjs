@@ -47,6 +47,23 @@ class Bus {
     }
   }
 
+  // pull gives messages that this worker has for as long as the group lends them, each with a token.
+  async pull(group, most, wait = 20) {
+    const query = new URLSearchParams({ max: most, wait });
+    const answer = await this.request(`/groups/${group}/pull?${query}`, { method: "POST" });
+    return (await answer.json()).messages;
+  }
+
+  // settle says ack, nack, reject or extend of messages, and gives for how many of them it was in time.
+  async settle(group, verb, tokens, more = {}) {
+    const answer = await this.request(`/groups/${group}/${verb}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ tokens, ...more }),
+    });
+    return (await answer.json()).done;
+  }
+
   // follow gives messages with the place behind each, for ever: it connects again where it was.
   async *follow(start = "latest", attempts = 5) {
     for (let failed = 1; failed <= attempts; failed++) {
@@ -120,6 +137,16 @@ async function main(url, topic) {
     }
     if (count === 2) console.log("connection dropped at", place);
   }
+
+  const work = [];
+  while (work.length < 4) work.push(...(await bus.pull("workers", 4 - work.length)));
+  for (const message of work) console.log("pulled", message.value);
+  const [first, ...rest] = work.map((message) => message.token);
+  await bus.settle("workers", "nack", [first], { delay_ms: 0 });
+  console.log("acked", await bus.settle("workers", "ack", rest));
+  const [again] = await bus.pull("workers", 1);
+  console.log(`pulled ${again.value}, attempt ${again.attempt}`);
+  console.log("acked", await bus.settle("workers", "ack", [again.token]));
 }
 
 const [url, topic] = process.argv.slice(2);

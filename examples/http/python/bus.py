@@ -53,6 +53,19 @@ class Bus:
             yield from page["messages"]
             start = page["next"]
 
+    def pull(self, group, most, wait=20):
+        """Gives messages that this worker has for as long as the group lends them, each with a token."""
+        query = urllib.parse.urlencode({"max": most, "wait": wait})
+        with self.request(f"/groups/{group}/pull?{query}", b"") as answer:
+            return json.load(answer)["messages"]
+
+    def settle(self, group, verb, tokens, **more):
+        """Says ack, nack, reject or extend of messages, and gives for how many of them it was in time."""
+        body = json.dumps({"tokens": tokens, **more}).encode()
+        path = f"/groups/{group}/{verb}"
+        with self.request(path, body, {"Content-Type": "application/json"}) as answer:
+            return json.load(answer)["done"]
+
     def follow(self, start="latest", attempts=5):
         """Gives messages with the place behind each, for ever: it connects again where it was."""
         failed = 0
@@ -111,6 +124,18 @@ def main():
         stream.close()  # as if the program was stopped here: the place is all it needs
         if count == 2 and message["value"] == "one":
             print("connection dropped at", place)
+
+    work = []
+    while len(work) < 4:
+        work += bus.pull("workers", 4 - len(work))
+    for message in work:
+        print("pulled", message["value"])
+    first, *rest = (message["token"] for message in work)
+    bus.settle("workers", "nack", [first], delay_ms=0)
+    print("acked", bus.settle("workers", "ack", rest))
+    (again,) = bus.pull("workers", 1)
+    print(f"pulled {again['value']}, attempt {again['attempt']}")
+    print("acked", bus.settle("workers", "ack", [again["token"]]))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ const (
 	// lookEvery is the number of messages between two looks at the backlog.
 	lookEvery = 256
 	nap       = 100 * time.Microsecond
-	patience  = 20 * time.Second // of a tally
+	// patience is how long nothing may come until what is missing counts as lost.
+	patience = 20 * time.Second
 )
 
 // system is a queue that can be measured.
@@ -64,8 +65,7 @@ type load struct {
 	messages int64
 	size     int
 	workers  int
-	keys     func() *keys  // nil where messages have no keys
-	patience time.Duration // 0 for the usual one
+	keys     func() *keys // nil where messages have no keys
 }
 
 // run sends messages through a queue of a system. Those that came twice are counted in the sample, which
@@ -79,9 +79,6 @@ func (l load) run(ctx context.Context, s system) (sample benchkit.Sample, err er
 	t := newTally(l.size, l.messages, l.workers)
 	if l.keys != nil {
 		t.keys = l.keys()
-	}
-	if l.patience != 0 {
-		t.patience = l.patience
 	}
 	wanted := t.wanted()
 	working, stop := context.WithCancel(ctx)
@@ -154,7 +151,7 @@ func (t *tally) await(ctx context.Context, wanted int64, failed <-chan error) er
 		}
 		if done != last {
 			last, at = done, time.Now()
-		} else if time.Since(at) > t.patience {
+		} else if time.Since(at) > patience {
 			return nil
 		}
 		select {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/leatbus/leat/internal/benchkit"
@@ -102,7 +103,9 @@ func (p *faultyPublisher) publish(ctx context.Context, key, value []byte) error 
 }
 
 // TestLoadFindsWhatIsWrong: messages that are lost, come twice or were changed do not pass.
-func TestLoadFindsWhatIsWrong(t *testing.T) {
+func TestLoadFindsWhatIsWrong(t *testing.T) { synctest.Test(t, findWhatIsWrong) }
+
+func findWhatIsWrong(t *testing.T) {
 	publish := func(l *line, value []byte) error { return l.publish(t.Context(), nil, value) }
 	broken := errors.New("broken")
 	for _, tt := range []struct {
@@ -130,7 +133,7 @@ func TestLoadFindsWhatIsWrong(t *testing.T) {
 		{"an error", func(*line, []byte) error { return broken },
 			func(_ *benchkit.Sample, err error) bool { return errors.Is(err, broken) }},
 	} {
-		l := load{messages: 300, size: 64, workers: 3, patience: 50 * time.Millisecond}
+		l := load{messages: 300, size: 64, workers: 3}
 		sample, err := l.run(t.Context(), &faulty{newChannel(64), 150, tt.spoil})
 		if !tt.right(&sample, err) {
 			t.Errorf("%s: %+v, %v", tt.what, sample, err)

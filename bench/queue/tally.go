@@ -3,7 +3,6 @@ package queue
 import (
 	"encoding/binary"
 	"sync/atomic"
-	"time"
 
 	"github.com/leatbus/leat/internal/benchkit"
 )
@@ -17,8 +16,6 @@ type tally struct {
 	seen  []atomic.Uint64 // a bit per message
 	keys  *keys           // nil where keys do not matter
 	hands []*hand
-	// patience is how long nothing may come until what is missing counts as lost.
-	patience time.Duration
 }
 
 // hand is the part of a worker. Its counters are written by one goroutine.
@@ -44,7 +41,7 @@ func newMessage(size int) []byte {
 func setNumber(value []byte, number int64) { binary.LittleEndian.PutUint64(value, uint64(number)) }
 
 func newTally(size int, count int64, workers int) *tally {
-	t := &tally{size: size, count: count, seen: make([]atomic.Uint64, (count+63)/64), patience: patience}
+	t := &tally{size: size, count: count, seen: make([]atomic.Uint64, (count+63)/64)}
 	t.rest = sum(newMessage(size))
 	for range workers {
 		t.hands = append(t.hands, &hand{tally: t})

@@ -82,7 +82,6 @@ func TestTokensScopes(t *testing.T) {
 		}
 	}
 	place := []wire.SubscribePartition{{Partition: 0, Kind: uint8(core.PositionEarliest)}}
-	waits := d.handleOfNone()
 	tests := []struct {
 		name    string
 		do      func(*rawClient) core.Code
@@ -102,9 +101,6 @@ func TestTokensScopes(t *testing.T) {
 		{"answer", ask(wire.OpAnswerLoans, wire.LoansBody{Topic: "t", Group: "p", Kind: wire.SettleAck}),
 			"reader root"},
 		{"cluster", ask(wire.OpCluster, wire.Empty{}), "none reader writer root"},
-		{"list what waits", ask(wire.OpDelayed, wire.DelayedBody{Topic: "t", Limit: 1}), "reader root"},
-		{"list all that waits", ask(wire.OpDelayed, wire.DelayedBody{Limit: 1}), "root"},
-		{"cancel", ask(wire.OpCancelDelayed, wire.HandleBody{Handle: waits}), "writer root"},
 		{"groups", ask(wire.OpGroups, wire.Empty{}), "root"},
 		{"ages", ask(wire.OpAges, wire.AgesBody{}), "root"},
 		{"dead letters", ask(wire.OpDeadLetters, wire.Empty{}), "root"},

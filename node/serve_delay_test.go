@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -193,5 +194,33 @@ func TestDelayPagesAreBounded(t *testing.T) {
 	}
 	if total != n {
 		t.Errorf("%d messages in all pages, want %d", total, n)
+	}
+}
+
+// TestScopesOfDelays: who reads a topic may list what waits for it, who publishes to it may change that.
+func TestScopesOfDelays(t *testing.T) {
+	d := doorOf(one(t, leat.TopicConfig{}), ServeConfig{Advertise: "here:1",
+		Tokens: knownTokens(t, tokenLine("none", "read:else publish:else")+tokenLine("reader", "read:t")+
+			tokenLine("writer", "publish:t")+tokenLine("root", "admin"))})
+	waits := d.handleOfNone()
+	for _, tt := range []struct {
+		name    string
+		op      wire.Op
+		body    any
+		allowed string
+	}{
+		{"list", wire.OpDelayed, wire.DelayedBody{Topic: "t", Limit: 1}, "reader root"},
+		{"list all", wire.OpDelayed, wire.DelayedBody{Limit: 1}, "root"},
+		{"cancel", wire.OpCancelDelayed, wire.HandleBody{Handle: waits}, "writer root"},
+		{"reschedule", wire.OpReschedule, wire.RescheduleBody{Handle: waits}, "writer root"},
+		{"cancel for no topic", wire.OpCancelDelayed, wire.HandleBody{Handle: "d1.99.0.0.00000000"}, "root"},
+	} {
+		for _, who := range []string{"none", "reader", "writer", "root"} {
+			var answer any
+			code, _ := d.greetWith(who+"!").call(tt.op, tt.body, &answer)
+			if allowed := strings.Contains(tt.allowed, who); (code == core.CodeDenied) == allowed {
+				t.Errorf("%s: %s: code %v; allowed must be %v", who, tt.name, code, allowed)
+			}
+		}
 	}
 }

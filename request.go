@@ -23,9 +23,9 @@ type CallRequest struct {
 // EncodeCall gives a request or a reply as it is carried: the record of Key, Value and Headers. It is for
 // implementations of Backend, as DecodeCall.
 func EncodeCall(m *Message) ([]byte, error) {
-	if m.extras() != (core.Extras{}) {
-		return nil, core.Errorf(core.CodeInvalidRecord, "request", "a request or reply has neither TTL nor ID: it "+
-			"is not stored, and its context has the deadline")
+	if m.extras() != (core.Extras{}) || m.Delay != 0 || !m.DeliverAt.IsZero() {
+		return nil, core.Errorf(core.CodeInvalidRecord, "request", "a request or reply has no TTL, ID, Delay or "+
+			"DeliverAt: it is not stored, and its context has the deadline")
 	}
 	size, err := core.EncodedRecordSize(m.Key, m.Value, m.Headers)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/leatbus/leat"
 )
@@ -154,7 +155,8 @@ var _ = register("requests fail as their responder, or with their context", func
 			t.Errorf("%s: %v, want %v", value, err, want)
 		}
 	}
-	for name, m := range map[string]leat.Message{"TTL": {TTL: 1e9}, "ID": {ID: "x"}} {
+	for name, m := range map[string]leat.Message{"TTL": {TTL: 1e9}, "ID": {ID: "x"}, "Delay": {Delay: 1e9},
+		"DeliverAt": {DeliverAt: time.Now()}} {
 		if _, err := c.bus.Request(soon(t), topic, m); !errors.Is(err, leat.ErrInvalidRecord) {
 			t.Errorf("with %s: %v", name, err)
 		}

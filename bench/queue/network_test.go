@@ -3,6 +3,7 @@ package queue
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -100,7 +101,7 @@ func TestInstalledPeers(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkSystem(t, system)
-			if err := s.close(); err != nil {
+			if err := errors.Join(s.close(), s.workshop.close()); err != nil {
 				t.Error(err)
 			}
 		})

@@ -2,6 +2,7 @@ package leat
 
 import (
 	"context"
+	"runtime"
 
 	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/transport/wire"
@@ -108,6 +109,7 @@ func (s *queueSession) write() {
 		}
 		select {
 		case <-s.wake:
+			runtime.Gosched() // the loop, which has just answered for one message, goes on to the next
 		case <-s.stop:
 			return
 		}

@@ -99,6 +99,9 @@ var statuses = map[core.Code]int{
 	core.CodeAttemptsExhausted: http.StatusUnprocessableEntity,
 	core.CodeHandlerFailed:     http.StatusInternalServerError,
 	core.CodeRedriving:         http.StatusConflict,
+	core.CodeNoResponders:      http.StatusServiceUnavailable,
+	core.CodeResponderLost:     http.StatusBadGateway,
+	core.CodeRequestFailed:     http.StatusBadGateway,
 	core.CodeInternal:          http.StatusInternalServerError,
 }
 

@@ -64,7 +64,8 @@ for call in json.load(sys.stdin):
 `)
 	cmd.Stdin = strings.NewReader(string(calls))
 	out, err := cmd.CombinedOutput()
-	if got := strings.Fields(string(out)); err != nil || strings.Join(got, " ") != "True True False False False" {
+	const want = "True True False False False"
+	if got := strings.Join(strings.Fields(string(out)), " "); err != nil || got != want {
 		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -22,7 +22,7 @@ var actions = map[string]core.Action{
 }
 
 // forAll are operations that look at each topic themselves.
-var forAll = map[string]bool{"list-topics": true}
+var forAll = map[string]bool{"list-topics": true, "websocket": true}
 
 // principalKey is where a context has who makes a request; without one everyone may do everything.
 type principalKey struct{}

@@ -79,6 +79,7 @@ type Door struct {
 	logger    *slog.Logger
 	clock     clock.Clock
 	heartbeat time.Duration
+	pongWait  time.Duration // for a WebSocket to answer a ping
 	producers *producers
 	jobs      jobs
 	pusher    *push.Pusher                        // nil: no push subscriptions
@@ -91,6 +92,7 @@ type Door struct {
 	listener net.Listener
 
 	streams atomic.Int64 // open
+	sockets sync.WaitGroup
 	pending atomic.Int64 // bytes of bodies
 
 	once  sync.Once
@@ -170,7 +172,8 @@ func (cfg *Config) check() error {
 func newDoor(bus *leat.Bus, cfg *Config, pusher *push.Pusher) *Door {
 	d := &Door{
 		bus: bus, limits: cfg.Limits.withDefaults(), drain: cmp.Or(cfg.DrainFor, defaultDrain),
-		hosts: cfg.hostNames(), logger: cfg.Logger, clock: clock.System, heartbeat: heartbeatWait,
+		hosts: cfg.hostNames(), logger: cfg.Logger, clock: clock.System,
+		heartbeat: heartbeatWait, pongWait: writeWait,
 		producers: newProducers(bus), tokens: cfg.Tokens, sealer: newSealer(cfg.LoanKey), pusher: pusher,
 		mux: http.NewServeMux(), ended: make(chan struct{}),
 	}
@@ -207,6 +210,7 @@ func (d *Door) Close() error {
 		if d.server.Shutdown(ctx) != nil {
 			_ = d.server.Close() // whoever has not finished by now is cut off
 		}
+		d.sockets.Wait() // their connections are not the server's any more
 		<-d.ended
 		if d.pusher != nil {
 			deadline, _ := ctx.Deadline()

@@ -22,6 +22,7 @@ func (d *Door) routes() {
 	d.eventRoutes()
 	d.pushRoutes()
 	d.pullRoutes()
+	d.socketRoutes()
 	d.adminRoutes()
 	d.mux.HandleFunc("/", d.unknown)
 }

@@ -120,7 +120,7 @@ func (d *Door) socket(w http.ResponseWriter, r *http.Request) error {
 	}
 	conn.SetReadLimit(socketBytes)
 	s := &socket{door: d, principal: principalOf(r.Context()), conn: conn,
-		ahead: make(chan struct{}, socketAhead),
+		ahead:     make(chan struct{}, socketAhead),
 		producers: map[producerKey]*socketProducer{}, subs: map[string]*socketSub{},
 		wake: make(chan struct{}, 1), room: make(chan struct{})}
 	var stop context.CancelFunc

@@ -102,9 +102,6 @@ var statuses = map[core.Code]int{
 	core.CodeRequestFailed:     http.StatusBadGateway,
 	core.CodeHandlerFailed:     http.StatusInternalServerError,
 	core.CodeRedriving:         http.StatusConflict,
-	core.CodeNoResponders:      http.StatusServiceUnavailable,
-	core.CodeResponderLost:     http.StatusBadGateway,
-	core.CodeRequestFailed:     http.StatusBadGateway,
 	core.CodeInternal:          http.StatusInternalServerError,
 }
 

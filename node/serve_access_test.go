@@ -54,6 +54,29 @@ func TestTokensAtHello(t *testing.T) {
 	d.greetWith("app!")
 }
 
+// openWith begins a stream and gives the code that it ends with, 0 if the node answers.
+func openWith(of wire.Type, body any) func(*rawClient) core.Code {
+	return func(c *rawClient) core.Code {
+		s := c.open()
+		s.json(wire.Header{Type: of, Arg: 1 << 20}, body)
+		g := s.next()
+		if g.err == nil {
+			_ = s.Close()
+			return 0
+		}
+		return core.CodeOf(g.err)
+	}
+}
+
+// askFor makes a request and gives its code.
+func askFor(op wire.Op, body any) func(*rawClient) core.Code {
+	return func(c *rawClient) core.Code {
+		var answer any
+		code, _ := c.call(op, body, &answer)
+		return code
+	}
+}
+
 // TestTokensScopes: every stream and request asks core.Authorize before it looks for the topic.
 func TestTokensScopes(t *testing.T) {
 	d := doorOf(one(t, leat.TopicConfig{Ack: leat.AckPage}), ServeConfig{Advertise: "here:1",
@@ -62,51 +85,33 @@ func TestTokensScopes(t *testing.T) {
 	if err := d.CreateTopic(soon(t), "secret.plans", leat.TopicConfig{}); err != nil {
 		t.Fatal(err)
 	}
-	open := func(of wire.Type, body any) func(*rawClient) core.Code {
-		return func(c *rawClient) core.Code {
-			s := c.open()
-			s.json(wire.Header{Type: of, Arg: 1 << 20}, body)
-			g := s.next()
-			if g.err == nil {
-				_ = s.Close()
-				return 0
-			}
-			return core.CodeOf(g.err)
-		}
-	}
-	ask := func(op wire.Op, body any) func(*rawClient) core.Code {
-		return func(c *rawClient) core.Code {
-			var answer any
-			code, _ := c.call(op, body, &answer)
-			return code
-		}
-	}
 	place := []wire.SubscribePartition{{Partition: 0, Kind: uint8(core.PositionEarliest)}}
 	tests := []struct {
 		name    string
 		do      func(*rawClient) core.Code
 		allowed string // to which tokens
 	}{
-		{"publish", open(wire.ProducerOpen, wire.ProducerOpenBody{Topic: "t",
+		{"publish", openWith(wire.ProducerOpen, wire.ProducerOpenBody{Topic: "t",
 			Ack: uint8(leat.AckNone)}), "writer root"},
-		{"subscribe", open(wire.Subscribe, wire.SubscribeBody{Topic: "t", Partitions: place}), "reader root"},
-		{"join", open(wire.Join, wire.JoinBody{Topic: "t", Group: "g"}), "reader root"},
-		{"join a queue", open(wire.QueueOpen, wire.QueueOpenBody{Topic: "t", Group: "q",
-			Mode: uint8(core.GroupQueue), MaxHeld: 1}), "reader root"},
-		{"respond", open(wire.Respond, wire.RespondBody{Topic: "t", Window: 1}), "reader root"},
-		{"describe", ask(wire.OpTopics, wire.TopicsRequest{Name: "t"}), "reader writer root"},
-		{"offsets", ask(wire.OpOffsets, wire.OffsetsBody{Topic: "t", Partitions: place}), "reader root"},
-		{"peek", ask(wire.OpPeek, wire.PeekBody{Topic: "t", Limit: 1}), "reader root"},
-		{"pull", ask(wire.OpPull, wire.PullBody{Topic: "t", Group: "p", Max: 1}), "reader root"},
-		{"answer", ask(wire.OpAnswerLoans, wire.LoansBody{Topic: "t", Group: "p", Kind: wire.SettleAck}),
+		{"subscribe", openWith(wire.Subscribe, wire.SubscribeBody{Topic: "t", Partitions: place}),
 			"reader root"},
-		{"cluster", ask(wire.OpCluster, wire.Empty{}), "none reader writer root"},
-		{"groups", ask(wire.OpGroups, wire.Empty{}), "root"},
-		{"ages", ask(wire.OpAges, wire.AgesBody{}), "root"},
-		{"dead letters", ask(wire.OpDeadLetters, wire.Empty{}), "root"},
-		{"create", ask(wire.OpCreateTopic, wire.TopicBody{Name: "new"}), "root"},
-		{"alter", ask(wire.OpAlterTopic, wire.AlterBody{Name: "new"}), "root"},
-		{"delete", ask(wire.OpDeleteTopic, wire.NameBody{Name: "new"}), "root"},
+		{"join", openWith(wire.Join, wire.JoinBody{Topic: "t", Group: "g"}), "reader root"},
+		{"join a queue", openWith(wire.QueueOpen, wire.QueueOpenBody{Topic: "t", Group: "q",
+			Mode: uint8(core.GroupQueue), MaxHeld: 1}), "reader root"},
+		{"respond", openWith(wire.Respond, wire.RespondBody{Topic: "t", Window: 1}), "reader root"},
+		{"describe", askFor(wire.OpTopics, wire.TopicsRequest{Name: "t"}), "reader writer root"},
+		{"offsets", askFor(wire.OpOffsets, wire.OffsetsBody{Topic: "t", Partitions: place}), "reader root"},
+		{"peek", askFor(wire.OpPeek, wire.PeekBody{Topic: "t", Limit: 1}), "reader root"},
+		{"pull", askFor(wire.OpPull, wire.PullBody{Topic: "t", Group: "p", Max: 1}), "reader root"},
+		{"answer", askFor(wire.OpAnswerLoans, wire.LoansBody{Topic: "t", Group: "p",
+			Kind: wire.SettleAck}), "reader root"},
+		{"cluster", askFor(wire.OpCluster, wire.Empty{}), "none reader writer root"},
+		{"groups", askFor(wire.OpGroups, wire.Empty{}), "root"},
+		{"ages", askFor(wire.OpAges, wire.AgesBody{}), "root"},
+		{"dead letters", askFor(wire.OpDeadLetters, wire.Empty{}), "root"},
+		{"create", askFor(wire.OpCreateTopic, wire.TopicBody{Name: "new"}), "root"},
+		{"alter", askFor(wire.OpAlterTopic, wire.AlterBody{Name: "new"}), "root"},
+		{"delete", askFor(wire.OpDeleteTopic, wire.NameBody{Name: "new"}), "root"},
 	}
 	for _, who := range []string{"none", "reader", "writer", "root"} {
 		c := d.greetWith(who + "!")
@@ -116,13 +121,17 @@ func TestTokensScopes(t *testing.T) {
 				t.Errorf("%s: %s: code %v; denied must be %v", who, tt.name, got, want)
 			}
 		}
-		var answer wire.TopicsAnswer
-		c.call(wire.OpTopics, wire.TopicsRequest{}, &answer)
-		want := map[string]int{"none": 0, "reader": 1, "writer": 2, "root": 2}[who]
-		if len(answer.Topics) != want {
-			t.Errorf("%s is told of %d topics, want %d", who, len(answer.Topics), want)
-		}
+		checkTopicsTold(t, c, who, map[string]int{"none": 0, "reader": 1, "writer": 2, "root": 2}[who])
 		c.conn.Close(0, "")
+	}
+}
+
+func checkTopicsTold(t *testing.T, c *rawClient, who string, want int) {
+	t.Helper()
+	var answer wire.TopicsAnswer
+	c.call(wire.OpTopics, wire.TopicsRequest{}, &answer)
+	if len(answer.Topics) != want {
+		t.Errorf("%s is told of %d topics, want %d", who, len(answer.Topics), want)
 	}
 }
 

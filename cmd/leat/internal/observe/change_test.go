@@ -158,6 +158,32 @@ func (p *pair) trust(ca *certs.Authority) *tls.Config {
 	return cfg
 }
 
+// request asks a responder of the node that replies after the requester has given up.
+func (p *pair) request(bus *leat.Bus) {
+	p.t.Helper()
+	asked, reply, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	responder := must(p.buses[0].Respond("page", func(context.Context, *leat.Message) (leat.Message, error) {
+		close(asked)
+		<-reply
+		return leat.Message{}, nil
+	}))(p.t)
+	ctx, cancel := context.WithCancel(soon(p.t))
+	go func() {
+		defer close(over)
+		_, _ = bus.Request(ctx, "page", leat.Message{}) // the error is that it gives up
+	}()
+	<-asked
+	p.until("responders", "requests_pending")
+	cancel()
+	<-over
+	p.until("requests_total")
+	close(reply)
+	p.until("replies_late_total")
+	if err := responder.Close(); err != nil {
+		p.t.Error(err)
+	}
+}
+
 // TestEveryMetricChanges drives a node until each of the metrics has changed. leat_build_info is constant.
 func TestEveryMetricChanges(t *testing.T) {
 	p := newPair(t)
@@ -172,6 +198,7 @@ func TestEveryMetricChanges(t *testing.T) {
 	p.repeat()
 	p.consume(bus)
 	p.expire(bus)
+	p.request(bus)
 	p.distrusted()
 	p.lose(bus)
 	p.rot()

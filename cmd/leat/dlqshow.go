@@ -8,12 +8,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/internal/messagedoc"
 )
 
 // letterDoc is one dead letter; the keys are stable. What is not UTF-8 is in the field with _base64.
 type letterDoc struct {
-	messageDoc `yaml:",inline"` // topic, partition, offset and time are those of the letter
-	Origin     *originDoc       `json:"origin,omitempty"` // absent if somebody else published it
+	messagedoc.Message `yaml:",inline"` // topic, partition, offset and time are those of the letter
+	Origin             *originDoc       `json:"origin,omitempty"` // absent if somebody else published it
 }
 
 type originDoc struct {
@@ -28,7 +29,7 @@ type originDoc struct {
 }
 
 func describeLetter(l *leat.DeadLetter) letterDoc {
-	doc := letterDoc{messageDoc: describeMessage(&leat.Message{Topic: l.Topic, Partition: l.Partition,
+	doc := letterDoc{Message: messagedoc.Of(&leat.Message{Topic: l.Topic, Partition: l.Partition,
 		Offset: l.Offset, Time: l.Died, Key: l.Key, Value: l.Value, Headers: l.Headers})}
 	if o := &l.Origin; l.Known {
 		doc.Origin = &originDoc{Topic: o.Topic, Partition: o.Partition, Offset: o.Offset, Time: frameTime(o.Time),

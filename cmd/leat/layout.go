@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/internal/messagedoc"
 )
 
 // layout is a parsed FORMAT of leat sub.
@@ -18,7 +19,7 @@ type layoutPart struct {
 }
 
 const wantLayout = `want %t topic, %p partition, %o offset, %k key, %v value, %T time, %h headers, ` +
-	`%%, \n, \t or \\`
+	`%a attempt, %%, \n, \t or \\`
 
 // parseLayout reads a FORMAT. The error names the byte, from 0, that it does not understand.
 func parseLayout(format string) (layout, error) {
@@ -40,7 +41,7 @@ func parseLayout(format string) (layout, error) {
 			literal = append(literal, '\n')
 		case `\t`:
 			literal = append(literal, '\t')
-		case "%t", "%p", "%o", "%k", "%v", "%T", "%h":
+		case "%t", "%p", "%o", "%k", "%v", "%T", "%h", "%a":
 			if len(literal) > 0 {
 				parts = append(parts, layoutPart{text: string(literal)})
 				literal = nil
@@ -55,9 +56,6 @@ func parseLayout(format string) (layout, error) {
 	}
 	return parts, nil
 }
-
-// timeLayout is RFC 3339 with all nanoseconds.
-const timeLayout = "2006-01-02T15:04:05.000000000Z07:00"
 
 // append writes a message to dst. Keys, values and headers are written as they are, or with control
 // characters escaped.
@@ -81,7 +79,9 @@ func (l layout) append(dst []byte, m *leat.Message, escape bool) []byte {
 		case 'v':
 			dst = raw(dst, m.Value)
 		case 'T':
-			dst = m.Time.UTC().AppendFormat(dst, timeLayout)
+			dst = m.Time.UTC().AppendFormat(dst, messagedoc.TimeLayout)
+		case 'a':
+			dst = strconv.AppendInt(dst, int64(m.Attempt), 10)
 		case 'h':
 			for j := range m.Headers {
 				if j > 0 {

@@ -10,7 +10,7 @@ import (
 )
 
 var sample = leat.Message{
-	Topic: "t", Partition: 3, Offset: 17, Key: []byte("k\x1b"), Value: []byte("v\n"),
+	Topic: "t", Partition: 3, Offset: 17, Attempt: 2, Key: []byte("k\x1b"), Value: []byte("v\n"),
 	Time:    time.Date(2026, 1, 31, 12, 0, 0, 5, time.FixedZone("", 3600)),
 	Headers: []leat.Header{{Key: "a", Value: []byte("1")}, {Key: "b", Value: []byte("\x07")}},
 }
@@ -19,6 +19,7 @@ func TestLayout(t *testing.T) {
 	for format, want := range map[string]string{
 		"":                        "",
 		"plain":                   "plain",
+		"%a":                      "2",
 		"%t %p %o %k %v %T %h %%": "t 3 17 k\x1b v\n 2026-01-31T11:00:00.000000005Z a:1,b:\x07 %",
 		`\n\t\\`:                  "\n\t\\",
 		"%%v":                     "%v",

@@ -193,7 +193,7 @@ func (d *dumper) message(m *leat.Message) error {
 	var err error
 	switch d.app.output {
 	case formatJSON:
-		d.line, err = appendMessageJSON(d.line[:0], m, d.app.stdoutTerminal)
+		d.line = appendMessageJSON(d.line[:0], m, d.app.stdoutTerminal)
 	case formatYAML:
 		d.line, err = appendMessageYAML(d.line[:0], m)
 	default:

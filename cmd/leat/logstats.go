@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/leatbus/leat/internal/messagedoc"
 	"github.com/leatbus/leat/mmaplog"
 )
 
@@ -150,7 +151,7 @@ func frameTime(ns int64) string {
 	if ns == 0 {
 		return ""
 	}
-	return time.Unix(0, ns).UTC().Format(timeLayout)
+	return time.Unix(0, ns).UTC().Format(messagedoc.TimeLayout)
 }
 
 func (a *app) writeStats(doc *statsDoc) error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/messagedoc"
 )
 
 // requesting is what leat request was asked for.
@@ -20,13 +21,13 @@ type requesting struct {
 	layout layout
 }
 
-// replyDoc is one reply of leat request -o json; the keys are stable and as in messageDoc.
+// replyDoc is one reply of leat request -o json; the keys are stable and as in messagedoc.Message.
 type replyDoc struct {
-	Key         *string     `json:"key,omitempty"`
-	KeyBase64   *string     `json:"key_base64,omitempty"`
-	Value       *string     `json:"value,omitempty"`
-	ValueBase64 *string     `json:"value_base64,omitempty"`
-	Headers     []headerDoc `json:"headers,omitempty"`
+	Key         *string             `json:"key,omitempty"`
+	KeyBase64   *string             `json:"key_base64,omitempty"`
+	Value       *string             `json:"value,omitempty"`
+	ValueBase64 *string             `json:"value_base64,omitempty"`
+	Headers     []messagedoc.Header `json:"headers,omitempty"`
 }
 
 func newRequest(a *app) *cobra.Command {
@@ -131,10 +132,9 @@ func (a *app) appendCall(dst []byte, m *leat.Message, l layout) ([]byte, error) 
 	if a.output == formatTable {
 		return l.append(dst, m, a.stdoutTerminal), nil
 	}
-	var doc replyDoc
-	doc.Key, doc.KeyBase64 = textOrBase64(m.Key)
-	doc.Value, doc.ValueBase64 = textOrBase64(m.Value)
-	doc.Headers = describeMessage(m).Headers
+	whole := messagedoc.Of(m)
+	doc := replyDoc{Key: whole.Key, KeyBase64: whole.KeyBase64, Value: whole.Value,
+		ValueBase64: whole.ValueBase64, Headers: whole.Headers}
 	if a.output == formatYAML {
 		return appendYAML(dst, doc)
 	}

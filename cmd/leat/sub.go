@@ -257,7 +257,7 @@ func (a *app) appendMessage(s *subscribing) func(dst []byte, m *leat.Message) ([
 	switch a.output {
 	case formatJSON:
 		return func(dst []byte, m *leat.Message) ([]byte, error) {
-			return appendMessageJSON(dst, m, a.stdoutTerminal)
+			return appendMessageJSON(dst, m, a.stdoutTerminal), nil
 		}
 	case formatYAML:
 		return appendMessageYAML

@@ -11,6 +11,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/messagedoc"
 )
 
 // letterReads bounds the reads of the bus for one page; each gives up to 1 MiB of letters.
@@ -170,11 +171,11 @@ func letterOf(l *leat.DeadLetter, preview int) Letter {
 	if preview > 0 {
 		m.Key, m.Value = m.Key[:min(len(m.Key), preview)], m.Value[:min(len(m.Value), preview)]
 	}
-	doc.Message = documentOf(&m)
+	doc.Message = messagedoc.Of(&m)
 	if o := &l.Origin; l.Known {
 		doc.Origin = &LetterOrigin{Topic: o.Topic, Partition: o.Partition, Offset: o.Offset,
 			Time: time.Unix(0, o.Time).UTC(), Group: o.Group, Attempts: o.Attempts, Code: o.Code.String(),
-			Reason: validText(o.Reason)}
+			Reason: messagedoc.ValidText(o.Reason)}
 	}
 	return doc
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/messagedoc"
 )
 
 type adminMessagesQuery struct {
@@ -78,7 +79,7 @@ func (d *Door) adminMessages(
 }
 
 func peekedOf(m *leat.Peeked) PeekedMessage {
-	return PeekedMessage{Message: documentOf(&m.Message), KeyBytes: m.KeyBytes, ValueBytes: m.ValueBytes}
+	return PeekedMessage{Message: messagedoc.Of(&m.Message), KeyBytes: m.KeyBytes, ValueBytes: m.ValueBytes}
 }
 
 // query reads what was asked for. Errors name the parameter.

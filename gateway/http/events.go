@@ -11,6 +11,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/messagedoc"
 )
 
 const (
@@ -175,7 +176,7 @@ func (s *eventStream) batch(b *leat.Batch) error {
 		}
 		s.at.passed(m.Partition, m.Offset+1)
 		s.buf = append(s.at.append(append(s.buf, "id: "...)), "\ndata: "...)
-		s.buf = append(appendMessage(s.buf, m), '\n', '\n')
+		s.buf = append(messagedoc.Append(s.buf, m), '\n', '\n')
 		if len(s.buf) >= chunkBytes {
 			s.write()
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/messagedoc"
 )
 
 // Receipt tells where a published message is.
@@ -325,7 +326,7 @@ var jsonType = []string{"application/json"}
 
 func appendReceipt(dst []byte, receipt *leat.Receipt) []byte {
 	dst = append(dst, `{"topic":`...)
-	dst = appendText(dst, receipt.Topic)
+	dst = messagedoc.AppendText(dst, receipt.Topic)
 	dst = append(dst, `,"partition":`...)
 	dst = strconv.AppendInt(dst, int64(receipt.Partition), 10)
 	dst = append(dst, `,"offset":`...)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/messagedoc"
 )
 
 const (
@@ -105,7 +106,7 @@ func (d *Door) page(ctx context.Context, info *leat.TopicInfo, at places, most i
 		if m == nil {
 			break
 		}
-		messages = append(messages, documentOf(m))
+		messages = append(messages, messagedoc.Of(m))
 		size += len(m.Key) + len(m.Value)
 		at.passed(m.Partition, m.Offset+1)
 		if m.Offset+1 >= info.Partitions[m.Partition].HighWater {

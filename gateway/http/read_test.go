@@ -1,7 +1,6 @@
 package httpdoor
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -200,25 +199,4 @@ func FuzzParsePlaces(f *testing.F) {
 		}
 		_, _ = parseStart(text) // it must survive it
 	})
-}
-
-// TestDocuments: both ways to write a message tell the same.
-func TestDocuments(t *testing.T) {
-	at := time.Date(2026, 1, 2, 3, 4, 5, 67, time.FixedZone("x", 3600))
-	for _, m := range []leat.Message{
-		{Topic: "t", Time: at},
-		{Topic: "t", Partition: 3, Offset: 1 << 60, Time: at, Key: []byte{}, Value: []byte{}},
-		{Topic: "t", Time: at, Key: []byte("a\"\\\n\x00\x1f\u2028é"), Value: []byte("<&>")},
-		{Topic: "t", Time: at, Key: []byte{255}, Value: []byte{254, 0}},
-		{Topic: "t", Time: at, ID: "a\"b\xff", TTL: 1500 * time.Millisecond},
-		{Topic: "t", Time: at, Headers: []leat.Header{{Key: "a", Value: []byte("1")}, {Key: "a\xff",
-			Value: []byte{255}},
-			{Key: "", Value: []byte{}}}},
-	} {
-		got := decode[Message](t, string(appendMessage(nil, &m)))
-		text := must(json.Marshal(documentOf(&m)))
-		if want := decode[Message](t, string(text)); !reflect.DeepEqual(got, want) {
-			t.Errorf("appendMessage = %+v; want %+v", got, want)
-		}
-	}
 }

@@ -37,6 +37,7 @@ var units = []unit{
 	{folder: ".", layer: 3, tests: []string{"node", "actors"}},
 	{folder: "actors", layer: 4, tests: []string{"node"}},
 	{folder: "cluster", layer: 4, tests: []string{"node"}},
+	{folder: "internal/messagedoc", layer: 4},
 	{folder: "node", layer: 5},
 	// leat bench is a door to the scenarios of benchkit, leat serve opens the doors of gateway.
 	{folder: "cmd", layer: 6, also: []string{"internal/benchkit", "gateway"}},

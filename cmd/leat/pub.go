@@ -25,7 +25,7 @@ type publishing struct {
 	level     leat.Ack
 	separator string // empty: lines are values
 	partition int32  // -1: by key
-	ttl       ttl
+	ttl       span
 	id        string
 	tombstone bool
 	delaying  delaying
@@ -48,7 +48,7 @@ type publishedDoc struct {
 }
 
 func newPub(a *app) *cobra.Command {
-	p := publishing{partition: -1}
+	p := publishing{partition: -1, ttl: span{kind: &ttls}}
 	var key, level, delay, at string
 	var headers []string
 	var partition int32
@@ -202,7 +202,7 @@ func (a *app) publishTo(
 // message gives a message with everything but key and value.
 func (p *publishing) message() leat.Message {
 	return leat.Message{Key: p.key, Headers: p.headers, Partition: max(p.partition, 0),
-		TTL: time.Duration(p.ttl), ID: p.id, Delay: p.delaying.delay, DeliverAt: p.delaying.at}
+		TTL: p.ttl.value, ID: p.id, Delay: p.delaying.delay, DeliverAt: p.delaying.at}
 }
 
 func publishOne(ctx context.Context, producer *leat.Producer, p *publishing, doc *publishedDoc) error {

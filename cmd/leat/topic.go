@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -79,8 +78,7 @@ func newTopicCreate(a *app) *cobra.Command {
 	var level, cleanup string
 	var record size
 	var retention retentionFlags
-	var live ttl
-	var window dedupWindow
+	live, window := span{kind: &ttls}, span{kind: &windows}
 	cfg := leat.TopicConfig{Partitions: 1}
 	cmd := &cobra.Command{
 		Use:   "create NAME",
@@ -102,7 +100,7 @@ func newTopicCreate(a *app) *cobra.Command {
 			return err
 		}
 		retention.config(&cfg)
-		cfg.MaxRecordBytes, cfg.TTL, cfg.DedupWindow = int(record), time.Duration(live), time.Duration(window)
+		cfg.MaxRecordBytes, cfg.TTL, cfg.DedupWindow = int(record), live.value, window.value
 		cfg := cfg.WithDefaults()
 		err = a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
 			return bus.CreateTopic(ctx, args[0], cfg)
@@ -202,8 +200,7 @@ func (a *app) writeTopic(d *topicDoc) error {
 func newTopicAlter(a *app) *cobra.Command {
 	var record size
 	var retention retentionFlags
-	var live ttl
-	var window dedupWindow
+	live, window := span{kind: &ttls}, span{kind: &windows}
 	cmd := &cobra.Command{
 		Use:   "alter NAME",
 		Short: "Change what a topic keeps and delivers, and how large a record may be",
@@ -219,10 +216,10 @@ func newTopicAlter(a *app) *cobra.Command {
 			change.MaxRecordBytes = new(int(record))
 		}
 		if cmd.Flags().Changed("ttl") {
-			change.TTL = new(time.Duration(live))
+			change.TTL = new(live.value)
 		}
 		if cmd.Flags().Changed("dedup-window") {
-			change.DedupWindow = new(time.Duration(window))
+			change.DedupWindow = new(window.value)
 		}
 		if change == (leat.TopicChange{}) {
 			return usagef(cmd, "nothing to change: want --retention, --retention-bytes, "+

@@ -224,19 +224,34 @@ hint: see: leat topic alter --help
 `)
 }
 
-func TestLifespan(t *testing.T) {
-	for text, want := range map[string]string{
-		"7d": "7d", "168h": "7d", "36h": "36h", "1h30m": "1h30m", "90s": "1m30s", "1s": "1s", "1.5s": "1.5s",
-		"0": "none", "none": "none", "65535d": "65535d",
+func TestSpan(t *testing.T) {
+	for _, tt := range []struct {
+		kind        *spanKind
+		good        map[string]string
+		bad         []string
+		refusalLike string
+	}{
+		{&lifespans, map[string]string{"7d": "7d", "168h": "7d", "36h": "36h", "1h30m": "1h30m", "90s": "1m30s",
+			"1s": "1s", "1.5s": "1.5s", "0": "none", "none": "none", "65535d": "65535d"},
+			[]string{"", "d", "-1d", "65536d", "1.5d", "7", "1ms", "none2", "-1ns"}, "1s or more, such as 7d"},
+		{&ttls, map[string]string{"1ms": "1ms", "3650d": "3650d", "0": "", "none": ""},
+			[]string{"999us", "3651d", "-1s"}, "1ms to 3650d, such as 250ms, 90s or 7d, or none"},
+		{&windows, map[string]string{"1s": "1s", "24h": "1d"}, []string{"0", "none", "25h"},
+			"1s to 1d, such as 10m"},
+		{&leases, map[string]string{"1ms": "1ms", "24h": "1d"}, []string{"0", "none", "25h"}, "1ms to 1d"},
 	} {
-		var l lifespan
-		if err := l.Set(text); err != nil || l.String() != want {
-			t.Errorf("lifespan %q = %q, %v; want %q", text, l.String(), err, want)
+		for text, want := range tt.good {
+			s := span{kind: tt.kind}
+			if err := s.Set(text); err != nil || s.String() != want {
+				t.Errorf("%q = %q, %v; want %q", text, s.String(), err, want)
+			}
 		}
-	}
-	for _, text := range []string{"", "d", "-1d", "65536d", "1.5d", "7", "1ms", "none2", "-1ns"} {
-		if l := lifespan(5); l.Set(text) == nil || l != 5 {
-			t.Errorf("lifespan %q was taken as %d", text, l)
+		for _, text := range tt.bad {
+			s := span{value: 5, kind: tt.kind}
+			err := s.Set(text)
+			if err == nil || s.value != 5 || !strings.Contains(err.Error(), tt.refusalLike) {
+				t.Errorf("%q was taken as %d, %v; want %q", text, s.value, err, tt.refusalLike)
+			}
 		}
 	}
 }

@@ -62,24 +62,39 @@ func addGroup(infos []GroupInfo, g *wire.GroupInfoBody, marks []PartitionInfo) [
 	}
 	for _, p := range g.Partitions {
 		gp := GroupPartition{Partition: p.Partition, Member: p.Member, Committed: p.Committed,
-			LagTime: -1, AckRate: -1, TimeToZero: -1}
+			Oldest: p.Committed, LagTime: -1, AckRate: -1, TimeToZero: -1}
 		if mode == GroupStream {
 			gp.LagRecords = lagOf(&gp, marks)
 			info.Partitions = append(info.Partitions, gp)
 		} else if p.Partition >= 0 && int(p.Partition) < len(marks) {
-			gp.LagRecords = max(p.Lag, 0)
+			gp.LagRecords, gp.Queue = max(p.Lag, 0), queueCounts(&p)
+			if p.Oldest != nil {
+				gp.Oldest = *p.Oldest
+			}
 			info.Partitions[p.Partition] = gp
 		}
 	}
 	return infos
 }
 
+// queueCounts is what a node tells of a partition, if it does.
+func queueCounts(p *wire.GroupPartitionBody) QueueCounts {
+	if p.Leased == nil || p.Delayed == nil {
+		return unknownCounts
+	}
+	c := QueueCounts{Leased: max(*p.Leased, 0), Delayed: max(*p.Delayed, 0)}
+	c.Ready = max(p.Lag-c.Leased-c.Delayed, 0)
+	return c
+}
+
+var unknownCounts = QueueCounts{Ready: -1, Leased: -1, Delayed: -1}
+
 // unknownPartitions is what is known of a queue group before the nodes have told.
 func unknownPartitions(n int) []GroupPartition {
 	list := make([]GroupPartition, n)
 	for i := range list {
-		list[i] = GroupPartition{Partition: int32(i), Committed: -1, LagRecords: -1, LagTime: -1, AckRate: -1,
-			TimeToZero: -1}
+		list[i] = GroupPartition{Partition: int32(i), Committed: -1, Oldest: -1, LagRecords: -1,
+			Queue: unknownCounts, LagTime: -1, AckRate: -1, TimeToZero: -1}
 	}
 	return list
 }

@@ -47,7 +47,7 @@ type agesQuestion struct {
 
 func (q *agesQuestion) add(topic string, p *GroupPartition) {
 	q.records = append(q.records,
-		wire.RecordBody{Topic: topic, Partition: p.Partition, Offset: max(p.Committed, 0)})
+		wire.RecordBody{Topic: topic, Partition: p.Partition, Offset: max(p.Oldest, 0)})
 	q.into = append(q.into, p)
 }
 

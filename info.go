@@ -32,6 +32,16 @@ type GroupInfo struct {
 	Partitions []GroupPartition
 }
 
+// QueueCounts is where the records stand that a queue group has not settled; together they are its lag. What
+// is not known is -1.
+type QueueCounts struct {
+	Ready  int64 // to be handed out, in a key-shared group as soon as their keys are free
+	Leased int64 // members have them
+	// Delayed failed, and wait for their next delivery or to be a dead letter. While the group has no members
+	// nobody looks whether their time has come.
+	Delayed int64
+}
+
 // GroupPartition is one partition of a group.
 type GroupPartition struct {
 	Partition int32
@@ -39,10 +49,15 @@ type GroupPartition struct {
 	// Committed is -1 where nothing was committed. In a queue group it is the first offset that was never
 	// handed out: records before it may be unsettled.
 	Committed int64
+	// Oldest is the first offset that is not acked: Committed, but in a queue group that may have acked others
+	// behind it.
+	Oldest int64
 	// LagRecords is high-water mark − committed offset, -1 where the partition's node cannot be asked. Offsets
 	// without a record between the two count: those of compacted records, and those a log skips after a crash.
 	// In a queue group it is the number of records that are not settled.
 	LagRecords int64
+	// Queue is what LagRecords is made of, in a queue group; zero in a stream group.
+	Queue QueueCounts
 	// LagTime is the age of the oldest record that is not acked, by the clock of the node that has it; 0 where
 	// there is none, -1 where the node cannot be asked or does not know.
 	LagTime time.Duration
@@ -71,6 +86,18 @@ func (g *GroupInfo) Lag() GroupLag {
 		sum.Time = both(sum.Time, p.LagTime, max(sum.Time, p.LagTime))
 		sum.AckRate = both(sum.AckRate, p.AckRate, sum.AckRate+p.AckRate)
 		sum.TimeToZero = both(sum.TimeToZero, p.TimeToZero, max(sum.TimeToZero, p.TimeToZero))
+	}
+	return sum
+}
+
+// QueueCounts sums up the partitions of a queue group.
+func (g *GroupInfo) QueueCounts() QueueCounts {
+	var sum QueueCounts
+	for i := range g.Partitions {
+		c := &g.Partitions[i].Queue
+		sum.Ready = both(sum.Ready, c.Ready, sum.Ready+c.Ready)
+		sum.Leased = both(sum.Leased, c.Leased, sum.Leased+c.Leased)
+		sum.Delayed = both(sum.Delayed, c.Delayed, sum.Delayed+c.Delayed)
 	}
 	return sum
 }

@@ -137,6 +137,22 @@ func (w *queueWorld) check() error {
 	if records != w.q.Unsettled() {
 		return fmt.Errorf("%d records in entries, %d unsettled", records, w.q.Unsettled())
 	}
+	return w.checkCounts()
+}
+
+// checkCounts: what the queue tells of itself agrees with what members were told.
+func (w *queueWorld) checkCounts() error {
+	c, held := w.q.Counts(), int64(0)
+	for _, m := range w.q.members {
+		held += int64(m.held)
+	}
+	if c.Held != held || c.Failed < int64(len(w.dying)) || c.Held+c.Failed > w.q.Unsettled() {
+		return fmt.Errorf("%+v of %d unsettled; members have %d, %d are dying", c, w.q.Unsettled(), held,
+			len(w.dying))
+	}
+	if first := min(w.floor(), w.q.Next()); w.start == 0 && c.Oldest != first {
+		return fmt.Errorf("%+v; the first that is not settled is %d", c, first)
+	}
 	return nil
 }
 

@@ -62,7 +62,7 @@ func (f *ageFiller) fill(group string, p *partition, gp *leat.GroupPartition) {
 	}
 	key := unackedKey{group, p}
 	was, found := f.before[key]
-	if at := max(gp.Committed, p.log.Start()); (!found || was.offset != at) && f.reads < maxOldestReads {
+	if at := max(gp.Oldest, p.log.Start()); (!found || was.offset != at) && f.reads < maxOldestReads {
 		f.reads++
 		stored, err := p.storedAt(at)
 		if err == nil && stored == 0 {

@@ -134,7 +134,7 @@ func groupInfo(t *topic, g *actors.GroupState) leat.GroupInfo {
 		}
 		p := t.partitions[owned.Partition]
 		gp := leat.GroupPartition{Partition: owned.Partition, Member: owned.Member, Committed: owned.Committed,
-			LagRecords: -1, LagTime: -1, AckRate: -1, TimeToZero: -1}
+			Oldest: owned.Committed, LagRecords: -1, LagTime: -1, AckRate: -1, TimeToZero: -1}
 		if p.log != nil {
 			gp.LagRecords = max(0, p.highWater.Load()-max(owned.Committed, p.log.Start()))
 		}

@@ -312,6 +312,10 @@ func (s *queues) describe() []leat.GroupInfo {
 			if p.part.log != nil {
 				gp.LagRecords += max(p.part.highWater.Load()-max(p.q.Next(), p.part.log.Start()), 0)
 			}
+			counts := p.q.Counts()
+			gp.Oldest = counts.Oldest
+			gp.Queue = leat.QueueCounts{Ready: gp.LagRecords - counts.Held - counts.Failed, Leased: counts.Held,
+				Delayed: counts.Failed}
 			info.Partitions = append(info.Partitions, gp)
 		}
 		g.mu.Unlock()

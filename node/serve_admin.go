@@ -183,7 +183,8 @@ func (n *Node) answerGroups(ctx context.Context) (wire.GroupsAnswer, error) {
 		for _, p := range g.Partitions {
 			one := wire.GroupPartitionBody{Partition: p.Partition, Member: p.Member, Committed: p.Committed}
 			if g.Mode != core.GroupStream {
-				one.Lag = p.LagRecords
+				one.Lag, one.Leased, one.Delayed = p.LagRecords, new(p.Queue.Leased), new(p.Queue.Delayed)
+				one.Oldest = new(p.Oldest)
 			}
 			body.Partitions = append(body.Partitions, one)
 		}

@@ -57,7 +57,7 @@ func TestShowcase(t *testing.T) {
 	rest := mustRemote(t, s.listen, "", `sub quakes --group g --count 1007 -f '%k\t%v\n'`)
 	sameLinesPerKey(t, first+rest, text)
 	got = mustRemote(t, s.listen, "", "group ls")
-	if !strings.HasSuffix(got, "g      quakes        0    0   0s\n") {
+	if !strings.HasSuffix(got, "g      quakes  stream        0    0   0s\n") {
 		t.Errorf("group ls:\n%s", got)
 	}
 	if got = mustRemote(t, s.listen, "", "cluster status"); !strings.Contains(got, "up") {

@@ -31,9 +31,11 @@ func newGroup(a *app) *cobra.Command {
 type groupDoc struct {
 	Group        string   `json:"group"`
 	Topic        string   `json:"topic"`
+	Mode         string   `json:"mode"` // stream, queue or key-shared
 	Generation   int32    `json:"generation"`
 	Members      []string `json:"members"`
 	lagDoc       `yaml:",inline"`
+	countsDoc    `yaml:",inline"`
 	PerPartition []groupPartitionDoc `json:"per_partition,omitempty"`
 }
 
@@ -43,17 +45,45 @@ type groupPartitionDoc struct {
 	Member    string `json:"member"`    // empty: nobody
 	Committed int64  `json:"committed"` // -1: nothing was committed
 	lagDoc    `yaml:",inline"`
+	countsDoc `yaml:",inline"`
 }
+
+// countsDoc is where the messages stand that a queue group has not settled; absent in a stream group, and
+// where a node does not tell.
+type countsDoc struct {
+	Ready   *int64 `json:"ready,omitempty"`
+	Leased  *int64 `json:"leased,omitempty"`
+	Delayed *int64 `json:"delayed,omitempty"`
+}
+
+func describeCounts(mode leat.GroupMode, c leat.QueueCounts) countsDoc {
+	if mode == leat.GroupStream || c.Ready < 0 {
+		return countsDoc{}
+	}
+	return countsDoc{&c.Ready, &c.Leased, &c.Delayed}
+}
+
+// cells are the counts for people.
+func (d *countsDoc) cells() []string {
+	if d.Ready == nil {
+		return []string{"-", "-", "-"}
+	}
+	return []string{grouped(*d.Ready), grouped(*d.Leased), grouped(*d.Delayed)}
+}
+
+// isQueue reports whether members share the messages and not the partitions.
+func (d *groupDoc) isQueue() bool { return d.Mode != leat.GroupStream.String() }
 
 func describeGroup(g *leat.GroupInfo) groupDoc {
 	members := append([]string{}, g.Members...) // an empty list, not null
-	doc := groupDoc{Group: g.Group, Topic: g.Topic, Generation: g.Generation, Members: members,
-		lagDoc: describeLag(g.Lag())}
+	doc := groupDoc{Group: g.Group, Topic: g.Topic, Mode: g.Mode.String(), Generation: g.Generation,
+		Members: members, lagDoc: describeLag(g.Lag()), countsDoc: describeCounts(g.Mode, g.QueueCounts())}
 	for _, p := range g.Partitions {
 		doc.PerPartition = append(doc.PerPartition, groupPartitionDoc{
 			Partition: p.Partition, Member: p.Member, Committed: p.Committed,
 			lagDoc: describeLag(leat.GroupLag{Records: p.LagRecords, Time: p.LagTime, AckRate: p.AckRate,
 				TimeToZero: p.TimeToZero}),
+			countsDoc: describeCounts(g.Mode, p.Queue),
 		})
 	}
 	return doc
@@ -65,7 +95,8 @@ func newGroupList(a *app) *cobra.Command {
 		Use:   "ls",
 		Short: "List the groups with their lag",
 		Long: "Lists the groups with their lag in messages and as the age of the oldest of them; - if that is\n" +
-			"not known.",
+			"not known. Of queue and key-shared groups it tells, too, how many of these messages are ready, leased\n" +
+			"to members, and delayed after an attempt that failed.",
 		Example: examples("leat group ls", "leat group ls --over 100ms -o json"),
 		Args:    noArguments,
 	}
@@ -83,20 +114,34 @@ func newGroupList(a *app) *cobra.Command {
 				docs[i] = describeGroup(&groups[i])
 				docs[i].PerPartition = nil
 			}
-			err := a.write(docs, func() error {
-				grid := newGrid(a.stdout, withPace(over, "group", "topic", "#members", "#lag", "#age")...)
-				for _, d := range docs {
-					cells := []string{d.Group, d.Topic, strconv.Itoa(len(d.Members)), lagText(d.Lag), humanAge(d.LagSeconds)}
-					grid.row(d.paced(over, cells)...)
-				}
-				return grid.flush()
-			})
+			err := a.write(docs, func() error { return a.writeGroupList(docs, over) })
 			return cmp.Or(err, missing)
 		})
 	}
 	overFlag(cmd, &over)
 	return cmd
 }
+
+// writeGroupList writes a line for each group; counts of queues only where there is a queue group.
+func (a *app) writeGroupList(docs []groupDoc, over time.Duration) error {
+	columns := []string{"group", "topic", "mode", "#members", "#lag", "#age"}
+	queues := slices.ContainsFunc(docs, func(d groupDoc) bool { return d.isQueue() })
+	if queues {
+		columns = append(columns, queueColumns...)
+	}
+	grid := newGrid(a.stdout, withPace(over, columns...)...)
+	for _, d := range docs {
+		cells := []string{d.Group, d.Topic, d.Mode, strconv.Itoa(len(d.Members)), lagText(d.Lag),
+			humanAge(d.LagSeconds)}
+		if queues {
+			cells = append(cells, d.countsDoc.cells()...)
+		}
+		grid.row(d.paced(over, cells)...)
+	}
+	return grid.flush()
+}
+
+var queueColumns = []string{"#ready", "#leased", "#delayed"}
 
 // findGroup gives what a group has on a topic, or on all topics if topic is empty.
 func findGroup(ctx context.Context, bus *leat.Bus, op, name, topic string) ([]leat.GroupInfo, error) {
@@ -132,11 +177,13 @@ func newGroupDescribe(a *app) *cobra.Command {
 	var topic string
 	var over time.Duration
 	cmd := &cobra.Command{
-		Use:   "describe GROUP",
-		Short: "Show the members of a group, what they own and its lag",
+		Use:     "describe GROUP",
+		Aliases: []string{"show"},
+		Short:   "Show the members of a group, what they own and its lag",
 		Long: "Shows each partition of a group: who reads it, up to where it has acknowledged, and its lag in\n" +
-			"messages and as the age of the oldest message not acknowledged; - if that is not known. With --over\n" +
-			"it watches the group, and tells how fast it acknowledges and when it is done at that pace.",
+			"messages and as the age of the oldest message not acknowledged; - if that is not known. Of a queue\n" +
+			"or key-shared group it shows how many messages are ready, leased and delayed. With --over it watches\n" +
+			"the group, and tells how fast it acknowledges and when it is done at that pace.",
 		Example: examples("leat group describe risk", "leat group describe risk --topic trades -o json",
 			"leat group describe risk --over 100ms"),
 		Args:              oneArgument("GROUP"),
@@ -170,22 +217,49 @@ func (a *app) writeGroups(docs []groupDoc, over time.Duration) error {
 		if i > 0 {
 			fmt.Fprintln(a.stdout)
 		}
-		fmt.Fprintf(a.stdout, "%s on %s: members %d, generation %d, lag %s, %s\n\n", printable(d.Group), d.Topic,
-			len(d.Members), d.Generation, lagText(d.Lag), humanAge(d.LagSeconds))
-		grid := newGrid(a.stdout, withPace(over, "#partition", "member", "#committed", "#lag", "#age")...)
-		for _, p := range d.PerPartition {
-			committed := "-"
-			if p.Committed >= 0 {
-				committed = grouped(p.Committed)
-			}
-			grid.row(p.paced(over, []string{strconv.Itoa(int(p.Partition)), cmp.Or(p.Member, "-"), committed,
-				lagText(p.Lag), humanAge(p.LagSeconds)})...)
+		var err error
+		if d.isQueue() {
+			err = a.writeQueueGroup(&d, over)
+		} else {
+			err = a.writeStreamGroup(&d, over)
 		}
-		if err := grid.flush(); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (a *app) writeStreamGroup(d *groupDoc, over time.Duration) error {
+	fmt.Fprintf(a.stdout, "%s on %s: members %d, generation %d, lag %s, %s\n\n", printable(d.Group), d.Topic,
+		len(d.Members), d.Generation, lagText(d.Lag), humanAge(d.LagSeconds))
+	grid := newGrid(a.stdout, withPace(over, "#partition", "member", "#committed", "#lag", "#age")...)
+	for _, p := range d.PerPartition {
+		grid.row(p.paced(over, []string{strconv.Itoa(int(p.Partition)), cmp.Or(p.Member, "-"),
+			offsetText(p.Committed), lagText(p.Lag), humanAge(p.LagSeconds)})...)
+	}
+	return grid.flush()
+}
+
+// writeQueueGroup shows a group whose members own no partitions.
+func (a *app) writeQueueGroup(d *groupDoc, over time.Duration) error {
+	fmt.Fprintf(a.stdout, "%s on %s: %s, members %d, lag %s, %s\n\n", printable(d.Group), d.Topic, d.Mode,
+		len(d.Members), lagText(d.Lag), humanAge(d.LagSeconds))
+	columns := append([]string{"#partition", "#next"}, append(queueColumns, "#lag", "#age")...)
+	grid := newGrid(a.stdout, withPace(over, columns...)...)
+	for _, p := range d.PerPartition {
+		cells := append([]string{strconv.Itoa(int(p.Partition)), offsetText(p.Committed)}, p.countsDoc.cells()...)
+		grid.row(p.paced(over, append(cells, lagText(p.Lag), humanAge(p.LagSeconds)))...)
+	}
+	return grid.flush()
+}
+
+// offsetText is an offset for people, - if there is none.
+func offsetText(offset int64) string {
+	if offset < 0 {
+		return "-"
+	}
+	return grouped(offset)
 }
 
 // resetDoc is what group reset has done or would do.
@@ -302,15 +376,9 @@ func (a *app) writeReset(doc *resetDoc) error {
 		verb = "would reset"
 	}
 	fmt.Fprintf(a.stdout, "%s %s on %s to %s\n\n", verb, printable(doc.Group), doc.Topic, printable(doc.To))
-	known := func(offset int64) string {
-		if offset < 0 {
-			return "-"
-		}
-		return grouped(offset)
-	}
 	grid := newGrid(a.stdout, "#partition", "#from", "#to")
 	for _, p := range doc.PerPartition {
-		grid.row(strconv.Itoa(int(p.Partition)), known(p.From), known(p.To))
+		grid.row(strconv.Itoa(int(p.Partition)), offsetText(p.From), offsetText(p.To))
 	}
 	return grid.flush()
 }

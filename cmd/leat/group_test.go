@@ -52,18 +52,20 @@ func newGroupDesk(t *testing.T) *desk {
 func TestGroupLag(t *testing.T) {
 	newGroupDesk(t).golden(`
 $ leat group ls
-GROUP  TOPIC   MEMBERS  LAG AGE
-risk   trades        0    2 <age>
-risk   wide          0    0 <age>
+GROUP  TOPIC   MODE    MEMBERS  LAG AGE
+risk   trades  stream        0    2 <age>
+risk   wide    stream        0    0 <age>
 $ leat group ls -o yaml
 - group: risk
   topic: trades
+  mode: stream
   generation: 2
   members: []
   lag: 2
   lag_seconds: <n>
 - group: risk
   topic: wide
+  mode: stream
   generation: 2
   members: []
   lag: 0
@@ -84,6 +86,7 @@ $ leat group describe risk --topic trades -o json
   {
     "group": "risk",
     "topic": "trades",
+    "mode": "stream",
     "generation": 2,
     "members": [],
     "lag": 2,
@@ -223,7 +226,7 @@ func TestGroupActive(t *testing.T) {
 		}
 	}
 	d.wait("what was printed is acknowledged", func() bool {
-		return strings.Contains(d.must("group ls"), "risk   trades        1    0")
+		return strings.Contains(d.must("group ls"), "risk   trades  stream        1    0")
 	})
 	cancel()
 	if code := <-done; code != exitInterrupted {
@@ -236,9 +239,9 @@ func TestGroupPace(t *testing.T) {
 	d := newGroupDesk(t)
 	d.golden(`
 $ leat group ls --over 100ms
-GROUP  TOPIC   MEMBERS  LAG AGE  ACKED/S  DONE IN
-risk   trades        0    2 <age>        0    never
-risk   wide          0    0 <age>        -        -
+GROUP  TOPIC   MODE    MEMBERS  LAG AGE  ACKED/S  DONE IN
+risk   trades  stream        0    2 <age>        0    never
+risk   wide    stream        0    0 <age>        -        -
 `)
 	got := d.must("group describe risk --topic trades --over 100ms -o json")
 	if strings.Count(got, `"acked_per_sec": 0`) != 2 || strings.Contains(got, "zero_in_seconds") {

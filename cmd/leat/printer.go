@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/core"
 )
 
 // printerMax is how much output may wait for the reader of standard output.
@@ -25,12 +26,15 @@ type printer struct {
 	writing bool
 	closed  bool
 	err     error
+
+	late int64 // answers that came when the lease was over; the goroutine's until it has ended
 }
 
 // piece is output with the last offset of each partition in it.
 type piece struct {
 	text []byte
 	last map[int32]int64
+	lent []leat.Message // of a queue group: each, without what it carries. Its bound is what a member may hold
 }
 
 func newPrinter(w io.Writer, written func(int32, int64) error, failed func()) *printer {
@@ -59,6 +63,11 @@ func (p *printer) print(m *leat.Message, f func(dst []byte) ([]byte, error)) err
 	}
 	p.next.text = text
 	p.next.last[m.Partition] = m.Offset
+	if m.Attempt > 0 {
+		lent := *m
+		lent.Key, lent.Value, lent.Headers = nil, nil, nil
+		p.next.lent = append(p.next.lent, lent)
+	}
 	if wake {
 		p.changed.Broadcast()
 	}
@@ -100,7 +109,8 @@ func (p *printer) run() {
 			return
 		}
 		clear(now.last)
-		spare = piece{text: now.text[:0], last: now.last}
+		clear(now.lent)
+		spare = piece{text: now.text[:0], last: now.last, lent: now.lent[:0]}
 	}
 }
 
@@ -123,6 +133,14 @@ func (p *printer) take(spare piece) (piece, bool) {
 func (p *printer) write(now *piece) error {
 	if _, err := p.w.Write(now.text); err != nil {
 		return err
+	}
+	for i := range now.lent {
+		err := now.lent[i].Ack()
+		if core.CodeOf(err) == core.CodeStaleAck {
+			p.late++
+		} else if err != nil {
+			return err
+		}
 	}
 	if p.written == nil {
 		return nil

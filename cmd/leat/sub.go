@@ -31,6 +31,7 @@ type subscribing struct {
 	pace       string
 	gap        time.Duration
 	lastPerKey bool
+	lending    lending
 
 	// The following is parsed from the above.
 	position leat.Position
@@ -48,8 +49,10 @@ func newSub(a *app) *cobra.Command {
 		Short: "Print the messages of a topic",
 		Long: "Prints messages as they come, from the latest on; with --group from where the group is, sharing\n" +
 			"the partitions with its other members. What a group member printed is acknowledged.\n\n" +
-			"FORMAT has %t topic, %p partition, %o offset, %k key, %v value, %T time, %h headers, %%,\n" +
-			"and \\n \\t \\\\.\n" +
+			"With --queue or --key-shared the members share the messages instead: each is lent to one of them, and\n" +
+			"comes again if it was not printed within its lease.\n\n" +
+			"FORMAT has %t topic, %p partition, %o offset, %k key, %v value, %T time, %h headers, %a attempt,\n" +
+			"%%, and \\n \\t \\\\.\n" +
 			"-o json prints one document a line; what is not UTF-8 is in key_base64 and value_base64.",
 		Example: examples("leat sub trades --from earliest --count 2",
 			`leat sub trades --from earliest --idle 200ms -f '%k\t%v\n'`,
@@ -57,6 +60,8 @@ func newSub(a *app) *cobra.Command {
 			`leat sub trades --from earliest --where 'key == "ACME" and size > 2' --idle 200ms`,
 			"leat sub trades --from earliest --speed 100x --idle 100ms",
 			"leat sub trades --last-per-key --count 1 -f '%k %v\\n'",
+			"leat sub trades --group desk --queue --count 2 -f '%a %v\\n'",
+			"leat sub trades --group byname --key-shared --lease 1m --max-held 10 --max-attempts 5 --count 1",
 			"leat sub trades --from @2026-01-31 --partition 0 --idle 100ms -f '%p %o %T %h %v\\n'"),
 		Args:              oneArgument("TOPIC"),
 		ValidArgsFunction: a.completeTopic,
@@ -85,6 +90,7 @@ func newSub(a *app) *cobra.Command {
 	flags.StringVar(&s.pace, "speed", "", "replay at this speed, such as 1x as it was published, or 10x")
 	flags.DurationVar(&s.gap, "max-gap", 0, "with --speed: the longest pause (10s)")
 	flags.BoolVar(&s.lastPerKey, "last-per-key", false, "begin with the newest message of each key")
+	s.lending.add(cmd)
 	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("group", a.completeGroupFlag))
 	return cmd
 }
@@ -124,6 +130,8 @@ func (a *app) checkSub(cmd *cobra.Command, s *subscribing) error {
 			"and --speed")
 	case s.format != "" && a.output != formatTable:
 		return usagef(cmd, "-f and -o %s: want one of them", a.output)
+	case s.format == "" && a.stdoutTerminal && s.lending.on():
+		s.format = `%p:%o\t%a\t%k\t%v\n`
 	case s.format == "" && a.stdoutTerminal:
 		s.format = `%p:%o\t%k\t%v\n`
 	case s.format == "":
@@ -132,7 +140,7 @@ func (a *app) checkSub(cmd *cobra.Command, s *subscribing) error {
 	if s.layout, err = parseLayout(s.format); err != nil {
 		return usagef(cmd, "-f %v", err)
 	}
-	return nil
+	return s.lending.check(cmd, s)
 }
 
 // subscribe prints until ctx ends, or as many messages as were asked for.
@@ -160,7 +168,7 @@ func (a *app) printMessages(ctx context.Context, bus *leat.Bus, s *subscribing) 
 		return err
 	}
 	var written func(int32, int64) error
-	if s.group != "" {
+	if s.group != "" && !s.lending.on() {
 		written = sub.Backend().Ack
 	}
 	reading, stop := context.WithCancel(ctx)
@@ -177,6 +185,9 @@ func (a *app) printMessages(ctx context.Context, bus *leat.Bus, s *subscribing) 
 	<-watched
 	if writing := out.close(); err == nil {
 		err = writing
+	}
+	if s.lending.on() && err == nil && ctx.Err() == nil {
+		err = a.settled(ctx, sub, out.late)
 	}
 	// Whoever interrupts does not ask whether a server that is gone heard of it.
 	if closing := sub.Close(); err == nil && ctx.Err() == nil {
@@ -216,6 +227,9 @@ func (a *app) openSub(ctx context.Context, bus *leat.Bus, s *subscribing) (*leat
 	}
 	if s.group != "" {
 		options = append(options, leat.Group(s.group))
+	}
+	if s.lending.on() {
+		options = append(options, s.lending.options(s.count)...)
 	}
 	if s.from != "" {
 		options = append(options, leat.From(s.position))

@@ -19,13 +19,23 @@ type Lag struct {
 	ZeroSeconds *float64 `json:"zero_in_seconds,omitempty" doc:"At that pace; absent also where never"`
 }
 
+// QueueCounts is where the messages stand that a queue group has not settled. They are absent in a stream
+// group, and where a node does not tell.
+type QueueCounts struct {
+	Ready   *int64 `json:"ready,omitempty" doc:"To be handed out"`
+	Leased  *int64 `json:"leased,omitempty" doc:"Members have them"`
+	Delayed *int64 `json:"delayed,omitempty" doc:"Failed, and wait"`
+}
+
 // Group is a group on a topic.
 type Group struct {
 	Group      string   `json:"group"`
 	Topic      string   `json:"topic"`
+	Mode       string   `json:"mode" enum:"stream,queue,key-shared"`
 	Generation int32    `json:"generation"`
 	Members    []string `json:"members" doc:"At most 1,000"`
 	Lag
+	QueueCounts
 }
 
 // GroupPartition is one partition of a group.
@@ -34,6 +44,7 @@ type GroupPartition struct {
 	Member    string `json:"member,omitempty" doc:"Who reads it; absent: nobody"`
 	Committed *int64 `json:"committed,omitempty" doc:"First offset not acknowledged; absent: nothing was"`
 	Lag
+	QueueCounts
 }
 
 // GroupDetail is a group on a topic with its partitions.
@@ -48,6 +59,13 @@ func lagOf(l leat.GroupLag) Lag {
 		doc.ZeroSeconds = knownSeconds(l.TimeToZero)
 	}
 	return doc
+}
+
+func countsOf(mode leat.GroupMode, c leat.QueueCounts) QueueCounts {
+	if mode == leat.GroupStream {
+		return QueueCounts{}
+	}
+	return QueueCounts{Ready: known(c.Ready), Leased: known(c.Leased), Delayed: known(c.Delayed)}
 }
 
 func known[T int64 | float64](v T) *T {
@@ -66,8 +84,9 @@ func knownSeconds(d time.Duration) *float64 {
 
 func groupOf(g *leat.GroupInfo) Group {
 	members := g.Members[:min(len(g.Members), pageMost)]
-	return Group{Group: g.Group, Topic: g.Topic, Generation: g.Generation,
-		Members: append([]string{}, members...), Lag: lagOf(g.Lag())}
+	return Group{Group: g.Group, Topic: g.Topic, Mode: g.Mode.String(), Generation: g.Generation,
+		Members: append([]string{}, members...), Lag: lagOf(g.Lag()),
+		QueueCounts: countsOf(g.Mode, g.QueueCounts())}
 }
 
 func groupDetailOf(g *leat.GroupInfo) GroupDetail {
@@ -75,7 +94,7 @@ func groupDetailOf(g *leat.GroupInfo) GroupDetail {
 	for _, p := range g.Partitions {
 		doc.Partitions = append(doc.Partitions, GroupPartition{Partition: p.Partition, Member: p.Member,
 			Committed: known(p.Committed), Lag: lagOf(leat.GroupLag{Records: p.LagRecords, Time: p.LagTime,
-				AckRate: p.AckRate, TimeToZero: p.TimeToZero})})
+				AckRate: p.AckRate, TimeToZero: p.TimeToZero}), QueueCounts: countsOf(g.Mode, p.Queue)})
 	}
 	return doc
 }

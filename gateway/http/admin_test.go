@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
@@ -124,6 +125,34 @@ func TestAdminGroups(t *testing.T) {
 	says(t, d.call("DELETE", "/api/v1/groups/g?topic=t&dry_run=true", nil), 200, `"dry_run":true`, `"lag":3`)
 	says(t, d.call("DELETE", "/api/v1/groups/g?topic=t", nil), 200, `"dry_run":false`)
 	d.wants(d.call("GET", "/api/v1/groups/g", nil), "forgotten", 404, core.CodeGroupNotFound)
+}
+
+// TestAdminQueueGroup: a queue group tells where its messages stand, a stream group does not.
+func TestAdminQueueGroup(t *testing.T) {
+	d := open(t, Config{})
+	publishAll(t, d.bus, "t", "one", "two", "three")
+	sub, err := d.bus.Subscribe("t", leat.Group("g"), leat.KeyShared(), leat.MaxHeld(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	for m, err := range sub.Messages(t.Context()) {
+		if err != nil || m.Nack(time.Hour) != nil {
+			t.Fatal(err)
+		}
+		break
+	}
+	says(t, d.call("GET", "/api/v1/groups", nil), 200, `"mode":"key-shared"`, `"lag":3`, `"delayed":1`, `"ready":`)
+	says(t, d.call("GET", "/api/v1/groups/g", nil), 200, `"partitions":[{"partition":0,`, `"leased":`)
+	stream, err := d.bus.Subscribe("t", leat.Group("s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	got := d.call("GET", "/api/v1/groups/s", nil)
+	if says(t, got, 200, `"mode":"stream"`); strings.Contains(got.body, "ready") {
+		t.Errorf("a stream group tells %s", got.body)
+	}
 }
 
 func TestAdminCluster(t *testing.T) {

@@ -110,3 +110,58 @@ var _ = register("a queue group goes on where it is, and counts attempts", func(
 		t.Errorf("the group goes on at %q, want 1", next.Value)
 	}
 })
+
+var _ = register("a queue group tells where its messages stand", func(t *testing.T, c *carrier) {
+	if c.cuts {
+		return // a member that is cut off has nothing
+	}
+	topic := c.topic(t, leat.TopicConfig{Partitions: 2, Ack: leat.AckPage})
+	p := c.producer(t, topic)
+	for i := range 40 {
+		publish(t, p, fmt.Sprint(i), "x")
+	}
+	cfg := leat.QueueConfig{Lease: time.Hour, Retry: leat.Backoff{Min: time.Hour, Max: time.Hour}}
+	sub := subscribe(t, c.bus, topic, leat.Group(topic), leat.Queue(cfg), leat.MaxHeld(10))
+	for i, m := range take(t, sub, 10) {
+		switch {
+		case i < 3:
+			if err := m.Ack(); err != nil {
+				t.Error(err)
+			}
+		case i < 5:
+			if err := m.Nack(-1); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	// The member asks for more when it has answered, or not: what is ready may be leased.
+	want := leat.QueueCounts{Delayed: 2}
+	for ctx := soon(t); ; {
+		infos, err := c.bus.Groups(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, lag := leat.QueueCounts{}, leat.GroupLag{}
+		for i := range infos {
+			if infos[i].Group == topic {
+				got, lag = infos[i].QueueCounts(), infos[i].Lag()
+				for _, part := range infos[i].Partitions {
+					if part.Oldest > part.Committed || part.Oldest < 0 {
+						t.Errorf("partition %d: oldest %d, next %d", part.Partition, part.Oldest, part.Committed)
+					}
+				}
+			}
+		}
+		if got.Ready+got.Leased+got.Delayed != lag.Records {
+			t.Errorf("%+v of a lag of %d", got, lag.Records)
+		}
+		if lag.Records == 37 && got.Delayed == want.Delayed && got.Leased >= 5 && got.Leased <= 10 && lag.Time > 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%+v of a lag of %+v; want 37 with 2 delayed and 5 to 10 leased", got, lag)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+})

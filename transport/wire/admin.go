@@ -120,6 +120,11 @@ type GroupPartitionBody struct {
 	Member    string `json:"member,omitempty"`
 	Committed int64  `json:"committed"`
 	Lag       int64  `json:"lag,omitempty"` // in a queue group: records that are not settled
+	// Of these, those that members have, those that failed and wait, and the offset of the first; absent from
+	// nodes that do not tell.
+	Leased  *int64 `json:"leased,omitempty"`
+	Delayed *int64 `json:"delayed,omitempty"`
+	Oldest  *int64 `json:"oldest,omitempty"`
 }
 
 // ResetBody sets the committed offsets of a group that has no members.

@@ -97,7 +97,8 @@ func (n *fakeNode) produce(t *fakeTopic, open *wire.ProducerOpenBody, number int
 	frame []byte) (wire.AckEntry, error) {
 	f := n.cluster
 	h := core.ParseFrameHeader(frame)
-	if err := core.CheckProduced(&h, frame[core.FrameHeaderSize:h.Length], t.cfg.MaxRecordBytes); err != nil {
+	payload := frame[core.FrameHeaderSize:h.Length]
+	if err := core.CheckProduced(&h, payload, t.cfg.MaxRecordBytes, false); err != nil {
 		return wire.AckEntry{}, f.wrong("PRODUCE: %w", err)
 	}
 	f.mu.Lock()

@@ -139,6 +139,9 @@ func (p *remoteProducer) openAll() error {
 
 // check computes a message's encoded size, or says why it cannot be published.
 func (p *remoteProducer) check(m *Message) (int, error) {
+	if err := core.CheckHeaders(p.topic.name, m.Headers); err != nil {
+		return 0, err
+	}
 	return p.checkSize(len(m.Key), len(m.Value), m.Headers, m.extras())
 }
 

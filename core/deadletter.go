@@ -18,9 +18,6 @@ const MaxDeadLetterReason = 1024
 // DeadLetterRoom is how much larger than its record a dead letter may be.
 const DeadLetterRoom = 4 << 10
 
-// OwnHeaderPrefix begins the names of headers that Leat itself sets.
-const OwnHeaderPrefix = "leat-"
-
 // Headers of a dead letter.
 const (
 	deadLetterPrefix    = "leat-dlq-"

@@ -51,7 +51,7 @@ func TestExtendedRecord(t *testing.T) {
 					t.Fatalf("%+v: headers %v, %v", x, got, err)
 				}
 				h, payload := producedFrame(t, src, src)
-				wantCode(t, "CheckProduced", CheckProduced(&h, payload, DefaultRecordBytes), 0)
+				wantCode(t, "CheckProduced", CheckProduced(&h, payload, DefaultRecordBytes, false), 0)
 				if got := RecordsFlags(payload); got != r.Flags {
 					t.Errorf("RecordsFlags = %b, want %b", got, r.Flags)
 				}
@@ -72,7 +72,8 @@ func TestExtendedRecordRefuses(t *testing.T) {
 		src := encodeExtended(t, nil, nil, nil, Extras{TTL: time.Second})
 		binary.LittleEndian.PutUint64(src[RecordHeaderSize:], uint64(ttl))
 		h, payload := producedFrame(t, src)
-		wantCode(t, "a frame with "+ttl.String(), CheckProduced(&h, payload, DefaultRecordBytes), CodeInvalidRecord)
+		err = CheckProduced(&h, payload, DefaultRecordBytes, false)
+		wantCode(t, "a frame with "+ttl.String(), err, CodeInvalidRecord)
 	}
 	_, err := ExtendedRecordSize(1, 1, nil, Extras{ID: strings.Repeat("x", MaxIDBytes+1)})
 	wantCode(t, "an id too long", err, CodeInvalidRecord)
@@ -90,7 +91,7 @@ func TestExtendedRecordRefuses(t *testing.T) {
 		src := encodeExtended(t, nil, []byte("value"), nil, Extras{ID: "order-1"})
 		change(src)
 		h, payload := producedFrame(t, src)
-		wantCode(t, what, CheckProduced(&h, payload, DefaultRecordBytes), CodeInvalidRecord)
+		wantCode(t, what, CheckProduced(&h, payload, DefaultRecordBytes, false), CodeInvalidRecord)
 	}
 	_, err = ExtendedRecordSize(0, MaxRecordBytes-RecordHeaderSize, nil, Extras{TTL: time.Second})
 	wantCode(t, "8 bytes too many", err, CodeRecordTooLarge)

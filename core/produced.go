@@ -13,12 +13,13 @@ import (
 // header and payload, whose padding is left out. The fields that the node writes itself (index, base
 // offset, time, term, checksums of the header and of the frame before, durable lag) are not looked at.
 // What passes can be read by everybody: each record decodes and is within every limit, its key has the
-// right hash, its padding is zero. maxRecordBytes is the topic's, 0 to MaxRecordBytes.
+// right hash, its padding is zero, and no header is one that only Leat sets (CheckHeaders). maxRecordBytes
+// is the topic's, 0 to MaxRecordBytes; letters says that it is one of dead letters.
 //
 // Errors: CodeInvalidRecord, CodeRecordTooLarge; CodeVersionTooNew and CodeUnsupported for what only
 // another build can store; CodeCorrupt where the payload is not what the producer made the checksum of.
 // It does not allocate unless something is wrong.
-func CheckProduced(h *FrameHeader, payload []byte, maxRecordBytes int) error {
+func CheckProduced(h *FrameHeader, payload []byte, maxRecordBytes int, letters bool) error {
 	if err := checkProducedHeader(h, len(payload)); err != nil {
 		return err
 	}
@@ -29,9 +30,9 @@ func CheckProduced(h *FrameHeader, payload []byte, maxRecordBytes int) error {
 	}
 	records := 0
 	for rest := payload; len(rest) > 0; records++ {
-		n, ok := producedRecordSize(rest, maxRecordBytes)
+		n, ok := producedRecordSize(rest, maxRecordBytes, letters)
 		if !ok {
-			return refuseRecord(rest, maxRecordBytes)
+			return refuseRecord(rest, maxRecordBytes, letters)
 		}
 		rest = rest[n:]
 	}
@@ -68,7 +69,7 @@ func checkProducedHeader(h *FrameHeader, payloadBytes int) error {
 // producedRecordSize gives the padded size of the record at the start of src if nothing is wrong with
 // it. It reads words and leaves it to refuseRecord to say what is wrong, because there are many records
 // in a frame and next to none is wrong.
-func producedRecordSize(src []byte, maxRecordBytes int) (int, bool) {
+func producedRecordSize(src []byte, maxRecordBytes int, letters bool) (int, bool) {
 	if len(src) < RecordHeaderSize {
 		return 0, false
 	}
@@ -99,11 +100,15 @@ func producedRecordSize(src []byte, maxRecordBytes int) (int, bool) {
 	if pad := size - length; pad > 0 && le.Uint64(src[size-8:])>>(64-8*pad) != 0 {
 		return 0, false
 	}
-	return int(size), headersLen == 0 || headersFit(src[valueAt-headersLen:valueAt])
+	if headersLen == 0 {
+		return int(size), true
+	}
+	raw := src[valueAt-headersLen : valueAt]
+	return int(size), headersFit(raw) && ownHeaderIn(raw, flags&FlagID != 0, letters) == ""
 }
 
 // refuseRecord says what is wrong with a record that producedRecordSize refused.
-func refuseRecord(src []byte, maxRecordBytes int) error {
+func refuseRecord(src []byte, maxRecordBytes int, letters bool) error {
 	r, n, err := DecodeRecord(src)
 	if err != nil {
 		return NewError(CodeInvalidRecord, produceOp, errors.Unwrap(err))
@@ -123,6 +128,10 @@ func refuseRecord(src []byte, maxRecordBytes int) error {
 	case len(r.RawHeaders) > 0 && !headersFit(r.RawHeaders):
 		return invalidFrame("headers of %d bytes do not decode, or are more than %d",
 			len(r.RawHeaders), MaxHeaders)
+	}
+	// The id of the message is not among the raw headers of a record that was decoded.
+	if own := ownHeaderIn(r.RawHeaders, false, letters); own != "" {
+		return refuseHeader(produceOp, own)
 	}
 	return invalidFrame("pad bytes are not zero")
 }

@@ -42,13 +42,13 @@ func TestCheckProducedTakesWhatIsRight(t *testing.T) {
 		"most records":   slicesOf(encodeRecord(t, nil, nil, nil, 0), MaxBatchRecords),
 	} {
 		h, payload := producedFrame(t, records...)
-		wantCode(t, what, CheckProduced(&h, payload, DefaultRecordBytes), 0)
+		wantCode(t, what, CheckProduced(&h, payload, DefaultRecordBytes, false), 0)
 	}
 	h, payload := producedFrame(t, sampleRecords(t)...)
 	h.ProducerID, h.ProducerEpoch, h.BaseSeq = 0, 0, 0
-	wantCode(t, "anonymous", CheckProduced(&h, payload, DefaultRecordBytes), 0)
+	wantCode(t, "anonymous", CheckProduced(&h, payload, DefaultRecordBytes, false), 0)
 	h.Index, h.BaseOffset, h.Time, h.Term, h.PrevCRC, h.HeaderCRC, h.DurableLag = 1, -2, -3, 4, 5, 6, 7
-	wantCode(t, "fields of the node", CheckProduced(&h, payload, DefaultRecordBytes), 0)
+	wantCode(t, "fields of the node", CheckProduced(&h, payload, DefaultRecordBytes, false), 0)
 }
 
 func slicesOf(record []byte, n int) [][]byte {
@@ -88,7 +88,7 @@ func TestCheckProducedRefusesHeaders(t *testing.T) {
 	for _, tt := range tests {
 		h, payload := producedFrame(t, sampleRecords(t)...)
 		tt.change(&h)
-		err := CheckProduced(&h, payload, DefaultRecordBytes)
+		err := CheckProduced(&h, payload, DefaultRecordBytes, false)
 		wantCode(t, tt.what, err, tt.want)
 		if HintFor(err) == "" {
 			t.Errorf("%s: no hint", tt.what)
@@ -142,9 +142,9 @@ func TestCheckProducedRefusesRecords(t *testing.T) {
 	}{"whole extension", long, CodeUnsupported})
 	for _, tt := range tests {
 		h, payload := producedFrame(t, sampleRecords(t)[0], tt.record)
-		err := CheckProduced(&h, payload, 1<<12)
+		err := CheckProduced(&h, payload, 1<<12, false)
 		if tt.what == "key of 32 KiB and 1" || tt.what == "headers of 16 KiB and 6" {
-			err = CheckProduced(&h, payload, 1<<20)
+			err = CheckProduced(&h, payload, 1<<20, false)
 		}
 		wantCode(t, tt.what, err, tt.want)
 		if errors.Is(err, ErrCorrupt) {
@@ -156,7 +156,7 @@ func TestCheckProducedRefusesRecords(t *testing.T) {
 func TestCheckProducedDoesNotAllocate(t *testing.T) {
 	h, payload := producedFrame(t, sampleRecords(t)...)
 	wantNoAllocs(t, "CheckProduced", func() {
-		if CheckProduced(&h, payload, DefaultRecordBytes) != nil {
+		if CheckProduced(&h, payload, DefaultRecordBytes, false) != nil {
 			t.Fatal("refused")
 		}
 	})
@@ -180,7 +180,7 @@ func FuzzProduced(f *testing.F) {
 		if repair { // so that the fuzzer gets beyond checksum and length
 			h.PayloadCRC, h.Length = Checksum(payload), uint32(FrameHeaderSize+len(payload))
 		}
-		if CheckProduced(&h, payload, DefaultRecordBytes) != nil {
+		if CheckProduced(&h, payload, DefaultRecordBytes, false) != nil {
 			return
 		}
 		var decoder HeaderDecoder
@@ -219,7 +219,7 @@ func BenchmarkCheckProduced(b *testing.B) {
 	b.Run("whole", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if CheckProduced(&h, payload, DefaultRecordBytes) != nil {
+			if CheckProduced(&h, payload, DefaultRecordBytes, false) != nil {
 				b.Fatal("refused")
 			}
 		}

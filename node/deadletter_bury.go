@@ -190,6 +190,7 @@ func (n *Node) letterWriter(t *topic) *producer {
 	w := l.writers[t.id]
 	if w == nil {
 		w = n.newProducer(t, leat.ProducerOptions{Partitioner: leat.Manual})
+		w.own = true // letters keep headers that the node set on their records
 		if l.writers == nil {
 			l.writers = make(map[uint64]*producer)
 		}

@@ -80,7 +80,7 @@ func (r *remote) sendIDs(p *partition, baseSeq int32, record []byte) outcome {
 	f := r.frame(p, baseSeq, "")
 	f.payload, f.ids = record, true
 	f.header.Length, f.header.PayloadCRC = uint32(core.FrameHeaderSize+len(record)), core.Checksum(record)
-	if err := core.CheckProduced(&f.header, f.payload, core.DefaultRecordBytes); err != nil {
+	if err := core.CheckProduced(&f.header, f.payload, core.DefaultRecordBytes, false); err != nil {
 		r.t.Fatal(err)
 	}
 	r.commit(f)

@@ -69,7 +69,7 @@ func (r *remote) frame(p *partition, baseSeq int32, values ...string) *remoteFra
 		BaseSeq: baseSeq, PayloadCRC: core.Checksum(payload), Records: uint16(len(values)),
 		Version: core.FrameVersion,
 	}}
-	if err := core.CheckProduced(&f.header, f.payload, core.DefaultRecordBytes); err != nil {
+	if err := core.CheckProduced(&f.header, f.payload, core.DefaultRecordBytes, false); err != nil {
 		r.t.Fatalf("CheckProduced: %v", err)
 	}
 	return f

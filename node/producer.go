@@ -19,6 +19,7 @@ type producer struct {
 	topic   *topic
 	options leat.ProducerOptions
 	level   core.Ack // AckNone, or the least its records get
+	own     bool     // it is the node's: it may set headers that users may not
 	index   uint32   // in Node.producers
 	sticky  atomic.Uint64
 	closed  atomic.Bool
@@ -51,6 +52,11 @@ func (p *producer) route(m *leat.Message, size int) (part *partition, hash uint6
 
 // check computes a message's encoded size, or says why it cannot be published.
 func (p *producer) check(m *leat.Message) (int, error) {
+	if !p.own {
+		if err := core.CheckHeaders(p.topic.name, m.Headers); err != nil {
+			return 0, err
+		}
+	}
 	return p.checkSize(len(m.Key), len(m.Value), m.Headers, extrasOf(m))
 }
 

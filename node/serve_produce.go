@@ -167,7 +167,8 @@ func (p *producerStream) take(h *wire.Header, large int) error {
 	f.part, f.level, f.producer = p.logOf(int32(number)), p.level, p.index
 	f.ids = core.RecordsFlags(f.payload)&core.FlagID != 0
 	b := backlogged{size: h.Size(), large: large,
-		err: core.CheckProduced(&f.header, f.payload, int(f.part.topic.maxRecord.Load()))}
+		err: core.CheckProduced(&f.header, f.payload, int(f.part.topic.maxRecord.Load()),
+			p.topic.letters)}
 	if p.delayed && b.err == nil {
 		b.err = p.checkDelayed(p.topic.partitions[number], f.payload)
 	}

@@ -23,6 +23,7 @@ type topic struct {
 	local      []*partition // those this node leads
 	opening    atomic.Int32 // partitions whose log is not open yet; nobody finds the topic before
 	deleted    atomic.Bool
+	letters    bool         // it is one of dead letters
 	expired    atomic.Int64 // records that readers were not given, because their time to live was over
 }
 
@@ -32,7 +33,8 @@ var (
 )
 
 func newTopic(info *core.Topic, table routing.Table) *topic {
-	t := &topic{id: info.ID, name: info.Name, cfg: info.Config, table: table, placement: info.Placement}
+	t := &topic{id: info.ID, name: info.Name, cfg: info.Config, table: table, placement: info.Placement,
+		letters: core.TakesLetters(info.Name)}
 	t.changed.Store(&t.cfg)
 	t.maxRecord.Store(int64(t.cfg.MaxRecordBytes))
 	return t

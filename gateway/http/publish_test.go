@@ -103,6 +103,8 @@ func TestPublishRefuses(t *testing.T) {
 			"1 bytes"},
 		"no name of a header": {"t/messages", text(), []string{"Leat-H-", "x"}, 400, core.CodeInvalidRequest,
 			"empty"},
+		"a header of ours": {"t/messages", text(), []string{"Leat-H-Leat-Dlq-Topic", "x"}, 422,
+			core.CodeInvalidRecord, "leat-dlq-topic"},
 		"a long key": {"t/messages", text(), []string{"Leat-Key", strings.Repeat("k", 33<<10)}, 422,
 			core.CodeInvalidRecord, "key"},
 		"too large for the topic": {"t/messages", strings.NewReader(strings.Repeat("x", 2<<20)), nil, 413,

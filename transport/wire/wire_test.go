@@ -85,7 +85,7 @@ func TestGoldenRequests(t *testing.T) {
 func TestExampleIsStored(t *testing.T) {
 	for name, frame := range map[string][]byte{"produced": exampleLog(false), "stored": exampleLog(true)} {
 		h := core.ParseFrameHeader(frame)
-		if err := core.CheckProduced(&h, frame[core.FrameHeaderSize:], core.MaxRecordBytes); err != nil {
+		if err := core.CheckProduced(&h, frame[core.FrameHeaderSize:], core.MaxRecordBytes, false); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

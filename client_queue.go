@@ -37,6 +37,8 @@ type remoteQueue struct {
 	err     error // of Close
 
 	mu       sync.Mutex // guards the following, sources and sessions
+	moved    bool       // the loop took something or answered, since movedAt was set
+	movedAt  int64
 	sources  map[uint16]*queueSource
 	ready    []*remoteGrant
 	head     int
@@ -119,6 +121,7 @@ func (q *remoteQueue) Next(ctx context.Context, m *Message) error {
 	}
 	if err := q.current.take(m, &q.headers); err != nil {
 		q.current.wanted = 0 // the rest comes again when its lease is over
+		q.current.waits.Store(false)
 		return err
 	}
 	return nil

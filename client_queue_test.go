@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/leatbus/leat/core"
@@ -405,4 +406,54 @@ func TestRemoteQueueCredit(t *testing.T) {
 	if err := sub.Commit(soon(t)); err != nil || f.queueLag("g") != 0 {
 		t.Errorf("Commit: %v; %d left", err, f.queueLag("g"))
 	}
+}
+
+// TestRemoteQueueRenewal: what waits for the loop keeps its lease while the loop goes on, however slowly, and
+// goes to others when it does not.
+func TestRemoteQueueRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, mode := range []func(...QueueConfig) SubscribeOption{Queue, KeyShared} {
+			f, bus := queued(t, 1, 5)
+			f.queues.config = core.QueueConfig{Lease: 8 * time.Second, Retry: core.Backoff{Max: 1}}
+			sub := subscribeTo(t, bus, "t", Group("g"), mode())
+			sleep := func(d time.Duration) { // on the clocks of client and node
+				for range d / time.Second {
+					pass(time.Second)
+					f.pass(int64(time.Second))
+					synctest.Wait()
+				}
+			}
+			for range 16 { // with a lease from the first moment the last would wait for more than five
+				m := takeFrom(t, sub, 1)[0]
+				if m.Attempt != 1 {
+					t.Errorf("attempt %d of %d/%d", m.Attempt, m.Partition, m.Offset)
+				}
+				sleep(3 * time.Second)
+				if err := m.Ack(); err != nil {
+					t.Errorf("Ack: %v", err)
+				}
+			}
+			if err := sub.Commit(t.Context()); err != nil {
+				t.Errorf("Commit: %v", err)
+			}
+			sleep(time.Minute) // the loop is stuck
+			f.mu.Lock()
+			held := int64(0)
+			for _, q := range f.queues.queues["g"] {
+				held += q.policy.Counts().Held
+			}
+			f.mu.Unlock()
+			if held != 0 && held != 4 { // they came again, to the same member
+				t.Errorf("%d messages are out", held)
+			}
+			attempts := takeFrom(t, sub, 4)
+			for _, m := range attempts {
+				if m.Attempt < 2 {
+					t.Errorf("attempt %d of what a stuck loop had", m.Attempt)
+				}
+			}
+			_ = bus.Close()
+			f.stop()
+		}
+	})
 }

@@ -2,6 +2,7 @@ package leat
 
 import (
 	"math/bits"
+	"sync/atomic"
 	"time"
 
 	"github.com/leatbus/leat/core"
@@ -16,9 +17,11 @@ type remoteGrant struct {
 	partition int32
 	attempt   int32
 	grant     core.QueueGrant
+	waits     atomic.Bool // records of it wait for the loop
 
 	// The following is guarded by the queue's lock.
 	open          uint64       // not answered
+	renewed       int64        // when renew saw it first, or extended its lease
 	inHand        uint64       // of open, those that were given to the loop
 	earlier, next *remoteGrant // of the session, with open records
 
@@ -56,7 +59,9 @@ func (g *remoteGrant) take(m *Message, headers *core.HeaderDecoder) error {
 		if g.wanted&(1<<bit) == 0 {
 			continue // it is not this member's any more
 		}
-		g.wanted &^= 1 << bit
+		if g.wanted &^= 1 << bit; g.wanted == 0 {
+			g.waits.Store(false)
+		}
 		m.Headers = m.Headers[:0]
 		if len(r.RawHeaders) > 0 {
 			if m.Headers, err = headers.Decode(r.RawHeaders, m.Headers); err != nil {
@@ -111,10 +116,12 @@ func (g *remoteGrant) answer(op string, kind wire.SettleKind, offset, delay int6
 	case g.open&bit == 0:
 		return core.Errorf(core.CodeStaleAck, q.topic.op(op), "partition %d, offset %d", g.partition, offset)
 	case kind != wire.SettleExtend:
+		q.moved = true
 		s.answeredLocked(g, bit)
 	case s.extends >= maxExtends:
 		return core.Errorf(core.CodeFull, q.topic.op(op), "%d leases wait to be extended", s.extends)
 	default:
+		q.moved = true
 		s.extends++
 	}
 	s.settleLocked(kind, g, bit, delay, reason)

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/transport/wire"
@@ -17,6 +18,7 @@ type queueSession struct {
 	wake   chan struct{} // for the writer; capacity 1
 	stop   chan struct{} // ends the writer
 	ended  chan struct{} // closed when nothing comes of the stream any more
+	lease  time.Duration // of the group
 	over   atomic.Bool   // what was granted is not to be delivered any more
 
 	// The following is guarded by the queue's lock.
@@ -75,6 +77,7 @@ func (s *queueSession) open() error {
 	if opened.TopicID != q.topic.id {
 		return core.Errorf(core.CodeTopicNotFound, q.topic.op("read"), "another topic has its name now")
 	}
+	s.lease = time.Duration(opened.Lease)
 	return nil
 }
 
@@ -206,6 +209,7 @@ func (s *queueSession) take(h *wire.Header) error {
 	s.slab = s.slab[1:]
 	*g = remoteGrant{session: s, partition: head.Partition, attempt: head.Attempt, grant: head.Grant,
 		open: head.Grant.Left, chunk: ch, size: int64(h.Size()), rest: head.Grant.Left, runs: runs}
+	g.waits.Store(true)
 	q.mu.Lock()
 	s.received += g.size
 	s.buffered += g.size
@@ -255,6 +259,7 @@ func (s *queueSession) handLocked(g *remoteGrant) {
 	if s.over.Load() {
 		return // nothing: when it leaves, the node hands them out again
 	}
+	s.queue().moved = true
 	g.inHand, g.wanted = g.open, g.open
 	s.inHand += bits.OnesCount64(g.inHand)
 }
@@ -266,7 +271,9 @@ func (s *queueSession) recallLocked(g *remoteGrant) {
 		s.outOfHandLocked(g, keep)
 		keep = 0
 	}
-	g.wanted = keep
+	if g.wanted = keep; keep == 0 {
+		g.waits.Store(false)
+	}
 }
 
 // answeredLocked notes that nothing more can be said of records of a grant that were open.

@@ -9,7 +9,7 @@ import (
 )
 
 // settleQueue is what was said of records and not written yet, in order. Its bound is what a member may hold,
-// and maxExtends.
+// twice, and maxExtends.
 type settleQueue struct {
 	list    []settleRun
 	entries []wire.QueueEntry
@@ -72,14 +72,20 @@ func (l *settleQueue) appendTo(dst []byte) []byte {
 	return dst
 }
 
-// settleLocked leaves something to the writer.
+// settleLocked leaves what the user says to the writer; the next COMMIT confirms it.
 func (s *queueSession) settleLocked(kind wire.SettleKind, g *remoteGrant, which uint64, delay int64,
+	reason string) {
+	s.doubt = true
+	s.tellLocked(kind, g, which, delay, reason)
+}
+
+// tellLocked leaves something to the writer.
+func (s *queueSession) tellLocked(kind wire.SettleKind, g *remoteGrant, which uint64, delay int64,
 	reason string) {
 	grant := g.grant
 	grant.Left = which
 	s.settles.add(settleRun{kind: kind, delay: delay, reason: reason},
 		wire.QueueEntry{Partition: g.partition, Grant: grant})
-	s.doubt = true
 	s.signalLocked()
 }
 
@@ -95,7 +101,15 @@ func (s *queueSession) signalLocked() {
 func (s *queueSession) write() {
 	var frames []byte
 	var taken settleQueue
+	renewal := s.queue().client.clock.NewTimer(s.renewEvery())
+	defer renewal.Stop()
 	for {
+		select { // also where there is always something to write
+		case <-renewal.C():
+			s.renew()
+			renewal.Reset(s.renewEvery())
+		default:
+		}
 		frames = s.gather(frames[:0], &taken)
 		if len(frames) > 0 {
 			if _, err := s.stream.Write(frames); err != nil {
@@ -110,6 +124,9 @@ func (s *queueSession) write() {
 		select {
 		case <-s.wake:
 			runtime.Gosched() // the loop, which has just answered for one message, goes on to the next
+		case <-renewal.C():
+			s.renew()
+			renewal.Reset(s.renewEvery())
 		case <-s.stop:
 			return
 		}

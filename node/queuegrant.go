@@ -23,7 +23,8 @@ type queueGrant struct {
 	epoch   int64
 	slot    int32
 	attempt int32
-	known   uint64 // guarded by the group's lock: not answered, as far as core.Queue knows
+	waits   atomic.Bool // records of it wait in this process for a loop
+	known   uint64      // guarded by the group's lock: not answered, as far as core.Queue knows
 }
 
 var _ leat.Delivery = (*queueGrant)(nil)
@@ -75,5 +76,8 @@ func (g *queueGrant) Reject(offset int64, reason string) error {
 
 // Extend implements leat.Delivery.
 func (g *queueGrant) Extend(offset int64) error {
-	return g.member.group.answer(g, offset, &core.QueueInput{Kind: core.QueueExtend}, "")
+	if g.member.group.extend(g, g.bit(offset)) != 0 {
+		return g.stale("extend", offset)
+	}
+	return nil
 }

@@ -138,6 +138,7 @@ func (g *queueGroup) ask(m *queueMember) {
 		g.idle.Add(1)
 	}
 	g.harvest(m)
+	m.moved = true
 	g.feedAll(g.now())
 	m.full.Store(m.waiting && m.room() <= 0)
 	if m.waiting && !g.sleeper.parked.Load() {
@@ -164,6 +165,7 @@ func (g *queueGroup) harvest(m *queueMember) {
 		return
 	}
 	m.sweep = false
+	was := m.held
 	kept := m.out[:0]
 	for _, grant := range m.out {
 		if acked := grant.known &^ grant.left.Load(); acked != 0 {
@@ -175,6 +177,7 @@ func (g *queueGroup) harvest(m *queueMember) {
 	}
 	clear(m.out[len(kept):])
 	m.out = kept
+	m.moved = m.moved || m.held < was
 	if g.acks >= foldAcks {
 		g.nudge = true
 	}
@@ -276,6 +279,9 @@ func (g *queueGroup) give(grant *queueGrant) {
 	if m.closed.Load() {
 		return
 	}
+	if m.loops {
+		grant.waits.Store(true)
+	}
 	m.granted = append(m.granted, grant)
 	if m.lender != nil { // it is served, and stops to wait, when the lock is given
 		m.lender.gave(grant)
@@ -360,7 +366,7 @@ func (g *queueGroup) absent(of *partition, to int64) {
 	}
 }
 
-// answer takes what a member says of one record, other than an ack.
+// answer takes a Nack or a Reject of one record.
 func (g *queueGroup) answer(grant *queueGrant, offset int64, in *core.QueueInput, reason string) error {
 	g.mu.Lock()
 	defer g.unlock()
@@ -368,20 +374,13 @@ func (g *queueGroup) answer(grant *queueGrant, offset int64, in *core.QueueInput
 	if !grant.member.closed.Load() {
 		g.revoke(p, now)
 	}
-	if in.Kind == core.QueueExtend {
-		bit &= grant.left.Load()
-	} else {
-		bit = grant.take(bit)
-	}
-	if bit == 0 {
+	if bit = grant.take(bit); bit == 0 {
 		return grant.stale(answerNames[in.Kind], offset)
 	}
 	in.Member, in.Grant = grant.member.id, grant.core(bit)
-	if in.Kind != core.QueueExtend {
-		grant.known &^= bit
-		grant.member.held--
-		grant.member.sweep = true
-	}
+	grant.known &^= bit
+	grant.member.held--
+	grant.member.sweep, grant.member.moved = true, true
 	if in.Kind == core.QueueReject {
 		g.reasons[recordRef{p, offset}] = reason[:min(len(reason), maxReason)]
 	}
@@ -392,7 +391,7 @@ func (g *queueGroup) answer(grant *queueGrant, offset int64, in *core.QueueInput
 }
 
 var answerNames = map[core.QueueInputKind]string{
-	core.QueueNack: "nack", core.QueueReject: "reject", core.QueueExtend: "extend",
+	core.QueueNack: "nack", core.QueueReject: "reject",
 }
 
 // maxReason bounds what is kept of the reason of a Message.Reject.

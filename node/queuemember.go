@@ -20,6 +20,7 @@ type queueMember struct {
 	dirty  atomic.Bool // it acked since the group looked
 	fed    atomic.Bool // granted has grants
 	full   atomic.Bool // it waits, and has as many records as it may
+	taken  atomic.Bool // its loop has used up a grant since renew looked
 	closed atomic.Bool // it left, or the group ended
 
 	// The following is guarded by the group's lock.
@@ -28,7 +29,10 @@ type queueMember struct {
 	granted []*queueGrant // handed out and not taken by the loop; they are in out, too
 	spare   []queueGrant
 	lender  *queueLender // of those who pull; nil for a member of its own
-	sweep   bool         // out has grants that are over; dirty would keep acked from asking for a look
+	loops   bool         // what it is handed waits in this process for a loop
+	moved   bool         // it asked or answered since movedAt
+	movedAt int64
+	sweep   bool // out has grants that are over; dirty would keep acked from asking for a look
 	waiting bool
 	err     error // why the group ended
 }

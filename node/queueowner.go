@@ -16,11 +16,12 @@ const (
 // queueOwner is the goroutine of a group. It looks at the group when time has come, when a member or a mark
 // asks for it, and does what may wait for the disk.
 type queueOwner struct {
-	group  *queueGroup
-	foldAt int64 // 0 while nobody acked
-	due    bool  // progress is to be written as soon as nothing else is on its way
-	keysAt int64 // when keys that could not be read are to be read again
-	timer  clock.Timer
+	group   *queueGroup
+	foldAt  int64 // 0 while nobody acked
+	due     bool  // progress is to be written as soon as nothing else is on its way
+	renewAt int64 // when leases of what waits for a loop are renewed
+	keysAt  int64 // when keys that could not be read are to be read again
+	timer   clock.Timer
 }
 
 // ownerJob is what a look has found for the owner to do without the lock.
@@ -120,6 +121,7 @@ func (o *queueOwner) look() ownerJob {
 	defer g.unlock()
 	now := g.now()
 	o.fold(now)
+	o.renew(now)
 	if o.due || len(g.waiting) > 0 {
 		for _, m := range g.members {
 			g.harvest(m)
@@ -180,6 +182,9 @@ func (o *queueOwner) next(now int64) int64 {
 	}
 	if o.keysAt > now {
 		earlier(o.keysAt)
+	}
+	if g.looping() {
+		earlier(o.renewAt)
 	}
 	return at
 }

@@ -48,6 +48,9 @@ func (n *Node) openQueue(t *topic, o leat.SubscribeOptions) (leat.SubscriptionBa
 	if s.member, err = n.joinQueue(ctx, t, &o, s.sleeper); err != nil {
 		return nil, err
 	}
+	s.member.group.mu.Lock()
+	s.member.loops = true
+	s.member.group.mu.Unlock()
 	return s, nil
 }
 
@@ -67,7 +70,9 @@ func (s *queueSubscription) Next(ctx context.Context, m *leat.Message) error {
 			s.current = s.grants[s.at]
 			s.grants[s.at] = nil
 			s.at++
-			s.todo = s.current.left.Load()
+			if s.todo = s.current.left.Load(); s.todo == 0 {
+				s.current.waits.Store(false)
+			}
 			continue
 		}
 		if err := s.await(ctx); err != nil {
@@ -81,7 +86,10 @@ func (s *queueSubscription) Next(ctx context.Context, m *leat.Message) error {
 func (s *queueSubscription) deliver(m *leat.Message) (bool, error) {
 	g := s.current
 	bit := bits.TrailingZeros64(s.todo)
-	s.todo &= s.todo - 1
+	if s.todo &= s.todo - 1; s.todo == 0 {
+		g.waits.Store(false)
+		g.member.taken.Store(true)
+	}
 	if g.left.Load()>>bit&1 == 0 {
 		return false, nil
 	}

@@ -85,6 +85,9 @@ func (s *queueStream) settleOne(said *wire.Settlement, e *wire.QueueEntry) (late
 		}
 		return e.Grant.Left &^ taken
 	}
+	if said.Kind == wire.SettleExtend {
+		return g.member.group.extend(g, e.Grant.Left)
+	}
 	for left := e.Grant.Left; left != 0; left &= left - 1 {
 		bit := bits.TrailingZeros64(left)
 		offset := g.lo + int64(bit)
@@ -92,10 +95,8 @@ func (s *queueStream) settleOne(said *wire.Settlement, e *wire.QueueEntry) (late
 		switch said.Kind {
 		case wire.SettleNack:
 			err = g.Nack(offset, time.Duration(said.Delay))
-		case wire.SettleReject:
-			err = g.Reject(offset, said.Reason)
 		default:
-			err = g.Extend(offset)
+			err = g.Reject(offset, said.Reason)
 		}
 		if err != nil {
 			late |= 1 << bit

@@ -29,6 +29,8 @@ type app struct {
 	stdout, stderr io.Writer
 	// Whether somebody is there to read or to answer.
 	stdinTerminal, stdoutTerminal, stderrTerminal bool
+	// size is that of the terminal on standard output; 0 where it is not known.
+	size func() (columns, rows int)
 
 	clock clock.Clock
 	dial  func(ctx context.Context, address string, options ...leat.DialOption) (*leat.Bus, error)
@@ -49,8 +51,16 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
 		stdin: stdin, stdout: stdout, stderr: stderr,
 		stdinTerminal: isTerminalFile(stdin), stdoutTerminal: isTerminalFile(stdout),
 		stderrTerminal: isTerminalFile(stderr),
+		size:           func() (columns, rows int) { return sizeOf(stdout) },
 		clock:          clock.System, dial: leat.Dial, output: formatTable,
 	}
+}
+
+func sizeOf(stream any) (columns, rows int) {
+	if file, ok := stream.(*os.File); ok {
+		return terminalSize(file)
+	}
+	return 0, 0
 }
 
 func isTerminalFile(stream any) bool {

@@ -79,6 +79,10 @@ func clusterStatus(ctx context.Context, bus *leat.Bus) (*clusterDoc, error) {
 	if err := errors.Join(errInfo, errTopics); err != nil {
 		return nil, cmp.Or(errInfo, errTopics)
 	}
+	return describeCluster(&info, topics), nil
+}
+
+func describeCluster(info *leat.ClusterInfo, topics []leat.TopicInfo) *clusterDoc {
 	owned := map[uint16]int{}
 	for i := range topics {
 		for _, p := range topics[i].Partitions {
@@ -97,7 +101,15 @@ func clusterStatus(ctx context.Context, bus *leat.Bus) (*clusterDoc, error) {
 		}
 		doc.Nodes = append(doc.Nodes, node)
 	}
-	return doc, nil
+	return doc
+}
+
+// rtt is the time to a node and back for people, - if it is not known.
+func (n *nodeDoc) rtt() string {
+	if n.RTTMicros <= 0 {
+		return "-"
+	}
+	return strconv.FormatFloat(n.RTTMicros/1e3, 'f', 2, 64) + " ms"
 }
 
 func (a *app) writeCluster(doc *clusterDoc) error {
@@ -116,12 +128,8 @@ func (a *app) writeCluster(doc *clusterDoc) error {
 		if n.Node == doc.Meta && len(doc.Nodes) > 1 {
 			note += " meta"
 		}
-		rtt := "-"
-		if n.RTTMicros > 0 {
-			rtt = strconv.FormatFloat(n.RTTMicros/1e3, 'f', 2, 64) + " ms"
-		}
-		grid.row(strconv.Itoa(int(n.Node)), cmp.Or(n.Address, "-"), state, since, rtt, strconv.Itoa(n.Partitions),
-			cmp.Or(n.Error, note))
+		grid.row(strconv.Itoa(int(n.Node)), cmp.Or(n.Address, "-"), state, since, n.rtt(),
+			strconv.Itoa(n.Partitions), cmp.Or(n.Error, note))
 	}
 	return grid.flush()
 }

@@ -17,11 +17,15 @@ type block struct {
 	text     string
 	notRun   string // reason given by <!-- not run: reason --> above it
 	args     string // given by <!-- run: args --> above it
+	server   bool   // <!-- run with a server --> is above it: TestServerBlocks of cmd/leat runs it
 }
 
 func (b block) String() string { return fmt.Sprintf("%s:%d", b.file, b.line) }
 
 var directive = regexp.MustCompile(`^<!--\s*(not run|run):\s*(.*?)\s*-->$`)
+
+// serverDirective is above blocks that need a server.
+const serverDirective = "<!-- run with a server -->"
 
 // readBlocks extracts the fenced blocks of a Markdown file. It refuses a fence that is never closed
 // and a block that is not run without a reason.
@@ -60,6 +64,8 @@ func readBlocks(file, markdown string) ([]block, error) {
 func (b *block) direct(comment string) error {
 	match := directive.FindStringSubmatch(comment)
 	switch {
+	case comment == serverDirective:
+		b.server = true
 	case match == nil:
 	case match[2] == "":
 		return fmt.Errorf("%s: %q: give a reason or arguments", b, comment)

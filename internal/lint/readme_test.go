@@ -85,6 +85,8 @@ func runBlock(t *testing.T, b block) int {
 	switch {
 	case b.language == "console" && runElsewhere[b.file] != "":
 		t.Logf("%s: run by %s", b, runElsewhere[b.file])
+	case b.server && b.isShell():
+		t.Logf("%s: run by TestServerBlocks of cmd/leat", b)
 	case b.notRun != "" && (b.isShell() || b.isProgram()):
 		t.Logf("%s: not run: %s", b, b.notRun)
 	case b.isShell():
@@ -113,13 +115,15 @@ func runBlock(t *testing.T, b block) int {
 func TestReadBlocks(t *testing.T) {
 	markdown := "# Title\n```sh\nmake test\n```\n" +
 		"<!-- not run: needs a disk -->\n\n```go\npackage main\n```\n" +
+		"<!-- run with a server -->\n```sh\nleat topic ls\n```\n" +
 		"<!-- run: --for 2s -->\n```console title\nx\n```\n" +
 		"<!-- not run: not directly above -->\ntext\n   ```\n   y\n   ```\n"
 	want := []block{
 		{file: "a.md", line: 3, language: "sh", text: "make test\n"},
 		{file: "a.md", line: 8, language: "go", text: "package main\n", notRun: "needs a disk"},
-		{file: "a.md", line: 12, language: "console", text: "x\n", args: "--for 2s"},
-		{file: "a.md", line: 17, text: "   y\n"},
+		{file: "a.md", line: 12, language: "sh", text: "leat topic ls\n", server: true},
+		{file: "a.md", line: 16, language: "console", text: "x\n", args: "--for 2s"},
+		{file: "a.md", line: 21, text: "   y\n"},
 	}
 	got, err := readBlocks("a.md", markdown)
 	if err != nil || !slices.Equal(got, want) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/messagedoc"
 )
 
 // filterScan is how many messages a page with a filter looks at, at most.
@@ -35,7 +36,7 @@ func (d *Door) filtered(ctx context.Context, in *readQuery, info *leat.TopicInfo
 			scan -= found.Scanned
 			for j := range found.Messages {
 				m := &found.Messages[j].Message
-				page.Messages = append(page.Messages, documentOf(m))
+				page.Messages = append(page.Messages, messagedoc.Of(m))
 				size += len(m.Key) + len(m.Value)
 			}
 			if found.Next == nil {

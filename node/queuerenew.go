@@ -21,14 +21,14 @@ func (o *queueOwner) renew(now int64) {
 	g := o.group
 	o.renewAt = now + max(int64(g.cfg.Lease)/renewals, int64(renewLeast))
 	for _, m := range g.members {
-		g.renew(m, now)
+		g.renewWaiting(m, now)
 	}
 }
 
-// renew extends what waits for the loop of a member, unless that took nothing and answered nothing for half a
+// renewWaiting extends what waits for the loop of a member, unless that took nothing and answered nothing for half a
 // lease: then others are to have it. A lease belongs to all records of a grant, also to those that the loop
 // has of the grant under way.
-func (g *queueGroup) renew(m *queueMember, now int64) {
+func (g *queueGroup) renewWaiting(m *queueMember, now int64) {
 	if m.taken.Swap(false) || m.moved {
 		m.moved, m.movedAt = false, now
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/internal/messagedoc"
 )
 
 // GroupPath names a group.
@@ -127,7 +128,7 @@ func (d *Door) pull(ctx context.Context, in *pullInput) (*pulledAnswer, error) {
 	out.Body.Messages = make([]PulledMessage, len(list))
 	for i := range list {
 		out.Body.Messages[i] = PulledMessage{Token: d.sealer.token(in.Topic, in.Group, list[i].Loan),
-			Attempt: list[i].Attempt, Message: documentOf(&list[i].Message)}
+			Attempt: list[i].Attempt, Message: messagedoc.Of(&list[i].Message)}
 	}
 	return out, nil
 }

@@ -315,6 +315,9 @@ func CheckDelayed(record []byte, maxRecordBytes int) error {
 	case RecordFlags(binary.LittleEndian.Uint16(record[6:]))&FlagID != 0: // the ID has to be the first header
 		return invalidFrame("a message with an ID cannot be delayed")
 	}
+	if err := checkOwnHeaders(record, false); err != nil {
+		return err
+	}
 	return checkFiredRoom(record, maxRecordBytes)
 }
 

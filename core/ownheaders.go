@@ -40,17 +40,22 @@ func refuseHeader(op, name string) error {
 		Err: fmt.Errorf("header %s", Quote(name))}
 }
 
-// ownHeaderIn gives the name of the first header in raw that CheckHeaders would refuse, or "". raw has passed
-// headersFit; identified says that its first header is the id of the message.
-func ownHeaderIn(raw []byte, identified, letters bool) string {
-	for first := true; len(raw) > 0; first = false {
-		n := int(binary.LittleEndian.Uint16(raw))
-		name := raw[6 : 6+n]
-		if n >= len(OwnHeaderPrefix) && string(name[:len(OwnHeaderPrefix)]) == OwnHeaderPrefix &&
-			!(first && identified) && !settable(string(name), letters) {
-			return string(name)
-		}
-		raw = raw[6+n+int(binary.LittleEndian.Uint32(raw[2:])):]
+// checkOwnHeaders is CheckHeaders for an encoded record that is right otherwise.
+func checkOwnHeaders(record []byte, letters bool) error {
+	if binary.LittleEndian.Uint32(record[20:]) == 0 {
+		return nil
 	}
-	return ""
+	r, _, err := DecodeRecord(record)
+	if err != nil {
+		return err
+	}
+	for raw := r.RawHeaders; len(raw) > 0; { // without the id of the message
+		name := raw[6 : 6+int(binary.LittleEndian.Uint16(raw))]
+		if len(name) >= len(OwnHeaderPrefix) && string(name[:len(OwnHeaderPrefix)]) == OwnHeaderPrefix &&
+			!settable(string(name), letters) {
+			return refuseHeader(produceOp, string(name))
+		}
+		raw = raw[6+len(name)+int(binary.LittleEndian.Uint32(raw[2:])):]
+	}
+	return nil
 }

@@ -30,9 +30,12 @@ func CheckProduced(h *FrameHeader, payload []byte, maxRecordBytes int, letters b
 	}
 	records := 0
 	for rest := payload; len(rest) > 0; records++ {
-		n, ok := producedRecordSize(rest, maxRecordBytes, letters)
+		n, ok := producedRecordSize(rest, maxRecordBytes)
 		if !ok {
-			return refuseRecord(rest, maxRecordBytes, letters)
+			return refuseRecord(rest, maxRecordBytes)
+		}
+		if err := checkOwnHeaders(rest[:n], letters); err != nil {
+			return err
 		}
 		rest = rest[n:]
 	}
@@ -69,7 +72,7 @@ func checkProducedHeader(h *FrameHeader, payloadBytes int) error {
 // producedRecordSize gives the padded size of the record at the start of src if nothing is wrong with
 // it. It reads words and leaves it to refuseRecord to say what is wrong, because there are many records
 // in a frame and next to none is wrong.
-func producedRecordSize(src []byte, maxRecordBytes int, letters bool) (int, bool) {
+func producedRecordSize(src []byte, maxRecordBytes int) (int, bool) {
 	if len(src) < RecordHeaderSize {
 		return 0, false
 	}
@@ -100,15 +103,11 @@ func producedRecordSize(src []byte, maxRecordBytes int, letters bool) (int, bool
 	if pad := size - length; pad > 0 && le.Uint64(src[size-8:])>>(64-8*pad) != 0 {
 		return 0, false
 	}
-	if headersLen == 0 {
-		return int(size), true
-	}
-	raw := src[valueAt-headersLen : valueAt]
-	return int(size), headersFit(raw) && ownHeaderIn(raw, flags&FlagID != 0, letters) == ""
+	return int(size), headersLen == 0 || headersFit(src[valueAt-headersLen:valueAt])
 }
 
 // refuseRecord says what is wrong with a record that producedRecordSize refused.
-func refuseRecord(src []byte, maxRecordBytes int, letters bool) error {
+func refuseRecord(src []byte, maxRecordBytes int) error {
 	r, n, err := DecodeRecord(src)
 	if err != nil {
 		return NewError(CodeInvalidRecord, produceOp, errors.Unwrap(err))
@@ -128,10 +127,6 @@ func refuseRecord(src []byte, maxRecordBytes int, letters bool) error {
 	case len(r.RawHeaders) > 0 && !headersFit(r.RawHeaders):
 		return invalidFrame("headers of %d bytes do not decode, or are more than %d",
 			len(r.RawHeaders), MaxHeaders)
-	}
-	// The id of the message is not among the raw headers of a record that was decoded.
-	if own := ownHeaderIn(r.RawHeaders, false, letters); own != "" {
-		return refuseHeader(produceOp, own)
 	}
 	return invalidFrame("pad bytes are not zero")
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/messagedoc"
 )
 
 func newDelay(a *app) *cobra.Command {
@@ -98,7 +99,7 @@ type delayedMessageDoc struct {
 func describeDelayed(m *leat.DelayedMessage) delayedMessageDoc {
 	doc := delayedMessageDoc{Handle: m.Handle, Topic: m.Topic, Partition: m.Partition,
 		Due: frameTime(m.Due.UnixNano()), Stored: frameTime(m.Stored.UnixNano()), Bytes: m.Bytes}
-	doc.Key, doc.KeyBase64 = textOrBase64(m.Key)
+	doc.Key, doc.KeyBase64 = messagedoc.TextOrBase64(m.Key)
 	return doc
 }
 

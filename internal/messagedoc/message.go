@@ -40,17 +40,18 @@ func Of(m *leat.Message) Message {
 	doc := Message{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset,
 		Time: m.Time.UTC().Format(TimeLayout), TTLMillis: m.TTL.Milliseconds(), ID: ValidText(m.ID),
 		Snapshot: m.Snapshot, Attempt: m.Attempt}
-	doc.Key, doc.KeyBase64 = textOrBase64(m.Key)
-	doc.Value, doc.ValueBase64 = textOrBase64(m.Value)
+	doc.Key, doc.KeyBase64 = TextOrBase64(m.Key)
+	doc.Value, doc.ValueBase64 = TextOrBase64(m.Value)
 	for _, h := range m.Headers {
 		header := Header{Key: ValidText(h.Key)}
-		header.Value, header.ValueBase64 = textOrBase64(h.Value)
+		header.Value, header.ValueBase64 = TextOrBase64(h.Value)
 		doc.Headers = append(doc.Headers, header)
 	}
 	return doc
 }
 
-func textOrBase64(b []byte) (text, encoded *string) {
+// TextOrBase64 gives bytes as a text, or where they are none in base64; neither for nil.
+func TextOrBase64(b []byte) (text, encoded *string) {
 	switch {
 	case b == nil:
 		return nil, nil

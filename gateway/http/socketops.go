@@ -11,6 +11,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/messagedoc"
 )
 
 // SocketRequest is what a client says over a WebSocket.
@@ -278,13 +279,13 @@ func (b *socketSub) await(ctx context.Context) bool {
 func (b *socketSub) frame(m *leat.Message) []byte {
 	text := make([]byte, 0, 256+len(m.Key)+len(m.Value))
 	text = append(text, `{"op":"message","sub":`...)
-	text = appendText(text, validText(b.name))
+	text = messagedoc.AppendText(text, messagedoc.ValidText(b.name))
 	if b.at != nil {
 		b.at.passed(m.Partition, m.Offset+1)
 		text = append(b.at.append(append(text, `,"at":"`...)), '"')
 	}
 	text = append(text, `,"message":`...)
-	return append(appendMessage(text, m), '}')
+	return append(messagedoc.Append(text, m), '}')
 }
 
 // subOf finds the subscription that a request is about.

@@ -24,6 +24,8 @@ type Line struct {
 	Partition   *int32   `json:"partition,omitempty" doc:"Goes there whatever the key"`
 	ID          *string  `json:"id,omitempty" minLength:"1" maxLength:"128" doc:"As Idempotency-Key"`
 	TTLMillis   *int64   `json:"ttl_ms,omitempty" minimum:"1" doc:"How long it is delivered, in ms"`
+	DelayMillis *int64   `json:"delay_ms,omitempty" minimum:"1" doc:"Until it is delivered, in ms"`
+	DeliverAt   *string  `json:"deliver_at,omitempty" format:"date-time" doc:"When it is delivered"`
 }
 
 // line is a message as a line gives it. Its slices point into the line or into memory of their own.
@@ -83,6 +85,9 @@ func (f fields) check() error {
 			return fmt.Errorf("%s and %s_base64: want one of them", name, name)
 		}
 	}
+	if f.has("delay_ms") && f.has("deliver_at") {
+		return fmt.Errorf("delay_ms and deliver_at: want one of them")
+	}
 	if !f.has("value") && !f.has("value_base64") {
 		return fmt.Errorf("value is missing: a tombstone has the value null")
 	}
@@ -117,7 +122,14 @@ func (l *line) field(name string, raw []byte) (err error) {
 			m.ID, err = checkedID(string(id))
 		}
 	case "ttl_ms":
-		m.TTL, err = ttlOf(raw)
+		m.TTL, err = millisOf(raw)
+	case "delay_ms":
+		m.Delay, err = millisOf(raw)
+	case "deliver_at":
+		var text []byte
+		if text, err = textOf(raw); err == nil {
+			m.DeliverAt, err = deliverAt(string(text))
+		}
 	default:
 		return fmt.Errorf("there is no field %s", core.Quote(name))
 	}
@@ -127,8 +139,8 @@ func (l *line) field(name string, raw []byte) (err error) {
 	return nil
 }
 
-// ttlOf takes a number of milliseconds.
-func ttlOf(raw []byte) (time.Duration, error) {
+// millisOf takes a number of milliseconds.
+func millisOf(raw []byte) (time.Duration, error) {
 	n, err := strconv.ParseInt(string(raw), 10, 64)
 	if err != nil || n < 1 || n > core.MaxTTL.Milliseconds() {
 		return 0, fmt.Errorf("%s: want milliseconds, 1 to %d", core.Quote(string(raw)), core.MaxTTL.Milliseconds())

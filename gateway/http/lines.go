@@ -30,6 +30,7 @@ type LineResult struct {
 	Partition *int32   `json:"partition,omitempty"`
 	Offset    *int64   `json:"offset,omitempty"`
 	Duplicate bool     `json:"duplicate,omitempty"`
+	Handle    string   `json:"handle,omitempty" doc:"Names a delayed message"`
 	Error     *Problem `json:"error,omitempty"`
 }
 
@@ -348,6 +349,9 @@ func appendResult(dst []byte, s *slot) []byte {
 	dst = strconv.AppendInt(dst, s.receipt.Offset, 10)
 	if s.receipt.Duplicate {
 		dst = append(dst, `,"duplicate":true`...)
+	}
+	if s.receipt.Handle != "" {
+		dst = appendText(append(dst, `,"handle":`...), s.receipt.Handle)
 	}
 	return append(dst, "}\n"...)
 }

@@ -17,6 +17,8 @@ import (
 const (
 	idempotencyHeader = "Idempotency-Key"
 	ttlHeader         = "Leat-Ttl"
+	delayHeader       = "Leat-Delay"
+	deliverAtHeader   = "Leat-Deliver-At"
 )
 
 // propertiesOf gives a message what headers of its request say of it beside key and headers of its own.
@@ -36,12 +38,42 @@ func propertiesOf(header http.Header, m *leat.Message) error {
 		}
 		m.TTL = ttl
 	}
+	return delayOf(header, m)
+}
+
+// delayOf gives a message the time at which headers say that it is to be delivered.
+func delayOf(header http.Header, m *leat.Message) error {
+	delays, times := header[delayHeader], header[deliverAtHeader]
+	if len(delays)+len(times) > 1 {
+		return refuse(http.StatusBadRequest, "publish", "Leat-Delay, Leat-Deliver-At: want one of them, once")
+	}
+	var err error
+	switch {
+	case len(delays) == 1:
+		if m.Delay, err = time.ParseDuration(delays[0]); err != nil || m.Delay < core.MinTTL {
+			return refuse(http.StatusBadRequest, "publish", "Leat-Delay %s: want a duration as in 30s or 1h30m, 1ms "+
+				"or more", core.Quote(delays[0]))
+		}
+	case len(times) == 1:
+		if m.DeliverAt, err = deliverAt(times[0]); err != nil {
+			return refuse(http.StatusBadRequest, "publish", "Leat-Deliver-At: %v", err)
+		}
+	}
 	return nil
+}
+
+// deliverAt reads a time of RFC 3339.
+func deliverAt(text string) (time.Time, error) {
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil || at.Year() < 1970 || at.Year() >= 2262 {
+		return time.Time{}, fmt.Errorf("found %s, want a time as in 2026-01-31T12:00:00Z", core.Quote(text))
+	}
+	return at, nil
 }
 
 // withoutProperties refuses a request of many messages that says something of one.
 func withoutProperties(header http.Header) error {
-	for _, name := range []string{idempotencyHeader, ttlHeader} {
+	for _, name := range []string{idempotencyHeader, ttlHeader, delayHeader, deliverAtHeader} {
 		if header[name] != nil {
 			return refuse(http.StatusBadRequest, "publish", "%s: with many messages each has its own", name)
 		}

@@ -136,8 +136,14 @@ func TestPropertiesRefused(t *testing.T) {
 		"too little time":     {[]string{"Leat-TTL", "1us"}, "1ms"},
 		"too much time":       {[]string{"Leat-TTL", "90000h"}, "10 years"},
 		"two times":           {[]string{"Leat-TTL", "1s", "Leat-TTL", "2s"}, "one duration"},
-		"an id of lines":      {[]string{"Idempotency-Key", "a", "Content-Type", ndjson}, "each has its own"},
-		"a time of lines":     {[]string{"Leat-TTL", "1s", "Content-Type", ndjson}, "each has its own"},
+		"no delay":            {[]string{"Leat-Delay", "soon"}, `"soon"`},
+		"no time to wait":     {[]string{"Leat-Delay", "0s"}, `"0s"`},
+		"no time of delivery": {[]string{"Leat-Deliver-At", "noon"}, `"noon"`},
+		"two delays": {[]string{"Leat-Delay", "1s", "Leat-Deliver-At", "2030-01-01T00:00:00Z"},
+			"one of them"},
+		"a delay of lines": {[]string{"Leat-Delay", "1s", "Content-Type", ndjson}, "each has its own"},
+		"an id of lines":   {[]string{"Idempotency-Key", "a", "Content-Type", ndjson}, "each has its own"},
+		"a time of lines":  {[]string{"Leat-TTL", "1s", "Content-Type", ndjson}, "each has its own"},
 		"an id of a batch": {[]string{"Idempotency-Key", "a", "Content-Type", cloudEventBatch},
 			"each has its own"},
 	} {
@@ -145,7 +151,8 @@ func TestPropertiesRefused(t *testing.T) {
 		d.wants(got, name, 400, core.CodeInvalidRequest, tt.part)
 	}
 	for _, line := range []string{`"id":""`, `"id":1`, `"id":null`, `"id":"` + strings.Repeat("x", 129) + `"`,
-		`"ttl_ms":0`, `"ttl_ms":-1`, `"ttl_ms":1.5`, `"ttl_ms":"1"`, `"ttl_ms":315360000001`, `"ttl_ms":99999999999999999999`} {
+		`"ttl_ms":0`, `"ttl_ms":-1`, `"delay_ms":0`, `"deliver_at":"noon"`, `"deliver_at":1`,
+		`"delay_ms":1,"deliver_at":"2030-01-01T00:00:00Z"`, `"ttl_ms":1.5`, `"ttl_ms":"1"`, `"ttl_ms":315360000001`, `"ttl_ms":99999999999999999999`} {
 		name, _, _ := strings.Cut(line[1:], `"`)
 		if _, err := parseLine([]byte(`{"value":"x",` + line + `}`)); core.CodeOf(err) != core.CodeInvalidRequest ||
 			!strings.Contains(err.Error(), name) {
@@ -171,4 +178,31 @@ func FuzzMessageID(f *testing.F) {
 			t.Errorf("messageID(%q) = %q", text, id)
 		}
 	})
+}
+
+// TestDelayed: a message that waits is stored, named by a handle, and delivered when it is due.
+func TestDelayed(t *testing.T) {
+	d := open(t, Config{})
+	due := time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)
+	for _, headers := range [][]string{{"Leat-Delay", "1h"}, {"Leat-Deliver-At", due}} {
+		got := d.call("POST", "/v1/topics/wide/messages", strings.NewReader("later"), headers...)
+		r := decode[Receipt](t, got.body)
+		if got.status != http.StatusAccepted || r.Offset != -1 || r.Handle == "" {
+			t.Errorf("%v: %d %s", headers, got.status, got.body)
+		}
+	}
+	got := d.call("POST", "/v1/topics/wide/messages", strings.NewReader(`{"value":"later","delay_ms":3600000}`+"\n"+
+		`{"value":"later","deliver_at":"`+due+`"}`+"\n"+`{"value":"soon","delay_ms":1}`), "Content-Type", ndjson)
+	for _, l := range results(t, got.body) {
+		if l.Error != nil || *l.Offset != -1 || l.Handle == "" {
+			t.Errorf("line %+v", l)
+		}
+	}
+	page, err := d.bus.Delayed(t.Context(), leat.DelayFilter{Topic: "wide", From: time.Now().Add(time.Minute)})
+	if err != nil || len(page.Messages) != 4 {
+		t.Errorf("%d wait, %v; want 4", len(page.Messages), err)
+	}
+	if m := d.published("wide", 1)[0]; string(m.Value) != "soon" {
+		t.Errorf("%s was delivered", m.Value)
+	}
 }

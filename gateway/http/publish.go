@@ -23,6 +23,7 @@ type Receipt struct {
 	Offset    int64     `json:"offset" doc:"Number of the message in its partition; -1 with ack=none"`
 	Time      time.Time `json:"time,omitzero" doc:"When the bus appended it, UTC; absent with ack=none"`
 	Duplicate bool      `json:"duplicate,omitempty" doc:"The bus had it already; offset is the original"`
+	Handle    string    `json:"handle,omitempty" doc:"Names a delayed message, whose offset is -1"`
 }
 
 const (
@@ -55,6 +56,8 @@ func (d *Door) publishRoutes() {
 			headerParam("Idempotency-Key", "Id of the message, 1 to 128 bytes: published again within the window of "+
 				"its topic it is not stored again, and the receipt is that of the original, with duplicate. It "+
 				"goes to a partition by its key, or by the id where it has none"),
+			headerParam("Leat-Delay", "How long until the message is delivered, as in 30s"),
+			headerParam("Leat-Deliver-At", "When the message is delivered, as in 2026-01-31T12:00:00Z"),
 			headerParam("Leat-TTL", "How long the message is delivered, as in 30s or 1h30m; 1ms to 10 years"),
 			headerParam("Leat-Tombstone", "true: the message has no value; the body must be empty"),
 		},
@@ -67,7 +70,7 @@ func (d *Door) publishRoutes() {
 		Responses: map[string]*huma.Response{
 			"200": {Description: "Published, at the level asked for", Content: map[string]*huma.MediaType{
 				"application/json": {Schema: publishAnswers(d)}, ndjson: {Schema: schemaOf[LineResult](d)}}},
-			"202": {Description: "Taken, with ack=none", Content: map[string]*huma.MediaType{
+			"202": {Description: "Taken with ack=none, or stored for later", Content: map[string]*huma.MediaType{
 				"application/json": {Schema: schemaOf[Receipt](d)}}},
 		},
 		Errors: []int{http.StatusBadRequest, http.StatusNotFound, http.StatusRequestTimeout,
@@ -338,6 +341,9 @@ func appendReceipt(dst []byte, receipt *leat.Receipt) []byte {
 	}
 	if receipt.Duplicate {
 		dst = append(dst, `,"duplicate":true`...)
+	}
+	if receipt.Handle != "" {
+		dst = appendText(append(dst, `,"handle":`...), receipt.Handle)
 	}
 	return append(dst, '}')
 }

@@ -237,8 +237,9 @@ func TestReceipt(t *testing.T) {
 	d := open(t, Config{})
 	r := d.publish("t", leat.Message{})
 	r.Duplicate = true
+	r.Handle = "d1.x"
 	got := decode[Receipt](t, string(appendReceipt(nil, &r)))
-	want := Receipt{r.Topic, r.Partition, r.Offset, r.Time, true}
+	want := Receipt{r.Topic, r.Partition, r.Offset, r.Time, true, "d1.x"}
 	if string(must(json.Marshal(got))) != string(must(json.Marshal(want))) {
 		t.Errorf("receipt %+v; want %+v", got, want)
 	}

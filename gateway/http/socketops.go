@@ -154,7 +154,7 @@ func (s *socket) publish(q *SocketRequest) error {
 			return
 		}
 		s.answer(&SocketAnswer{Op: "published", Ref: ref, Receipt: &Receipt{r.Topic, r.Partition, r.Offset,
-			r.Time.UTC(), r.Duplicate}})
+			r.Time.UTC(), r.Duplicate, r.Handle}})
 	})
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/messagedoc"
 )
 
 const (
@@ -351,7 +352,7 @@ func appendResult(dst []byte, s *slot) []byte {
 		dst = append(dst, `,"duplicate":true`...)
 	}
 	if s.receipt.Handle != "" {
-		dst = appendText(append(dst, `,"handle":`...), s.receipt.Handle)
+		dst = messagedoc.AppendText(append(dst, `,"handle":`...), s.receipt.Handle)
 	}
 	return append(dst, "}\n"...)
 }

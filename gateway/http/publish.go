@@ -343,7 +343,7 @@ func appendReceipt(dst []byte, receipt *leat.Receipt) []byte {
 		dst = append(dst, `,"duplicate":true`...)
 	}
 	if receipt.Handle != "" {
-		dst = appendText(append(dst, `,"handle":`...), receipt.Handle)
+		dst = messagedoc.AppendText(append(dst, `,"handle":`...), receipt.Handle)
 	}
 	return append(dst, '}')
 }

@@ -85,7 +85,8 @@ func TestSentinelsCarryTheirCode(t *testing.T) {
 		ErrIO, ErrOffsetOutOfRange, ErrUnavailable, ErrNotLeader, ErrProtocol, ErrUnsupported,
 		ErrDraining, ErrLimited, ErrNotEmbedded, ErrWrongNode, ErrInvalidRequest, ErrUntrusted,
 		ErrDenied, ErrInsecure, ErrUnauthenticated, ErrFenced, ErrGroupNotFound, ErrUnknownMember,
-		ErrGroupActive, ErrStaleAck, ErrRedriving, ErrHandlerFailed, ErrRejected, ErrAttemptsExhausted, ErrInternal}
+		ErrGroupActive, ErrStaleAck, ErrRedriving, ErrHandlerFailed, ErrRejected, ErrAttemptsExhausted,
+		ErrNoResponders, ErrResponderLost, ErrRequestFailed, ErrInternal}
 	if len(all) != len(Codes) {
 		t.Fatalf("%d sentinels, %d codes", len(all), len(Codes))
 	}

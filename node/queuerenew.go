@@ -25,9 +25,9 @@ func (o *queueOwner) renew(now int64) {
 	}
 }
 
-// renewWaiting extends what waits for the loop of a member, unless that took nothing and answered nothing for half a
-// lease: then others are to have it. A lease belongs to all records of a grant, also to those that the loop
-// has of the grant under way.
+// renewWaiting extends what waits for the loop of a member, unless that took nothing and answered nothing for
+// half a lease: then others are to have it. A lease belongs to all records of a grant, also to those that the
+// loop has of the grant under way.
 func (g *queueGroup) renewWaiting(m *queueMember, now int64) {
 	if m.taken.Swap(false) || m.moved {
 		m.moved, m.movedAt = false, now

@@ -32,7 +32,7 @@ func (s *queueSession) renew() {
 	if q.moved {
 		q.moved, q.movedAt = false, now
 	}
-	if s.over.Load() || s.lease == 0 {
+	if s.over.Load() || s.leaving || s.lease == 0 {
 		return
 	}
 	goesOn := now-q.movedAt < int64(s.lease)/2
@@ -45,7 +45,7 @@ func (s *queueSession) renew() {
 		case goesOn:
 			s.tellLocked(wire.SettleExtend, g, g.open, 0, "")
 			g.renewed = now
-		case now-g.renewed >= int64(s.lease): // it is over at the node, which counts from earlier
+		case now-g.renewed >= int64(s.lease): // it is over at the node, or will be in a moment
 			s.answeredLocked(g, g.open)
 			q.changed.Store(true)
 		}

@@ -93,7 +93,10 @@ func (s *queueSession) tellLocked(kind wire.SettleKind, g *remoteGrant, which ui
 func (s *queueSession) signalLocked() {
 	if s.idle {
 		s.idle = false
-		s.wake <- struct{}{}
+		select {
+		case s.wake <- struct{}{}:
+		default: // a token is left from before: the writer looks again by that
+		}
 	}
 }
 

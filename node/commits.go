@@ -129,6 +129,9 @@ func (w *commitWriter) storeAll(ctx context.Context, list []leat.Message) error 
 	stored := make(chan error, 1)
 	one := afterAll(len(list), func(err error) { stored <- err })
 	for i := range list {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		w.disk.PublishAsync(list[i], one)
 	}
 	select {

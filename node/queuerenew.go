@@ -15,11 +15,12 @@ const renewLeast = 10 * time.Millisecond
 
 // renew keeps the leases running of what waits for a loop that goes on.
 func (o *queueOwner) renew(now int64) {
-	if now < o.renewAt {
+	g := o.group
+	every := max(int64(g.cfg.Lease)/renewals, int64(renewLeast))
+	if now < o.renewAt && o.renewAt <= now+every { // else the group had a longer lease before
 		return
 	}
-	g := o.group
-	o.renewAt = now + max(int64(g.cfg.Lease)/renewals, int64(renewLeast))
+	o.renewAt = now + every
 	for _, m := range g.members {
 		g.renewWaiting(m, now)
 	}

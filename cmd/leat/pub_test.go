@@ -57,7 +57,7 @@ func TestPipeline(t *testing.T) {
 	}
 	sameLinesPerKey(t, d.must(fmt.Sprintf(`sub quakes --from earliest --count %d -f '%%k\t%%v\n'`, count)), text)
 	sameLinesPerKey(t, d.must(`sub quakes --group g --idle 300ms -f '%k\t%v\n'`), text)
-	if groups := d.must("group ls"); !strings.HasSuffix(groups, "g      quakes        0    0   0s\n") {
+	if groups := d.must("group ls"); !strings.HasSuffix(groups, "g      quakes  stream        0    0   0s\n") {
 		t.Errorf("the group has not acknowledged what it printed:\n%s", groups)
 	}
 	var parts string

@@ -160,7 +160,7 @@ func TestQueueLease(t *testing.T) {
 	var errs bytes.Buffer
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	args := strings.Fields("sub jobs --group work --queue --lease 1ms --count 1")
+	args := strings.Fields("sub jobs --group work --queue --lease 500ms --count 1")
 	code := d.start(nil, out, &errs).run(ctx, args)
 	if code != 0 || out.String() != "a\n" || !strings.Contains(errs.String(), "come again: 1 (raise --lease") {
 		t.Errorf("exit code %d, %q, %q", code, out.String(), &errs)

@@ -146,8 +146,10 @@ func publish(ctx context.Context, bus *leat.Bus, name string) error {
 			send(network, value[:len(value)/2], "modem")
 		}
 	}
-	err = producer.Flush(ctx)
-	return cmp.Or(lines.Err(), err, failed)
+	if err := cmp.Or(lines.Err(), producer.Flush(ctx)); err != nil {
+		return err // callbacks may still run
+	}
+	return failed
 }
 
 // cutOff is how many messages come a second time and cut off.

@@ -157,8 +157,11 @@ func (s *orderService) relay(ctx context.Context, store *orderStore, producer *l
 				}
 			})
 		}
-		if err := producer.Flush(ctx); cmp.Or(err, failed) != nil {
-			return cmp.Or(err, failed) // nothing is marked: it is published again
+		if err := producer.Flush(ctx); err != nil {
+			return err // callbacks may still run; nothing is marked: it is published again
+		}
+		if failed != nil {
+			return failed
 		}
 		// The worst moment: the events are published, and the outbox does not know.
 		if err := s.fate.decide(); err != nil {

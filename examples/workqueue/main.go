@@ -122,8 +122,10 @@ func publish(ctx context.Context, bus *leat.Bus, name string, jobs *ledger) erro
 			jobs.add(customer, r.Offset) // receipts of one key come in the order of its messages
 		})
 	}
-	err = producer.Flush(ctx)
-	return cmp.Or(lines.Err(), err, failed)
+	if err := cmp.Or(lines.Err(), producer.Flush(ctx)); err != nil {
+		return err // callbacks may still run
+	}
+	return failed
 }
 
 // unsettled is how many jobs the group has still to do.

@@ -69,11 +69,11 @@ func (c *client) Call(ctx context.Context, r CallRequest, got func([]byte, error
 			return err
 		}
 		if r.Every {
-			return final1(c.gather(ctx, patient, t, &r, got))
+			return c.gather(ctx, patient, t, &r, got)
 		}
 		err = c.callOne(ctx, patient, t, &r, got)
 		switch core.CodeOf(err) {
-		case core.CodeNotLeader, core.CodeTopicNotFound, core.CodeUnavailable:
+		case core.CodeNotLeader, core.CodeTopicNotFound, core.CodePartitionUnknown, core.CodeUnavailable:
 			c.forgetCallTopic(t)
 		}
 		return final1(err)
@@ -180,7 +180,8 @@ func (c *client) callNode(ctx, patient context.Context, n *clientNode, head *wir
 
 // gathering collects what the responders of several nodes say.
 type gathering struct {
-	wake chan struct{} // capacity 1
+	wake  chan struct{} // capacity 1
+	heard bool          // somebody has answered; of the goroutine that awaits
 
 	mu      sync.Mutex // guards the following
 	answers []callAnswer
@@ -204,7 +205,8 @@ func (g *gathering) take() []callAnswer {
 	return taken
 }
 
-// gather asks every responder of the topic.
+// gather asks every responder of the topic. It is tried again only if nobody has answered: those who have
+// would take it for another request.
 func (c *client) gather(ctx, patient context.Context, t *clientTopic, r *CallRequest,
 	got func([]byte, error) bool) error {
 	head := wire.CallHead{Topic: t.name, Partition: wire.AnyPartition, Gather: uint64(c.random.id())}
@@ -238,10 +240,15 @@ func (c *client) gather(ctx, patient context.Context, t *clientTopic, r *CallReq
 			}
 		}
 	}()
-	return g.await(ctx, len(nodes), got)
+	err := g.await(ctx, len(nodes), got)
+	if err != nil && g.heard {
+		return &finalError{err}
+	}
+	return final1(err)
 }
 
-// await hands out answers until all nodes have given their last.
+// await hands out answers until all nodes have given their last. An error after which the request may have
+// been done goes before one that says that a node has asked nobody.
 func (g *gathering) await(ctx context.Context, nodes int, got func([]byte, error) bool) error {
 	none, ended := 0, 0
 	var failed error
@@ -249,13 +256,14 @@ func (g *gathering) await(ctx context.Context, nodes int, got func([]byte, error
 		for _, a := range g.take() {
 			switch {
 			case !a.last:
+				g.heard = true
 				if !got(a.record, a.err) {
 					return nil
 				}
 				continue
 			case core.CodeOf(a.err) == core.CodeNoResponders:
 				none++
-			case a.err != nil && failed == nil:
+			case a.err != nil && (failed == nil || core.CodeOf(failed) == core.CodeDraining):
 				failed = a.err
 			}
 			ended++

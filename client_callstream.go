@@ -141,13 +141,15 @@ func (s *callStream) send(ctx context.Context, head *wire.CallHead, record []byt
 // cancel gives a request up, if it has not ended.
 func (s *callStream) cancel(id uint64) {
 	s.mu.Lock()
-	pending := s.pending[id]
-	s.endLocked(id)
-	s.mu.Unlock()
-	if pending != nil {
-		h := wire.Header{Type: wire.CallCancel, Arg: id}
-		_ = s.lane.Send(h.Append(nil)) // a stream that is over has nothing to cancel
+	defer s.mu.Unlock()
+	if s.pending[id] == nil {
+		return
 	}
+	h := wire.Header{Type: wire.CallCancel, Arg: id}
+	// It is queued before there is room, so that no CALL overtakes it. A stream that is over has nothing to
+	// cancel; what a node cannot be told runs to its deadline.
+	_ = s.lane.Queue(h.Append(nil))
+	s.endLocked(id)
 }
 
 // endLocked forgets a request and makes room for another.

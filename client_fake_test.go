@@ -44,6 +44,8 @@ type fakeCluster struct {
 	garble func(t wire.Type, frame []byte) []byte
 	// ponging says whether PINGs are answered; nil: always.
 	ponging func() bool
+	// calling gives what a node says to a request to all its responders: a code, or 0 for one reply.
+	calling func(node uint16) core.Code
 }
 
 type fakeNode struct {
@@ -335,8 +337,37 @@ func (n *fakeNode) serveStream(s *fakeStream) error {
 		return n.member(s, payload)
 	case wire.QueueOpen:
 		return n.queue(s, h, payload)
+	case wire.CallOpen:
+		return n.calls(s)
 	}
 	return n.cluster.wrong("stream begins with %v", h.Type)
+}
+
+// calls answers requests to all responders. A reply is the request itself.
+func (n *fakeNode) calls(s *fakeStream) error {
+	for {
+		h, payload, err := s.next()
+		if err != nil {
+			return err
+		}
+		if h.Type != wire.Call { // CALL_CANCEL comes after GATHERED, if at all
+			continue
+		}
+		_, record, err := wire.DecodeCall(payload)
+		if err != nil {
+			return n.cluster.wrong("CALL: %v", err)
+		}
+		last := wire.Header{Type: wire.Gathered, Arg: h.Arg}
+		if code := n.cluster.calling(n.id); code != 0 {
+			last.Aux = uint16(code)
+			err = s.json(last, wire.ErrorBody{})
+		} else if err = s.send(wire.Header{Type: wire.Reply, Arg: h.Arg}, record); err == nil {
+			err = s.send(last, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 func (n *fakeNode) mapBody() wire.MapBody {

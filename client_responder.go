@@ -256,7 +256,8 @@ func (f *responderSource) run() {
 // final reports whether another stream is of no use.
 func (f *responderSource) final(err error) bool {
 	switch core.CodeOf(err) {
-	case core.CodeTopicNotFound, core.CodeDenied, core.CodeUnsupported, core.CodeInvalidName:
+	case core.CodeTopicNotFound, core.CodeUnauthenticated, core.CodeDenied, core.CodeUnsupported,
+		core.CodeInvalidName:
 		return true
 	case core.CodeLimited, core.CodeNotLeader: // when it is opened first, that is the answer
 		f.responder.mu.Lock()
@@ -340,12 +341,7 @@ func (s *responderSession) read(stream *clientStream) error {
 				err = s.call(h.Arg, payload)
 			}
 		case wire.CallCancel:
-			s.mu.Lock()
-			call := s.held[h.Arg]
-			s.mu.Unlock()
-			if call != nil {
-				call.Cancel()
-			}
+			s.cancel(h.Arg)
 		default:
 			err = unexpected(h)
 		}
@@ -374,12 +370,24 @@ func (s *responderSession) call(id uint64, payload []byte) error {
 		s.held[id] = call
 	}
 	s.mu.Unlock()
-	if double || under > 2*int(r.window) {
+	if double || under > 4*int(r.window) { // the node's bound is half of it; CALL_CANCEL may come late
 		call.Cancel()
 		return wire.Errorf("CALL %d, with %d under way", id, under)
 	}
 	r.take(call)
 	return nil
+}
+
+// cancel gives a request up that nobody waits for any more. The node does not count it, so this side does not
+// either, however long the handler goes on.
+func (s *responderSession) cancel(id uint64) {
+	s.mu.Lock()
+	call := s.held[id]
+	delete(s.held, id)
+	s.mu.Unlock()
+	if call != nil {
+		call.Cancel()
+	}
 }
 
 // reply sends what came of a request.

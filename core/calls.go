@@ -15,7 +15,8 @@ const (
 //
 //	Ask ──▶ waiting ──▶ held by a responder ──▶ over: Done, Cancel, or an effect with a code
 //
-// Invariant: requests wait only while every responder has its window in hand, and none waits without one.
+// Invariant: requests wait only while no responder has room for the first of them, and none waits without a
+// responder.
 type Calls struct {
 	responders []*CallResponder // that take requests
 	turn       int              // of responders, where looking for one begins
@@ -48,12 +49,19 @@ func (c *Call) Over() bool { return c.state == callOver }
 // HeldBy reports whether a responder has it in hand.
 func (c *Call) HeldBy(r *CallResponder) bool { return c.state == callHeld && c.holder == r }
 
-// CallResponder takes requests. Owner and Window, which is above 0, are set by who joins.
+// CallResponder takes requests. Owner, Window, which is above 0, and MaxBytes are set by who joins.
 type CallResponder struct {
-	Owner  any
-	Window int // requests it may have in hand; of those that go to every responder as many again
+	Owner    any
+	Window   int   // requests it may have in hand; of those that go to every responder as many again
+	MaxBytes int64 // of the records of those that it has in hand, but for the first; 0: any
 
 	held callList
+}
+
+// fits reports whether it has room for a request, with window of them at most.
+func (r *CallResponder) fits(c *Call, window int) bool {
+	count := r.held.count
+	return count < window && (r.MaxBytes == 0 || count == 0 || r.held.bytes+int64(c.Bytes) <= r.MaxBytes)
 }
 
 // callList is calls in the order in which they came.
@@ -149,7 +157,7 @@ func (q *Calls) Ask(c *Call, out []CallEffect) []CallEffect {
 	}
 	w := &q.waiting
 	if w.count == 0 {
-		if r := q.pick(); r != nil {
+		if r := q.pick(c); r != nil {
 			return hand(c, r, out)
 		}
 	}
@@ -163,7 +171,7 @@ func (q *Calls) Ask(c *Call, out []CallEffect) []CallEffect {
 
 // Offer gives a new call to one responder, which may have twice its window of them.
 func (q *Calls) Offer(c *Call, r *CallResponder, out []CallEffect) []CallEffect {
-	if r.held.count >= 2*r.Window {
+	if !r.fits(c, 2*r.Window) {
 		return over(c, CodeLimited, out)
 	}
 	return hand(c, r, out)
@@ -216,7 +224,7 @@ func (q *Calls) feed(now int64, out []CallEffect) []CallEffect {
 			out = over(c, CodeLimited, out)
 			continue
 		}
-		r := q.pick()
+		r := q.pick(c)
 		if r == nil {
 			return out
 		}
@@ -227,14 +235,14 @@ func (q *Calls) feed(now int64, out []CallEffect) []CallEffect {
 }
 
 // pick gives the responder with the fewest calls in hand, each in turn where several have as few; nil where
-// none has room.
-func (q *Calls) pick() *CallResponder {
+// none has room for c.
+func (q *Calls) pick(c *Call) *CallResponder {
 	var best *CallResponder
 	at := 0
 	for i := range q.responders {
 		turn := (q.turn + i) % len(q.responders)
 		r := q.responders[turn]
-		if r.held.count >= r.Window || best != nil && r.held.count >= best.held.count {
+		if !r.fits(c, r.Window) || best != nil && r.held.count >= best.held.count {
 			continue
 		}
 		best, at = r, turn

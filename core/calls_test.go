@@ -143,6 +143,34 @@ func TestCallsAreBounded(t *testing.T) {
 	}
 }
 
+// TestCallsAreBoundedByBytes: a responder has no more than its bytes in hand, but for one call that is
+// larger; what has no room waits, and what goes to every responder is refused.
+func TestCallsAreBoundedByBytes(t *testing.T) {
+	c := newCallTester(t)
+	a := &CallResponder{Owner: "a", Window: 8, MaxBytes: 100}
+	if effects, ok := c.q.Join(a, c.now, nil); !ok || len(effects) != 0 {
+		t.Fatalf("joins: %v, %v", effects, ok)
+	}
+	large := c.ask(1000)
+	small := c.ask(1)
+	if c.holders[large] != a || c.q.Waiting() != 1 {
+		t.Fatalf("given to %v, %d wait; want the large one in hand, alone", c.holders, c.q.Waiting())
+	}
+	c.done(large, a)
+	exact, over, behind := c.ask(99), c.ask(1), c.ask(0)
+	if c.holders[small] != a || c.holders[exact] != a || c.q.Waiting() != 2 {
+		t.Fatalf("given to %v, %d wait; want 100 bytes in hand and two calls that wait", c.holders, c.q.Waiting())
+	}
+	offered := &Call{Bytes: 1}
+	if c.apply(c.q.Offer(offered, a, nil)); c.ends[offered] != CodeLimited {
+		t.Errorf("offered beyond the bytes: %v", c.ends[offered])
+	}
+	c.done(small, a)
+	if c.holders[over] != a || c.holders[behind] != a || c.q.Waiting() != 0 || a.held.bytes != 100 {
+		t.Errorf("given to %v, %d wait, %d bytes in hand", c.holders, c.q.Waiting(), a.held.bytes)
+	}
+}
+
 // TestCallsModel: every call ends once; none waits while somebody has room, or without a responder; who has a
 // call is asked for it no more than its window allows.
 func TestCallsModel(t *testing.T) {

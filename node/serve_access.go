@@ -42,8 +42,9 @@ func (c *session) may(action core.Action, topic string) error {
 	return core.Authorize(c.server.principal(c.secret), action, topic)
 }
 
-// watchTokens ends the connections of those whose token was taken back, or has other scopes, until the server
-// closes. Clients connect again, and their streams are looked at again.
+// watchTokens ends the connections of those whose token was taken back, which is final for them, or has other
+// scopes, until the server closes. With other scopes they connect again, and their streams are looked at
+// again.
 func (s *Server) watchTokens() {
 	timer := s.node.clock.NewTimer(tokenEvery)
 	defer timer.Stop()
@@ -54,8 +55,11 @@ func (s *Server) watchTokens() {
 			return
 		}
 		for _, c := range s.greetedSessions() {
-			if p := s.principal(c.secret); p == nil || !slices.Equal(p.Scopes, c.scopes) {
-				c.end(core.Errorf(core.CodeUnauthenticated, "serve", "the token was taken back or changed"))
+			switch p := s.principal(c.secret); {
+			case p == nil:
+				c.end(core.Errorf(core.CodeUnauthenticated, "serve", "the token was taken back"))
+			case !slices.Equal(p.Scopes, c.scopes):
+				c.end(core.Errorf(core.CodeUnavailable, "serve", "the scopes of the token have changed"))
 			}
 		}
 		timer.Reset(tokenEvery)

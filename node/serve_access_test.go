@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -81,7 +82,7 @@ func askFor(op wire.Op, body any) func(*rawClient) core.Code {
 func TestTokensScopes(t *testing.T) {
 	d := doorOf(one(t, leat.TopicConfig{Ack: leat.AckPage}), ServeConfig{Advertise: "here:1",
 		Tokens: knownTokens(t, tokenLine("none", "read:else publish:else")+tokenLine("reader", "read:t")+
-			tokenLine("writer", "publish:*")+tokenLine("root", "admin"))})
+			tokenLine("writer", "publish:*")+tokenLine("both", "read:t publish:t")+tokenLine("root", "admin"))})
 	if err := d.CreateTopic(soon(t), "secret.plans", leat.TopicConfig{}); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +99,7 @@ func TestTokensScopes(t *testing.T) {
 		{"join", openWith(wire.Join, wire.JoinBody{Topic: "t", Group: "g"}), "reader root"},
 		{"join a queue", openWith(wire.QueueOpen, wire.QueueOpenBody{Topic: "t", Group: "q",
 			Mode: uint8(core.GroupQueue), MaxHeld: 1}), "reader root"},
-		{"respond", openWith(wire.Respond, wire.RespondBody{Topic: "t", Window: 1}), "reader root"},
+		{"respond", openWith(wire.Respond, wire.RespondBody{Topic: "t", Window: 1}), "root"},
 		{"describe", askFor(wire.OpTopics, wire.TopicsRequest{Name: "t"}), "reader writer root"},
 		{"offsets", askFor(wire.OpOffsets, wire.OffsetsBody{Topic: "t", Partitions: place}), "reader root"},
 		{"peek", askFor(wire.OpPeek, wire.PeekBody{Topic: "t", Limit: 1}), "reader root"},
@@ -124,6 +125,10 @@ func TestTokensScopes(t *testing.T) {
 		checkTopicsTold(t, c, who, map[string]int{"none": 0, "reader": 1, "writer": 2, "root": 2}[who])
 		c.conn.Close(0, "")
 	}
+	respond := openWith(wire.Respond, wire.RespondBody{Topic: "t", Window: 1})
+	if code := respond(d.greetWith("both!")); code != 0 {
+		t.Errorf("a responder that may read and publish: code %v", code)
+	}
 }
 
 func checkTopicsTold(t *testing.T, c *rawClient, who string, want int) {
@@ -135,7 +140,7 @@ func checkTopicsTold(t *testing.T, c *rawClient, who string, want int) {
 	}
 }
 
-// TestTokenTakenBack: the connection ends, and calls of a bus say why.
+// TestTokenTakenBack: the connection ends, for good; with other scopes clients are to connect again.
 func TestTokenTakenBack(t *testing.T) {
 	manual := clock.NewManual(1e18)
 	var now atomic.Pointer[func(string) *core.Principal]
@@ -160,7 +165,75 @@ func TestTokenTakenBack(t *testing.T) {
 	}
 	set(tokenLine("same", "read:t publish:t"))
 	eventually(t, "the connection ends", ends(same))
+	wantClosed(t, "other scopes", same.conn, core.CodeUnavailable)
 	d.greetWith("same!")
+}
+
+// TestScopesChange: what a bus may do still goes on; when its token is taken back it ends, and says why.
+func TestScopesChange(t *testing.T) {
+	t.Setenv("LEAT_CONFIG_DIR", t.TempDir())
+	manual := clock.NewManual(1e18)
+	var now atomic.Pointer[func(string) *core.Principal]
+	set := func(lines string) { f := knownTokens(t, lines); now.Store(&f) }
+	set(tokenLine("app", "read:t publish:t"))
+	b := one(t, leat.TopicConfig{Partitions: 1, Ack: leat.AckPage}, withClock(manual))
+	s, err := Serve(soon(t), b.Bus, ServeConfig{Listen: "127.0.0.1:0",
+		Tokens: func(secret string) *core.Principal { return (*now.Load())(secret) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { mustDo(t, "Close", s.Close()) }()
+	bus, err := leat.Dial(soon(t), s.Addr().String(), leat.WithToken("app!"),
+		leat.WithUnreachableAfter(20*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bus.Close()
+	sub, err := bus.Subscribe("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	responder, err := bus.Respond("t", func(context.Context, *leat.Message) (leat.Message, error) {
+		return leat.Message{}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer responder.Close()
+
+	first := s.greetedSessions()[0]
+	ended := func() bool { manual.Advance(tokenEvery); return hasEnded(first.conn) }
+	set(tokenLine("app", "read:t publish:t publish:more"))
+	eventually(t, "the connection ends", ended)
+	p := openProducer(t, b.Bus, "t")
+	if _, err := p.Publish(soon(t), leat.Message{Value: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	for m, err := range sub.Messages(soon(t)) {
+		if err != nil || string(m.Value) != "x" {
+			t.Fatalf("%q, %v", m.Value, err)
+		}
+		break
+	}
+	eventually(t, "the responder is there again", func() bool {
+		_, err := b.Request(soon(t), "t", leat.Message{})
+		return err == nil
+	})
+
+	first = s.greetedSessions()[0]
+	set(tokenLine("other", "admin"))
+	eventually(t, "the connection ends", ended)
+	receive(t, "the end of the responder", responder.Done())
+	if err := responder.Err(); !errors.Is(err, leat.ErrUnauthenticated) {
+		t.Errorf("the responder: %v", err)
+	}
+	for _, err := range sub.Messages(soon(t)) {
+		if !errors.Is(err, leat.ErrUnauthenticated) {
+			t.Errorf("the subscription: %v", err)
+		}
+		break
+	}
 }
 
 // TestDialWithToken: a bus shows its token, and learns what it may not do.
@@ -214,7 +287,8 @@ func TestDialWithToken(t *testing.T) {
 	if _, err := bus.Request(soon(t), "t", leat.Message{}); !errors.Is(err, leat.ErrNoResponders) {
 		t.Errorf("a request with a scope: %v", err)
 	}
-	reader, err := leat.Dial(soon(t), s.Addr().String(), leat.WithToken("reader!"))
+	reader, err := leat.Dial(soon(t), s.Addr().String(), leat.WithToken("reader!"),
+		leat.WithUnreachableAfter(20*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}

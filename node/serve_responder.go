@@ -10,6 +10,10 @@ import (
 	"github.com/leatbus/leat/transport/wire"
 )
 
+// responderBytes is how much of requests a responder at a client may have in hand: far below replyBytes, at
+// which its stream is reset.
+const responderBytes = replyBytes / 2
+
 // responderStream is a responder at a client. Its goroutine reads the replies; requests are queued by whoever
 // asks.
 type responderStream struct {
@@ -38,8 +42,11 @@ func (c *session) serveResponder(stream transport.Stream, r *transport.Reader, h
 	if body.Window < 1 || body.Window > core.MaxCallWindow {
 		return wire.Errorf("RESPOND with a window of %d", body.Window)
 	}
-	if err := c.may(core.ActionRead, body.Topic); err != nil {
-		return err
+	// It reads what others publish, and publishes what they take for the answer.
+	for _, action := range []core.Action{core.ActionRead, core.ActionPublish} {
+		if err := c.may(action, body.Topic); err != nil {
+			return err
+		}
 	}
 	t, err := c.node.topicFor("respond on", body.Topic)
 	if err != nil {
@@ -53,7 +60,7 @@ func (c *session) serveResponder(stream transport.Stream, r *transport.Reader, h
 	if s.topic == nil {
 		return core.NewError(core.CodeTopicNotFound, t.op("respond on"), nil)
 	}
-	s.CallResponder = core.CallResponder{Owner: s, Window: int(body.Window)}
+	s.CallResponder = core.CallResponder{Owner: s, Window: int(body.Window), MaxBytes: responderBytes}
 	r.SetLimit(wire.MaxPayload)
 	if err := s.topic.join(&s.CallResponder); err != nil {
 		return err

@@ -126,7 +126,7 @@ func AppendReply(dst []byte, id uint64, record []byte) []byte {
 	return append(h.Append(dst), record...)
 }
 
-// What a client may have asked of a node on one connection and got no answer to. More is answered with
+// What a client may have asked of a node on one call stream and got no answer to. More is answered with
 // core.CodeLimited.
 const (
 	MaxCalls     = 1024

@@ -33,6 +33,7 @@ type tokenFile struct {
 
 const tokenEvery = 2 * time.Second
 
+// fileState is what tells that a file has changed.
 type fileState struct {
 	modified time.Time
 	size     int64
@@ -93,10 +94,14 @@ func (f *tokenFile) look() {
 		return
 	}
 	f.looked = now
-	info, err := os.Stat(f.path)
-	if err != nil || f.seen == (fileState{info.ModTime(), info.Size()}) {
+	var state fileState // zero: there is none
+	if info, err := os.Stat(f.path); err == nil {
+		state = fileState{info.ModTime(), info.Size()}
+	}
+	if f.seen == state {
 		return
 	}
+	f.seen = state
 	if err := f.read(); err != nil {
 		f.logger.Warn("the tokens cannot be read again: those from before stay", "error", err)
 	}

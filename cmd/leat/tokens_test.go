@@ -88,6 +88,41 @@ func TestTokenFile(t *testing.T) {
 	}
 }
 
+// TestTokenFileIsGone: it is told once, those from before stay, and one that is there again is read.
+func TestTokenFileIsGone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	before, err := addToken(file, "before", []string{"admin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	c := clock.NewManual(0)
+	f, err := openTokens(file, c, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		c.Advance(tokenEvery)
+		if f.principal(before) == nil {
+			t.Error("a token is gone with the file")
+		}
+	}
+	if n := strings.Count(log.String(), "cannot be read again"); n != 1 {
+		t.Errorf("told %d times, want once:\n%s", n, log.String())
+	}
+	after, err := addToken(file, "after", []string{"admin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Advance(tokenEvery)
+	if f.principal(after) == nil || f.principal(before) != nil {
+		t.Error("the file that is there again was not read")
+	}
+}
+
 // TestServeTokens: the door asks for them.
 func TestServeTokens(t *testing.T) {
 	t.Setenv("LEAT_CONFIG_DIR", t.TempDir())

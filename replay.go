@@ -67,10 +67,11 @@ func (o *SubscribeOptions) validateReplay() error {
 //
 // A reader waits until its head was used up: what a message points to stays valid until then.
 type replay struct {
-	open  func(map[int32]Position) (SubscriptionBackend, error)
-	clock clock.Clock
-	topic string
-	wake  chan struct{} // there may be something new for the loop; capacity 1
+	bus     Backend
+	topic   string
+	options SubscribeOptions // of the subscriptions, but for where they begin
+	clock   clock.Clock
+	wake    chan struct{} // there may be something new for the loop; capacity 1
 
 	ctx     context.Context // of the readers
 	cancel  context.CancelFunc
@@ -112,13 +113,9 @@ func (b *Bus) openReplay(topic string, o SubscribeOptions) (SubscriptionBackend,
 	}
 	from := o
 	o.ReplaySpeed, o.ReplayGap, o.From, o.Each = 0, 0, Position{}, nil
-	r := &replay{topic: topic, clock: clock.System, wake: make(chan struct{}, 1), paused: map[int32]bool{},
-		first: math.MaxInt64, pace: replayPace{speed: from.ReplaySpeed, gap: int64(from.ReplayGap)},
-		open: func(each map[int32]Position) (SubscriptionBackend, error) {
-			plain := o
-			plain.Each = each
-			return b.backend.OpenSubscription(topic, plain)
-		}}
+	r := &replay{bus: b.backend, topic: topic, options: o, clock: clock.System, wake: make(chan struct{}, 1),
+		paused: map[int32]bool{}, first: math.MaxInt64,
+		pace: replayPace{speed: from.ReplaySpeed, gap: int64(from.ReplayGap)}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	for i := range info.Partitions {
 		p := &info.Partitions[i]
@@ -135,23 +132,42 @@ func (b *Bus) openReplay(topic string, o SubscribeOptions) (SubscriptionBackend,
 		return nil, core.Errorf(core.CodeLimited, "replay topic "+core.Quote(topic),
 			"%d partitions, at most %d: choose some by FromEach", len(r.heads), MaxReplayPartitions)
 	}
-	if err := r.start(ctx, b); err != nil {
+	if err := r.start(ctx); err != nil {
 		_ = r.Close() // says nothing that err does not
 		return nil, err
 	}
 	return r, nil
 }
 
-// start finds the oldest message and opens the readers.
-func (r *replay) start(ctx context.Context, b *Bus) error {
-	for _, h := range r.heads {
-		run, err := b.backend.Peek(ctx, r.topic, PeekSlice{Partition: h.partition, From: h.at, Limit: 1,
+// open opens a plain subscription.
+func (r *replay) open(each map[int32]Position) (SubscriptionBackend, error) {
+	o := r.options
+	o.Each = each
+	return r.bus.OpenSubscription(r.topic, o)
+}
+
+// begin notes when the oldest message of a partition was published.
+func (r *replay) begin(ctx context.Context, h *replayHead) error {
+	for at, done := h.at, false; !done; { // a run may stop before it has found one
+		run, err := r.bus.Peek(ctx, r.topic, PeekSlice{Partition: h.partition, From: at, Limit: 1,
 			Scan: PeekScanned, ValueBytes: 1})
 		if err != nil {
 			return err
 		}
 		if len(run.Messages) > 0 {
 			r.first = min(r.first, run.Messages[0].Time.UnixNano())
+			return nil
+		}
+		at, done = AtOffset(run.Next), run.Done
+	}
+	return nil
+}
+
+// start finds the oldest message and opens the readers.
+func (r *replay) start(ctx context.Context) error {
+	for _, h := range r.heads {
+		if err := r.begin(ctx, h); err != nil {
+			return err
 		}
 	}
 	if r.first == math.MaxInt64 { // there is nothing to replay
@@ -183,6 +199,8 @@ func (r *replay) read(h *replayHead) {
 		select {
 		case <-h.used:
 		case <-r.ctx.Done():
+			return
+		case <-r.bus.Done(): // maybe nobody closes the subscription
 			return
 		}
 	}
@@ -242,7 +260,8 @@ func (r *replay) Next(ctx context.Context, m *Message) error {
 	}
 }
 
-// giveBack lets the reader of the last message go on.
+// giveBack lets the reader of the last message go on. It does not block: one that has ended with the bus has
+// taken what came before, and nothing is given any more.
 func (r *replay) giveBack() {
 	h := r.given
 	if h == nil {
@@ -259,7 +278,15 @@ func (r *replay) giveBack() {
 func (r *replay) goingOn() (SubscriptionBackend, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	closed := r.closed
+	if r.plain == nil {
+		select {
+		case <-r.bus.Done():
+			closed = true
+		default:
+		}
+	}
+	if closed {
 		return nil, core.NewError(core.CodeClosed, "subscription to topic "+core.Quote(r.topic), nil)
 	}
 	return r.plain, nil
@@ -293,6 +320,7 @@ func (r *replay) sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-r.wake:
 	case <-due:
+	case <-r.bus.Done():
 	case <-ctx.Done():
 	}
 	return ctx.Err()
@@ -305,6 +333,11 @@ func (r *replay) goOn() error {
 		each[h.partition] = h.at
 	}
 	plain, err := r.open(each)
+	if errors.Is(err, ErrOffsetOutOfRange) {
+		if moving := r.moveHeads(); moving != nil {
+			return moving
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -319,6 +352,23 @@ func (r *replay) goOn() error {
 		return plain.Close()
 	}
 	return r.stop()
+}
+
+// moveHeads moves what retention has overtaken to what it has kept: the next attempt goes on there.
+func (r *replay) moveHeads() error {
+	info, err := r.bus.Topic(r.ctx, r.topic)
+	if err != nil {
+		return err
+	}
+	for _, h := range r.heads {
+		for i := range info.Partitions {
+			p := &info.Partitions[i]
+			if p.Partition == h.partition && h.at.Kind == core.PositionOffset && h.at.Value < p.Start {
+				h.at = AtOffset(p.Start)
+			}
+		}
+	}
+	return nil
 }
 
 // stop ends the readers.

@@ -43,13 +43,18 @@ func newReplayBed(t *testing.T, partitions int) *replayBed {
 // publish publishes after a pause.
 func (b *replayBed) publish(after time.Duration, partition int32, value string) leat.Receipt {
 	b.t.Helper()
-	<-time.After(after)
-	r, err := b.p.Publish(b.t.Context(), leat.Message{Partition: partition, Value: []byte(value),
-		Headers: []leat.Header{{Key: "v", Value: []byte(value)}}})
+	r, err := b.tryPublish(after, partition, value)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	return r
+}
+
+// tryPublish is publish for any goroutine.
+func (b *replayBed) tryPublish(after time.Duration, partition int32, value string) (leat.Receipt, error) {
+	<-time.After(after)
+	return b.p.Publish(b.t.Context(), leat.Message{Partition: partition, Value: []byte(value),
+		Headers: []leat.Header{{Key: "v", Value: []byte(value)}}})
 }
 
 func (b *replayBed) subscribe(options ...leat.SubscribeOption) *leat.Subscription {
@@ -142,7 +147,9 @@ func TestReplayBecomesLive(t *testing.T) {
 		sub := b.subscribe(leat.From(leat.Earliest), leat.ReplaySpeed(4), leat.ReplayGap(time.Minute))
 		go func() {
 			for i := range 20 { // also while the replay runs, and to a partition that had nothing
-				b.publish(time.Second, int32(i%3), fmt.Sprint(5+i))
+				if _, err := b.tryPublish(time.Second, int32(i%3), fmt.Sprint(5+i)); err != nil {
+					t.Error(err)
+				}
 			}
 		}()
 		got := b.read(sub, 25)
@@ -180,8 +187,7 @@ func TestReplayBecomesLive(t *testing.T) {
 	})
 }
 
-// TestReplayEnds: a loop that waits for its time ends with its context, with its subscription and with the
-// bus.
+// TestReplayEnds: a loop that waits for its time ends with its context and with its subscription.
 func TestReplayEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newReplayBed(t, 2)
@@ -221,6 +227,75 @@ func TestReplayEnds(t *testing.T) {
 				t.Errorf("%s: Close: %v", name, err)
 			}
 		}
+	})
+}
+
+// TestReplayEndsWithTheBus: the loop ends, and so do the readers of a subscription that nobody closes.
+func TestReplayEndsWithTheBus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newReplayBed(t, 3)
+		b.publish(0, 0, "a")
+		b.publish(time.Hour, 1, "b")
+		sub, err := b.bus.Subscribe("t", leat.From(leat.Earliest), leat.ReplaySpeed(1), leat.ReplayGap(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan []string, 1)
+		go func() {
+			var values []string
+			for m, err := range sub.Messages(t.Context()) {
+				if err != nil {
+					values = append(values, err.Error())
+					break
+				}
+				values = append(values, string(m.Value))
+			}
+			ended <- values
+		}()
+		<-time.After(time.Minute)
+		if err := b.bus.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-ended; !slices.Equal(got, []string{"a"}) {
+			t.Errorf("the loop had %v, want a", got)
+		}
+		for m, err := range sub.Messages(t.Context()) {
+			t.Errorf("behind the end comes %v, %v", m, err)
+		}
+	})
+}
+
+// shortPeeks answers with few records at a time, as a node does where many have expired.
+type shortPeeks struct{ leat.Backend }
+
+func (s shortPeeks) Peek(ctx context.Context, topic string, q leat.PeekSlice) (leat.PeekRun, error) {
+	q.Scan = min(q.Scan, 3)
+	return s.Backend.Peek(ctx, topic, q)
+}
+
+// expire publishes messages that are gone when it returns.
+func (b *replayBed) expire(partition int32, n int) {
+	b.t.Helper()
+	for range n {
+		if _, err := b.p.Publish(b.t.Context(), leat.Message{Partition: partition, Value: []byte("brief"),
+			TTL: time.Millisecond}); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	<-time.After(10 * time.Millisecond)
+}
+
+// TestReplayBehindExpired: the pace is kept where the log begins with many messages that have expired.
+func TestReplayBehindExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newReplayBed(t, 1)
+		b.expire(0, 10)
+		b.publish(0, 0, "a")
+		b.publish(5*time.Second, 0, "b")
+		<-time.After(time.Hour)
+		b.bus = leat.NewBus(shortPeeks{b.bus.Backend()})
+		sub := b.subscribe(leat.From(leat.Earliest), leat.ReplaySpeed(1))
+		b.check("behind what has expired", b.read(sub, 2), []replayed{{"a", 0}, {"b", 5 * time.Second}})
 	})
 }
 

@@ -1,8 +1,12 @@
 package leat
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
+
+	"github.com/leatbus/leat/core"
 )
 
 func TestReplayPace(t *testing.T) {
@@ -57,5 +61,37 @@ func TestReplayPaceIsLive(t *testing.T) {
 	far.begin(0, 0)
 	if far.dueAt(1<<62) <= 0 || (&replayPace{speed: 1 / MaxReplaySpeed}).dueAt(1<<62) <= 0 {
 		t.Error("a time that is far away is due in the past")
+	}
+}
+
+// overtaken is a bus of which retention has deleted what is before an offset.
+type overtaken struct {
+	Backend
+	start int64
+}
+
+func (o overtaken) Topic(context.Context, string) (TopicInfo, error) {
+	return TopicInfo{Partitions: []PartitionInfo{{Start: o.start}, {Partition: 1}}}, nil
+}
+
+func (o overtaken) OpenSubscription(_ string, options SubscribeOptions) (SubscriptionBackend, error) {
+	if at := options.Each[0]; at.Value < o.start {
+		return nil, core.NewError(core.CodeOffsetOutOfRange, "subscribe", nil)
+	} else if options.Each[0] != AtOffset(o.start) || options.Each[1] != AtOffset(3) {
+		return nil, core.Errorf(core.CodeInvalidConfig, "subscribe", "it begins at %v", options.Each)
+	}
+	return &snapshotSubscription{}, nil
+}
+
+// TestReplayGoesOnBehindRetention: that messages are gone is told once.
+func TestReplayGoesOnBehindRetention(t *testing.T) {
+	r := &replay{bus: overtaken{start: 7}, heads: []*replayHead{{at: AtOffset(5)}, {partition: 1,
+		at: AtOffset(3)}}}
+	r.ctx, r.cancel = context.WithCancel(t.Context())
+	if err := r.goOn(); !errors.Is(err, ErrOffsetOutOfRange) {
+		t.Errorf("goOn: %v", err)
+	}
+	if err := r.goOn(); err != nil || r.plain == nil {
+		t.Errorf("goOn again: %v", err)
 	}
 }

@@ -70,7 +70,7 @@ type snapshotPart struct {
 	high   int64                  // high-water mark when the snapshot began
 	seen   int64                  // offset behind the last message that came in this reading
 	end    int64                  // offset behind the last one that is wanted of this reading
-	newest map[snapshotHash]int64 // offset of the newest message of each key; -1 for a tombstone
+	newest map[snapshotHash]int64 // offset of the newest message of each key, unless that is a tombstone
 	over   bool                   // nothing more is wanted of this reading
 }
 
@@ -84,9 +84,10 @@ type snapshotSubscription struct {
 	parts   map[int32]*snapshotPart
 	keys    int
 	seeds   [2]maphash.Seed
-	open    int  // partitions that are not over in this reading
-	learned bool // the first reading is done
-	live    bool // the snapshot is done
+	open    int        // partitions that are not over in this reading
+	learned bool       // the first reading is done
+	live    bool       // the snapshot is done
+	early   []*Message // that came in the second reading and are not of it; they are due once live
 
 	looking context.Context // of the waits for messages, with an end of its own
 	stop    context.CancelFunc
@@ -174,6 +175,9 @@ func (s *snapshotSubscription) Next(ctx context.Context, m *Message) error {
 		if err != nil {
 			return err
 		}
+		if s.live && len(s.early) > 0 {
+			return s.nextEarly(ctx, m)
+		}
 		if s.live {
 			err := inner.Next(ctx, m)
 			if err != nil {
@@ -201,6 +205,27 @@ func (s *snapshotSubscription) Next(ctx context.Context, m *Message) error {
 	}
 }
 
+// hold keeps a message that was published after the snapshot began until that is done, and with it the rest
+// of its partition. One comes before the pause where the newest message of a key has gone since the first
+// reading, or none of the partition was wanted.
+func (s *snapshotSubscription) hold(inner SubscriptionBackend, m *Message) {
+	s.early = append(s.early, m.Clone())
+	inner.Pause(m.Partition)
+}
+
+// nextEarly gives the first message that was held.
+func (s *snapshotSubscription) nextEarly(ctx context.Context, m *Message) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	sub := m.sub
+	*m = *s.early[0]
+	m.sub, m.Snapshot = sub, false
+	s.early[0] = nil
+	s.early = s.early[1:]
+	return nil
+}
+
 // turn goes on from learning to delivering, or from delivering to being live.
 func (s *snapshotSubscription) turn(inner SubscriptionBackend) error {
 	if s.learned {
@@ -210,6 +235,9 @@ func (s *snapshotSubscription) turn(inner SubscriptionBackend) error {
 			p.newest = nil
 			inner.Resume(number)
 		}
+		for _, m := range s.early {
+			inner.Resume(m.Partition) // one that was not there when the snapshot began
+		}
 		if done := s.options.LastPerKey.Done; done != nil {
 			done()
 		}
@@ -218,6 +246,7 @@ func (s *snapshotSubscription) turn(inner SubscriptionBackend) error {
 	s.learned = true
 	second, err := s.read()
 	if err != nil {
+		s.learned = false // the next call tries again
 		return err
 	}
 	s.mu.Lock()
@@ -256,6 +285,9 @@ func (s *snapshotSubscription) step(ctx context.Context, inner SubscriptionBacke
 	}
 	s.moved = true
 	p := s.parts[m.Partition]
+	if s.learned && (p == nil || m.Offset >= p.high) {
+		s.hold(inner, m)
+	}
 	if p == nil {
 		m.Topic = "" // it was not there when the snapshot began
 		return nil
@@ -290,6 +322,8 @@ func (s *snapshotSubscription) look(ctx context.Context, inner SubscriptionBacke
 		}
 		if run.Done && len(run.Messages) == 0 {
 			s.finish(inner, number, p)
+		} else if len(run.Messages) == 0 { // a run may stop short of the end
+			p.seen = max(p.seen, run.Next)
 		}
 	}
 	return nil

@@ -12,6 +12,9 @@ import (
 // filterScan is how many messages a page with a filter looks at, at most.
 const filterScan = 1_000_000
 
+// filteredStep is how many messages are asked for at once: the size of a page is looked at in between.
+const filteredStep = 8
+
 // filtered fills a page with messages that pass a filter, from places on, and moves these behind what was
 // looked at: also where nothing has passed, so that the next page goes on there.
 func (d *Door) filtered(ctx context.Context, in *readQuery, info *leat.TopicInfo, at places,
@@ -26,7 +29,8 @@ func (d *Door) filtered(ctx context.Context, in *readQuery, info *leat.TopicInfo
 		q := leat.PeekQuery{Partitions: []int32{at[i].partition}, From: at[i].at, To: leat.AtOffset(end),
 			Filter: in.Pass}
 		for q.After == nil || q.After.Offset < end {
-			if q.Limit, q.Scan = in.Most-len(page.Messages), scan; q.Limit <= 0 || scan <= 0 || size >= pageBytes {
+			q.Limit, q.Scan = min(in.Most-len(page.Messages), filteredStep), scan
+			if q.Limit <= 0 || scan <= 0 || size >= pageBytes {
 				return nil
 			}
 			found, err := d.bus.Peek(ctx, in.Topic, q)

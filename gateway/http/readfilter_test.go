@@ -51,6 +51,23 @@ func TestReadFiltered(t *testing.T) {
 		`"value":"7"`, `"scanned":60`)
 }
 
+// TestReadFilteredIsBounded: large messages end a page soon.
+func TestReadFilteredIsBounded(t *testing.T) {
+	d := open(t, Config{})
+	const most = pageBytes/(512<<10) - 1 + filteredStep
+	for range 2 * most {
+		d.publish("wide", leat.Message{Value: make([]byte, 512<<10)})
+	}
+	p := d.page("wide", "from", "earliest", "limit", "1000", "filter", "true")
+	if n := len(p.Messages); n == 0 || n > most {
+		t.Errorf("%d messages of 512 KiB on a page, want at most %d", n, most)
+	}
+	if rest := d.page("wide", "from", p.Next, "limit", "1", "filter", "true"); len(rest.Messages) != 1 ||
+		rest.Messages[0].Offset != p.Messages[len(p.Messages)-1].Offset+1 {
+		t.Errorf("the next page has %d messages", len(rest.Messages))
+	}
+}
+
 // TestEventsFiltered: a stream with a filter has what passes, and ids that are behind what does not.
 func TestEventsFiltered(t *testing.T) {
 	d := open(t, Config{})

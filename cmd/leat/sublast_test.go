@@ -11,13 +11,12 @@ func TestSubLastPerKey(t *testing.T) {
 		d.must("pub prices " + line)
 	}
 	d.golden(`
-$ leat sub prices --last-per-key --idle 300ms -f '%o %k %v\n'
+$ leat sub prices --last-per-key --count 2 -f '%o %k %v\n'
 1 b 2
 2 a 3
-end of the snapshot
 $ leat sub prices --last-per-key --count 1 -o json
 {"topic":"prices","partition":0,"offset":1,"time":"<time>","key":"b","value":"2","snapshot":true}
-$ leat sub empty --last-per-key --idle 300ms
+$ leat sub empty --last-per-key --idle 3s
 end of the snapshot
 `)
 	for _, other := range []string{"--group g", "--from earliest", "--partition 0", "--where true"} {

@@ -145,6 +145,8 @@ func TestRefused(t *testing.T) {
 		{`key in ["a", 1]`, "constants of one kind"}, {`key in 1..2`, "a range is for numbers"},
 		{`partition in 1..offset`, "a range is for numbers"}, {`key matches topic`, "a text in quotes"},
 		{`key matches "("`, "missing closing"}, {`key matches "(a{1000})"`, "instructions"},
+		{`key matches "(?:` + strings.Repeat("a", 2000) + `){1000}"`, "far more than 512 instructions"},
+		{`key matches "` + strings.Repeat("(", 900) + "a" + strings.Repeat(")", 900) + `{1000}"`, "far more"},
 		{`partition matches "a"`, "want texts on both sides"}, {`key + "a" == "b"`, "want numbers"},
 		{`1.5 % 2 == 1`, "whole ones"}, {`2 ** 3 == 8`, "no operator **"}, {`-key == "a"`, "want a number"},
 		{`len(partition) == 1`, "len of a number"}, {`lower(key, key) == "a"`, "takes one value"},

@@ -40,6 +40,9 @@ func (c *compiler) matches(n *ast.BinaryNode, l, r operand) (operand, error) {
 	if err != nil {
 		return c.bad(n.Right, "%v", err)
 	}
+	if written(parsed) > maxWritten {
+		return c.bad(n.Right, "a pattern of far more than %d instructions: want at most %d", MaxPattern, MaxPattern)
+	}
 	program, err := syntax.Compile(parsed.Simplify())
 	if err != nil {
 		return c.bad(n.Right, "%v", err)
@@ -55,6 +58,26 @@ func (c *compiler) matches(n *ast.BinaryNode, l, r operand) (operand, error) {
 		v := l.eval(m)
 		return v.kind == kindText && len(v.text) <= maxMatched && pattern.Match(v.text)
 	}), nil
+}
+
+// maxWritten is how large a pattern may be that is compiled to count its instructions. One that is within
+// MaxPattern is smaller, unless most of it does nothing.
+const maxWritten = 8 * MaxPattern
+
+// written is the size of a pattern with its repetitions written out, which takes long and much memory where it
+// is large; what is beyond maxWritten is not counted on.
+func written(re *syntax.Regexp) int {
+	size := 1
+	if re.Op == syntax.OpLiteral {
+		size = len(re.Rune)
+	}
+	for _, sub := range re.Sub {
+		size = min(size+written(sub), maxWritten+1)
+	}
+	if re.Op == syntax.OpRepeat {
+		size *= max(re.Min, re.Max, 1)
+	}
+	return min(size, maxWritten+1)
 }
 
 // arithmetic compiles + - * / and %. What cannot be computed is nil.

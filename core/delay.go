@@ -197,7 +197,9 @@ func (d *Delay) Return(e DelayEntry) {
 
 // End ends a message, whether it waits, is taken or is not known, and remembers the outcome for a while.
 func (d *Delay) End(e DelayedEnd) {
-	d.Remove(e.Offset)
+	if _, taken := d.taken[e.Offset]; !taken { // usually it is, and early need not be searched
+		d.Remove(e.Offset)
+	}
 	delete(d.taken, e.Offset)
 	if _, known := d.ended[e.Offset]; !known {
 		if len(d.ring) < delayRemembered {

@@ -14,6 +14,7 @@ type heldDelay struct {
 	key     core.DelayKey
 	message core.Delayed // with a copy of the record
 	offset  int64
+	entry   core.DelayEntry // what was taken out
 }
 
 // CancelDelayed implements leat.Backend.
@@ -84,7 +85,7 @@ func (d *delays) hold(ctx context.Context, op, handle string) (*heldDelay, core.
 		case t == nil: // the loop will come to it
 			outcome = core.DelayDropped
 		default:
-			l.state.Remove(h.Offset)
+			held.entry, _ = l.state.Remove(h.Offset)
 			l.held[h.Offset] = struct{}{}
 			return
 		}
@@ -138,12 +139,16 @@ func (d *delays) replace(ctx context.Context, op string, held *heldDelay, m leat
 	d.changes.Go(func() {
 		var s stored
 		s.receipt, s.err = d.publish(op, max(held.message.Level, core.AckPage), &m)
-		if s.err == nil {
+		switch {
+		case s.err == nil:
 			// The loop has read what was stored by then, so that the message is not held any more, but gone.
 			s.err = d.do(d.ctx, op, func(l *delayLoop) { delete(l.held, held.offset) })
+		case d.part.refusal() == nil:
+			// The log goes on, as with a disk that was full for a while: nothing was stored.
+			_ = d.do(d.ctx, op, func(l *delayLoop) { l.release(held) })
 		}
-		// After a failure nobody knows whether it was stored: the message stays held, and is not delivered
-		// before the node is opened again, rather than twice.
+		// After a failure that ended the log nobody knows whether it was stored: the message stays held, and
+		// is not delivered before the node is opened again, rather than twice.
 		answer <- s
 	})
 	select {
@@ -151,6 +156,14 @@ func (d *delays) replace(ctx context.Context, op string, held *heldDelay, m leat
 		return s.receipt, s.err
 	case <-ctx.Done():
 		return leat.Receipt{}, ctx.Err()
+	}
+}
+
+// release has a message that was taken out wait again: what was to replace it was refused.
+func (l *delayLoop) release(held *heldDelay) {
+	delete(l.held, held.offset)
+	if l.state.State(held.offset) == core.DelayTaken {
+		l.state.Return(held.entry)
 	}
 }
 

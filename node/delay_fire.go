@@ -61,8 +61,11 @@ func (l *delayLoop) fireOne(e core.DelayEntry, now int64) error {
 	if lane.part == nil {
 		return l.drop(d.Key, e.Offset)
 	}
-	if lane.blocked > now || lane.part.log == nil {
-		e.Retry = max(lane.blocked, now+delayBackoffMin)
+	if lane.part.log == nil && lane.blocked <= now { // it cannot be read, and takes nothing
+		lane.blocked = now + delayBackoffMax
+	}
+	if lane.blocked > now {
+		e.Retry = lane.blocked
 		l.state.Return(e)
 		return nil
 	}
@@ -142,9 +145,14 @@ func (l *delayLoop) settle(o *delayDone, now int64) {
 	f.lane.fired++
 	l.stats.fired.Add(1)
 	l.stats.late.Add(max(o.time-f.due, 0))
-	l.ending = append(l.ending, delayEnding{lane: f.lane, at: o.offset, offset: f.entry.Offset})
-	end := core.DelayedEnd{Offset: f.entry.Offset, Outcome: core.DelayFired}
-	if err := l.end(l.page, f.key, end); err != nil && l.ctx.Err() == nil {
+	l.writeEnd(delayEnding{lane: f.lane, key: f.key, at: o.offset, offset: f.entry.Offset})
+}
+
+// writeEnd writes the end of a delivered message, which is read back.
+func (l *delayLoop) writeEnd(e delayEnding) {
+	l.ending = append(l.ending, e)
+	end := core.DelayedEnd{Offset: e.offset, Outcome: core.DelayFired}
+	if err := l.end(l.page, e.key, end); err != nil && l.ctx.Err() == nil {
 		// It stays taken, so that this run does not deliver it again, and the next one finds it in its
 		// target.
 		l.node.report("the end of a delayed message cannot be stored", l.part, err)

@@ -67,11 +67,12 @@ func (l *delayLoop) resolve(lane *delayLane) error {
 		return nil // of a partition that cannot be read nothing is delivered either
 	}
 	log := lane.part.log
+	end := log.End() // what comes meanwhile was not delivered by the loop
 	c := &cursor{part: lane.part}
-	c.start(min(max(lane.mark, log.Start()), log.End()))
+	c.start(min(max(lane.mark, log.Start()), end))
 	defer c.close()
 	for l.ctx.Err() == nil && !l.stopping.Load() {
-		found, err := c.fetch(log.End(), false)
+		found, err := c.fetch(end, false)
 		switch {
 		case core.CodeOf(err) == core.CodeOffsetOutOfRange && err != nil:
 			c.reader.Seek(log.Start()) // retention has overtaken it

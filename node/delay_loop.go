@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"time"
 
 	"github.com/leatbus/leat/core"
@@ -34,6 +35,7 @@ type delayLane struct {
 	ended   int64 // what was delivered below has its end; it becomes the mark
 	fired   int   // since the mark
 	flight  int   // handed to the target, without an end that was read back
+	missing int   // of them, those whose end was refused and written again
 	blocked int64 // nothing is handed to it before, ms
 	backoff int64 // ms
 }
@@ -41,8 +43,10 @@ type delayLane struct {
 // delayEnding is a message that was delivered and whose end is written, and not read back yet.
 type delayEnding struct {
 	lane   *delayLane
+	key    core.DelayKey
 	at     int64 // in the target
 	offset int64
+	again  bool // it was refused, and counts among lane.missing
 }
 
 // delayFiring is a message in the hands of its target.
@@ -162,7 +166,9 @@ func (l *delayLoop) apply(r *core.Record, offset, stored int64) error {
 	switch d.Kind {
 	case core.DelayEnd:
 		l.state.End(d.End)
-		l.readBack(d.End.Offset)
+		if d.End.Outcome == core.DelayFired {
+			l.readBack(d.End.Offset)
+		}
 	case core.DelayMark:
 		if !l.opened {
 			lane := l.lane(delayTarget{d.Mark.Topic, d.Mark.Partition})
@@ -203,19 +209,32 @@ func (l *delayLoop) lane(target delayTarget) *delayLane {
 	return lane
 }
 
-// readBack notes that an end is in __delay: in the order in which they were written, so that all ends of a
-// target below it are.
+// readBack notes that the end of a delivered message is in __delay. There they are in the order in which they
+// were written: so those before it were refused, by a disk that was full, and are written again.
 func (l *delayLoop) readBack(offset int64) {
-	if len(l.ending) == 0 || l.ending[0].offset != offset {
-		return // that of a cancelled message
+	at := slices.IndexFunc(l.ending, func(e delayEnding) bool { return e.offset == offset })
+	if at < 0 {
+		return // it was written when the node was opened
 	}
-	e := l.ending[0]
-	l.ending = l.ending[1:]
-	if len(l.ending) == 0 {
+	refused, e := l.ending[:at], l.ending[at]
+	if l.ending = l.ending[at+1:]; len(l.ending) == 0 {
 		l.ending = nil
 	}
-	e.lane.flight--
-	e.lane.ended = max(e.lane.ended, e.at+1)
+	for _, r := range refused {
+		if !r.again {
+			r.again = true
+			r.lane.missing++
+		}
+		l.writeEnd(r)
+	}
+	lane := e.lane
+	lane.flight--
+	if e.again {
+		lane.missing--
+	}
+	if lane.missing == 0 { // all ends of the target below it are there
+		lane.ended = max(lane.ended, e.at+1)
+	}
 }
 
 // rest waits until there may be something to do.

@@ -432,6 +432,100 @@ func TestDelayedWaitForATargetThatTakesNothing(t *testing.T) {
 	}
 }
 
+// TestDelayedWaitForATargetThatCannotBeRead: what waits for it is tried seldom, for others are held up by it.
+func TestDelayedWaitForATargetThatCannotBeRead(t *testing.T) {
+	b := one(t, leat.TopicConfig{Ack: leat.AckPage})
+	handle := publish(t, b.producer("t"), delayed("x", time.Hour)).Handle
+	h, err := core.ParseDelayHandle(handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = b.node.delays.do(soon(t), "fire", func(l *delayLoop) {
+		e, _ := l.state.Remove(h.Offset)
+		lane := l.lane(delayTarget{h.Topic, h.Partition})
+		part := lane.part
+		lane.part = &partition{topic: part.topic} // as if it could not be opened
+		if err := l.fireOne(e, 1000); err != nil {
+			t.Errorf("fireOne: %v", err)
+		}
+		lane.part = part
+		if lane.blocked != 1000+delayBackoffMax || l.state.State(h.Offset) != core.DelayWaiting {
+			t.Errorf("the target is tried again at %d, the message has state %d", lane.blocked,
+				l.state.State(h.Offset))
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDelayedEndsThatWereRefused: an end that a full disk refused is written again once the log goes on, and
+// until then no mark says that it is there.
+func TestDelayedEndsThatWereRefused(t *testing.T) {
+	b := one(t, leat.TopicConfig{Ack: leat.AckPage})
+	p := b.producer("t")
+	var lost []core.DelayHandle
+	for range 3 {
+		h, err := core.ParseDelayHandle(publish(t, p, delayed("delivered", time.Hour)).Handle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost = append(lost, h)
+	}
+	var lane *delayLane
+	err := b.node.delays.do(soon(t), "lose ends", func(l *delayLoop) {
+		lane = l.lane(delayTarget{lost[0].Topic, lost[0].Partition})
+		for i, h := range lost {
+			r, _, _, err := recordAt(l.records, h.Offset)
+			d, err2 := core.DecodeDelayRecord(&r)
+			if err != nil || err2 != nil {
+				t.Errorf("message %d: %v, %v", i, err, err2)
+				return
+			}
+			l.state.Remove(h.Offset)
+			lane.flight++
+			l.ending = append(l.ending, delayEnding{lane: lane, key: d.Key, at: int64(i), offset: h.Offset})
+		}
+		l.readBack(lost[2].Offset)
+		if lane.missing != 2 || lane.ended != 0 || lane.flight != 2 {
+			t.Errorf("%d ends are missing, %d in flight, all below %d are there", lane.missing, lane.flight,
+				lane.ended)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the ends are there", func() bool {
+		there := false
+		err := b.node.delays.do(soon(t), "look", func(l *delayLoop) {
+			there = len(l.ending) == 0 && lane.missing == 0 && lane.flight == 0 && lane.ended == 2
+			for _, h := range lost[:2] {
+				there = there && l.state.Outcome(h.Offset, h.Tag) == core.DelayFired
+			}
+		})
+		return err == nil && there
+	})
+}
+
+// TestDelayedChangesThatWereRefused: a message waits on where the record that was to replace it is refused.
+func TestDelayedChangesThatWereRefused(t *testing.T) {
+	b := one(t, leat.TopicConfig{Ack: leat.AckPage})
+	handle := publish(t, b.producer("t"), delayed("x", time.Hour)).Handle
+	held, _, err := b.node.delays.hold(soon(t), "test", handle)
+	if err != nil || held == nil || b.waiting() != 0 {
+		t.Fatalf("hold = %v, %v; %d messages wait", held, err, b.waiting())
+	}
+	bad := leat.Message{Headers: make([]leat.Header, core.MaxHeaders+1)}
+	_, err = b.node.delays.replace(soon(t), "test", held, bad)
+	wantError(t, "replace", err, leat.ErrInvalidRecord)
+	if n := b.waiting(); n != 1 {
+		t.Errorf("%d messages wait, want 1", n)
+	}
+	if outcome, err := b.CancelDelayed(soon(t), handle); outcome != leat.DelayCancelled || err != nil {
+		t.Errorf("CancelDelayed = %v, %v", outcome, err)
+	}
+}
+
 func TestDelaysEndWithTheirLog(t *testing.T) {
 	b := one(t, leat.TopicConfig{Ack: leat.AckPage})
 	p := b.producer("t")

@@ -1,7 +1,6 @@
 package leat
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -145,7 +144,10 @@ func (p *remoteProducer) publishDelayedAsync(m *Message, done func(Receipt, erro
 	case done == nil:
 		d.by.PublishAsync(d.message, nil)
 	default:
-		d.by.PublishAsync(d.message, func(r Receipt, err error) { done(d.receipt(r, err)) })
+		d.by.PublishAsync(d.message, func(r Receipt, err error) {
+			r, err = d.receipt(r, err)
+			p.callbacks.answer(done, r, err) // a producer calls back on one goroutine
+		})
 	}
 }
 
@@ -313,10 +315,13 @@ func delayedMessage(b *wire.DelayedMessageBody) DelayedMessage {
 	return m
 }
 
-// closeLater closes the producer of delayed messages, after p was closed.
-func (p *remoteProducer) closeLater(err error) error {
-	if d := p.laterNow(); d != nil {
-		return cmp.Or(err, d.Close())
+// closeLater closes the producer of delayed messages, which drains until ctx ends. p takes none any more, but
+// still calls back.
+func (p *remoteProducer) closeLater(ctx context.Context) error {
+	d := p.laterNow()
+	if d == nil {
+		return nil
 	}
-	return err
+	d.closed.Store(true)
+	return d.close(ctx)
 }

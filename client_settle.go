@@ -1,6 +1,7 @@
 package leat
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/leatbus/leat/core"
@@ -89,6 +90,9 @@ func (p *remoteProducer) Flush(ctx context.Context) error {
 		if err := d.Flush(ctx); err != nil {
 			return err
 		}
+		if err := p.flushCallbacks(ctx); err != nil { // d has handed them to p
+			return err
+		}
 	}
 	return p.mishaps()
 }
@@ -122,6 +126,11 @@ func (p *remoteProducer) flush(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return p.flushCallbacks(ctx)
+}
+
+// flushCallbacks waits until everything that was put so far has been called back.
+func (p *remoteProducer) flushCallbacks(ctx context.Context) error {
 	c := &p.callbacks
 	c.mu.Lock()
 	puts := c.puts
@@ -139,7 +148,7 @@ func (p *remoteProducer) Close() error {
 		p.closed.Store(true)
 		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 		defer cancel()
-		p.closeErr = p.closeLater(p.close(ctx))
+		p.closeErr = p.close(ctx)
 	})
 	return p.closeErr
 }
@@ -158,6 +167,7 @@ func (p *remoteProducer) close(ctx context.Context) error {
 	for _, l := range p.lanes {
 		p.finishAll(l.giveUp(), p.client.closedError(p.topic.op("publish to")))
 	}
+	err = cmp.Or(err, p.closeLater(ctx)) // its callbacks are those of p
 	p.callbacks.stop()
 	c := p.client
 	c.mu.Lock()

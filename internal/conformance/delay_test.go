@@ -1,11 +1,14 @@
 package conformance
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,8 +24,8 @@ func delayedKeys(t *testing.T, c *carrier, filter leat.DelayFilter) (keys []stri
 		if err != nil {
 			t.Fatalf("Delayed(%+v): %v", filter, err)
 		}
-		if len(page.Messages) > max(filter.Limit, 100) {
-			t.Errorf("a page of %d messages, want %d at most", len(page.Messages), filter.Limit)
+		if most := cmp.Or(filter.Limit, 100); len(page.Messages) > most {
+			t.Errorf("a page of %d messages, want %d at most", len(page.Messages), most)
 		}
 		for _, m := range page.Messages {
 			keys = append(keys, string(m.Key))
@@ -63,6 +66,34 @@ func reschedule(t *testing.T, c *carrier, topic, key, handle string, at time.Tim
 		}
 	}
 }
+
+var _ = register("a producer calls back for delayed messages where it does for others", func(t *testing.T,
+	c *carrier) {
+	topic := c.topic(t, leat.TopicConfig{Partitions: 3, Ack: leat.AckPage})
+	p := c.producer(t, topic)
+	const n = 300
+	called := 0 // belongs to the goroutine of the callbacks
+	var inside atomic.Int32
+	for round, end := range []func() error{func() error { return p.Flush(soon(t)) }, p.Close} {
+		for i := range n {
+			m := leat.Message{Value: []byte("v")}
+			if i%2 == 0 {
+				m.Delay = time.Hour
+			}
+			p.PublishAsync(m, func(_ leat.Receipt, err error) {
+				if others := inside.Add(1) - 1; err != nil || others != 0 {
+					t.Errorf("called back with error %v, beside %d others", err, others)
+				}
+				runtime.Gosched()
+				called++
+				inside.Add(-1)
+			})
+		}
+		if err := end(); err != nil || called != (1+round)*n {
+			t.Errorf("round %d: error %v, %d callbacks, want %d", round, err, called, (1+round)*n)
+		}
+	}
+})
 
 var _ = register("delayed messages come once, and not before they are due", func(t *testing.T, c *carrier) {
 	topic := c.topic(t, leat.TopicConfig{Partitions: 6, Ack: leat.AckPage})

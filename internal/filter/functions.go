@@ -64,8 +64,8 @@ func (c *compiler) matches(n *ast.BinaryNode, l, r operand) (operand, error) {
 // MaxPattern is smaller, unless most of it does nothing.
 const maxWritten = 8 * MaxPattern
 
-// written is the size of a pattern with its repetitions written out, which takes long and much memory where it
-// is large; what is beyond maxWritten is not counted on.
+// written is the size of a pattern with its repetitions written out, which takes long and much memory where
+// it is large; what is beyond maxWritten is not counted on.
 func written(re *syntax.Regexp) int {
 	size := 1
 	if re.Op == syntax.OpLiteral {

@@ -3,9 +3,12 @@ package httpdoor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/coder/websocket"
 	"github.com/danielgtaylor/huma/v2"
@@ -45,13 +48,21 @@ func (d *Door) socketRoutes() {
 // What a client may have unread is bounded: requests are not read while socketAhead of them are not answered,
 // and subscriptions wait while socketQueue bytes do. One that takes nothing is cut off when a
 // ping finds no answer.
+//
+// Invariant: who closes conn early calls stop after it, because the reader may wait for a place instead of a
+// frame. Not before it: the end of ctx closes conn without a word.
 type socket struct {
 	door      *Door
+	opened    *http.Request
 	principal *core.Principal
 	conn      *websocket.Conn
 	ctx       context.Context // ends with the connection
-	ahead     chan struct{}   // a place for each request that is not answered
-	tasks     sync.WaitGroup  // subscriptions, the writer, pings
+	stop      context.CancelFunc
+	ahead     chan struct{}  // a place for each request that is not answered
+	tasks     sync.WaitGroup // subscriptions, the writer, pings
+
+	reads   atomic.Int64 // odd while the reader waits for the client, and another number each time
+	writing atomic.Bool  // the writer waits for the client
 
 	// The following is the handler's.
 	producers map[producerKey]*socketProducer
@@ -119,20 +130,22 @@ func (d *Door) socket(w http.ResponseWriter, r *http.Request) error {
 		return nil // it is answered
 	}
 	conn.SetReadLimit(socketBytes)
-	s := &socket{door: d, principal: principalOf(r.Context()), conn: conn,
+	s := &socket{door: d, opened: r, principal: principalOf(r.Context()), conn: conn,
 		ahead:     make(chan struct{}, socketAhead),
 		producers: map[producerKey]*socketProducer{}, subs: map[string]*socketSub{},
 		wake: make(chan struct{}, 1), room: make(chan struct{})}
-	var stop context.CancelFunc
-	s.ctx, stop = context.WithCancel(context.WithoutCancel(r.Context()))
-	drain := context.AfterFunc(d.ctx, func() { _ = conn.Close(websocket.StatusGoingAway, "the node drains") })
+	s.ctx, s.stop = context.WithCancel(context.WithoutCancel(r.Context()))
+	drain := context.AfterFunc(d.ctx, func() {
+		_ = conn.Close(websocket.StatusGoingAway, "the node drains") // who does not hear it is cut off
+		s.stop()
+	})
 	s.tasks.Go(s.write)
 	s.tasks.Go(s.ping)
 	code, reason := s.read()
 	if code != 0 {
 		_ = conn.Close(code, reason) // who does not hear it has gone
 	}
-	stop()
+	s.stop()
 	drain()
 	_ = conn.CloseNow() // it may be closed
 	s.tasks.Wait()
@@ -143,7 +156,9 @@ func (d *Door) socket(w http.ResponseWriter, r *http.Request) error {
 // read takes requests until the connection ends, or has to: then it says how.
 func (s *socket) read() (websocket.StatusCode, string) {
 	for {
+		s.reads.Add(1)
 		kind, text, err := s.conn.Read(s.ctx)
+		s.reads.Add(1)
 		if err != nil {
 			return 0, "" // the library has said why, if it was the client's doing
 		}
@@ -215,8 +230,12 @@ func (s *socket) write() {
 		s.room = make(chan struct{})
 		s.mu.Unlock()
 		for i := range frames {
-			if s.conn.Write(s.ctx, websocket.MessageText, frames[i].text) != nil {
+			s.writing.Store(true)
+			err := s.conn.Write(s.ctx, websocket.MessageText, frames[i].text)
+			s.writing.Store(false)
+			if err != nil {
 				_ = s.conn.CloseNow() // ends the reader
+				s.stop()              // also where it waits for a place
 				return
 			}
 			if frames[i].answer {
@@ -234,7 +253,8 @@ func (s *socket) write() {
 	}
 }
 
-// ping cuts a client off that is dead, or takes nothing. It is told why, in case it looks.
+// ping cuts a client off that is dead, takes nothing, or is not who it was at the opening. It is told why, in
+// case it looks.
 func (s *socket) ping() {
 	timer := s.door.clock.NewTimer(s.door.heartbeat)
 	defer timer.Stop()
@@ -244,19 +264,51 @@ func (s *socket) ping() {
 		case <-s.ctx.Done():
 			return
 		}
-		ctx, cancel := context.WithTimeout(s.ctx, s.door.pongWait)
-		err := s.conn.Ping(ctx)
-		cancel()
+		why, err := "the token is gone, or has other scopes", s.allowed()
+		if err == nil {
+			why, err = "the client does not read: no pong in time", s.pinged()
+		}
 		if s.ctx.Err() != nil {
 			return
 		}
 		if err != nil {
-			s.door.logger.Info("a WebSocket is cut off: its client does not read", "error", err)
-			_ = s.conn.Close(websocket.StatusPolicyViolation, "the client does not read: no pong in time")
+			s.door.logger.Info("a WebSocket is cut off: "+why, "error", err)
+			_ = s.conn.Close(websocket.StatusPolicyViolation, why)
+			s.stop()
 			return
 		}
 		timer.Reset(s.door.heartbeat)
 	}
+}
+
+// allowed returns an error where the client would be another one if it opened the connection now.
+func (s *socket) allowed() error {
+	if s.door.tokens == nil {
+		return nil
+	}
+	p, err := s.door.authenticate(s.opened)
+	if err == nil && !slices.Equal(p.Scopes, s.principal.Scopes) {
+		err = core.Errorf(core.CodeDenied, "serve WebSocket", "%s has other scopes now", core.Quote(p.Name))
+	}
+	return err
+}
+
+// pinged returns an error where the client gives no sign of life, or the connection has ended.
+func (s *socket) pinged() error {
+	ctx, cancel := context.WithTimeout(s.ctx, s.door.pongWait)
+	defer cancel()
+	before := s.reads.Load()
+	err := s.conn.Ping(ctx)
+	for errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = s.conn.Ping(ctx) // the library waits 5 s at most for its turn among the frames
+	}
+	// Only the reader sees pongs. Where it was not waiting for the client all the time, and nothing waits to
+	// be taken by the client, the bus may be what is slow.
+	waited := before%2 == 1 && s.reads.Load() == before
+	if errors.Is(err, context.DeadlineExceeded) && !waited && !s.writing.Load() {
+		return nil
+	}
+	return err
 }
 
 // close gives back what the connection had. Answers of publishes under way go nowhere.

@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -216,20 +218,26 @@ func TestSocketRefuses(t *testing.T) {
 		"no name of sub": {`{"op":"subscribe","topic":"t"}`, core.CodeInvalidRequest, "sub"},
 		"the name twice": {`{"op":"subscribe","sub":"a","topic":"t"}`, core.CodeInvalidRequest, "open already"},
 		"sub no topic":   {`{"op":"subscribe","sub":"b","topic":"no"}`, core.CodeTopicNotFound, `"no"`},
-		"sub no group":   {`{"op":"subscribe","sub":"b","topic":"t","group":"a b"}`, core.CodeInvalidName, "byte 1"},
-		"no credit":      {`{"op":"subscribe","sub":"b","topic":"t","credit":-1}`, core.CodeInvalidRequest, "-1"},
-		"no start":       {`{"op":"subscribe","sub":"b","topic":"t","from":"x"}`, core.CodeInvalidRequest, "from"},
+		"sub no group": {`{"op":"subscribe","sub":"b","topic":"t","group":"a b"}`, core.CodeInvalidName,
+			"byte 1"},
+		"no credit": {`{"op":"subscribe","sub":"b","topic":"t","credit":-1}`, core.CodeInvalidRequest, "-1"},
+		"no start":  {`{"op":"subscribe","sub":"b","topic":"t","from":"x"}`, core.CodeInvalidRequest, "from"},
 		"no start of a group": {`{"op":"subscribe","sub":"b","topic":"t","group":"g","from":"0:1"}`,
 			core.CodeInvalidRequest, "from"},
 		"a group's partition": {`{"op":"subscribe","sub":"b","topic":"t","group":"g","partition":0}`,
 			core.CodeInvalidRequest, "partition"},
-		"sub no partition": {`{"op":"subscribe","sub":"b","topic":"t","partition":1}`, core.CodePartitionUnknown, "1"},
-		"credit of none":   {`{"op":"credit","sub":"b","credit":1}`, core.CodeInvalidRequest, `"b"`},
-		"nothing of it":    {`{"op":"credit","sub":"a"}`, core.CodeInvalidRequest, "credit"},
-		"too much of it":   {`{"op":"credit","sub":"a","credit":1048576}`, core.CodeInvalidRequest, "credit"},
-		"ack of none":      {`{"op":"ack","sub":"b"}`, core.CodeInvalidRequest, `"b"`},
-		"ack of no group":  {`{"op":"ack","sub":"a","partition":0,"offset":0}`, core.CodeInvalidRequest, "group"},
-		"end of none":      {`{"op":"unsubscribe","sub":"b"}`, core.CodeInvalidRequest, `"b"`},
+		"sub a partition below 0": {`{"op":"subscribe","sub":"b","topic":"t","partition":-1}`,
+			core.CodeInvalidRequest, "-1"},
+		"sub no partition": {`{"op":"subscribe","sub":"b","topic":"t","partition":1}`,
+			core.CodePartitionUnknown, "1"},
+		"credit of none": {`{"op":"credit","sub":"b","credit":1}`, core.CodeInvalidRequest, `"b"`},
+		"nothing of it":  {`{"op":"credit","sub":"a"}`, core.CodeInvalidRequest, "credit"},
+		"too much of it": {`{"op":"credit","sub":"a","credit":1048576}`, core.CodeInvalidRequest, "credit"},
+		"more than a number": {`{"op":"credit","sub":"a","credit":9223372036854775807}`, core.CodeInvalidRequest,
+			"credit"},
+		"ack of none":     {`{"op":"ack","sub":"b"}`, core.CodeInvalidRequest, `"b"`},
+		"ack of no group": {`{"op":"ack","sub":"a","partition":0,"offset":0}`, core.CodeInvalidRequest, "group"},
+		"end of none":     {`{"op":"unsubscribe","sub":"b"}`, core.CodeInvalidRequest, `"b"`},
 	} {
 		a := c.ask(tt.text, "error")
 		if a.Error.Code != tt.code.String() || !strings.Contains(a.Error.Detail, tt.part) {
@@ -348,28 +356,13 @@ func (w lineWriter) Write(p []byte) (int, error) {
 func TestSocketSlow(t *testing.T) {
 	told := make(chan string, 100)
 	d := open(t, Config{Logger: slog.New(slog.NewTextHandler(lineWriter(told), nil))})
-	d.door.heartbeat, d.door.pongWait = 50*time.Millisecond, 50*time.Millisecond
+	d.door.heartbeat, d.door.pongWait = time.Second, time.Second
 	value := strings.Repeat("x", 900<<10)
 	for range 16 {
 		d.publish("t", leat.Message{Value: []byte(value)})
 	}
-	c := d.dialWith(&http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network,
-		address string) (net.Conn, error) {
-		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
-		if err == nil {
-			err = conn.(*net.TCPConn).SetReadBuffer(256 << 10)
-		}
-		return conn, err
-	}}}, nil)
+	c := d.dialNarrow()
 	c.send(`{"op":"subscribe","sub":"a","topic":"t","from":"earliest"}`)
-	_, text, err := c.conn.Read(c.ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var first SocketAnswer
-	if err := json.Unmarshal(text, &first); err != nil || first.Op != "subscribed" {
-		t.Fatalf("%s, %v", text, err)
-	}
 	for line := ""; !strings.Contains(line, "does not read"); {
 		select {
 		case line = <-told:
@@ -380,6 +373,98 @@ func TestSocketSlow(t *testing.T) {
 	code, reason := c.ended()
 	if code != websocket.StatusPolicyViolation || !strings.Contains(reason, "does not read") {
 		t.Errorf("it ended with %v %q", code, reason)
+	}
+}
+
+// dialNarrow gives a client with little room for what it does not read.
+func (d *desk) dialNarrow() *wsClient {
+	d.t.Helper()
+	return d.dialWith(&http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network,
+		address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		if err == nil {
+			err = conn.(*net.TCPConn).SetReadBuffer(256 << 10)
+		}
+		return conn, err
+	}}}, nil)
+}
+
+// TestSocketFlood: a client that asks and asks, takes nothing and goes leaves nothing behind, although the
+// door waits for a place for its next request.
+func TestSocketFlood(t *testing.T) {
+	d := open(t, Config{})
+	c := d.dialNarrow()
+	text := []byte(`{"op":"ping","sub":"` + strings.Repeat("x", 8<<10) + `"}`)
+	for n, err := 0, error(nil); err == nil; n++ {
+		if n > 100_000 {
+			t.Fatal("the door takes whatever comes")
+		}
+		ctx, cancel := context.WithTimeout(c.ctx, time.Second)
+		err = c.conn.Write(ctx, websocket.MessageText, text) // what does not pass ends the connection
+		cancel()
+	}
+	waitFor(t, func() (string, bool) { return "it is served still", d.door.streams.Load() == 0 })
+}
+
+// TestSocketSlowBus: no pong is seen while the bus keeps the reader, which is no reason to cut a client off.
+func TestSocketSlowBus(t *testing.T) {
+	d := open(t, Config{})
+	d.door.pongWait = 300 * time.Millisecond
+	accepted := make(chan *websocket.Conn, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			t.Error(err)
+		}
+		accepted <- conn
+	}))
+	defer server.Close()
+	client, _, err := websocket.Dial(t.Context(), server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.CloseNow() // it is dead: it answers nothing
+	conn := <-accepted
+	defer conn.CloseNow()
+	for name, tt := range map[string]struct {
+		reads   int64
+		writing bool
+		dead    bool
+	}{
+		"the reader does a request":  {2, false, false},
+		"the reader waits":           {3, false, true},
+		"the writer waits":           {2, true, true},
+		"the reader and writer wait": {3, true, true},
+	} {
+		s := &socket{door: d.door, conn: conn, ctx: t.Context()}
+		s.reads.Store(tt.reads)
+		s.writing.Store(tt.writing)
+		if err := s.pinged(); (err != nil) != tt.dead {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestSocketToken: a connection ends when its token is gone or may do something else, and not before.
+func TestSocketToken(t *testing.T) {
+	named := func(scopes string) *core.Tokens {
+		return must(core.ParseTokens("w " + core.HashToken("w") + " " + scopes + "\n"))
+	}
+	none := must(core.ParseTokens(""))
+	for name, after := range map[string]*core.Tokens{"gone": none, "other": named("read:t")} {
+		var now atomic.Pointer[core.Tokens]
+		now.Store(named("publish:t"))
+		d := open(t, Config{Tokens: func(secret string) *core.Principal { return now.Load().Principal(secret) }})
+		d.door.heartbeat = 10 * time.Millisecond
+		c := d.dial("Authorization", "Bearer w")
+		for range 20 { // with pings between, as a rule
+			c.ask(`{"op":"publish","topic":"t","message":{"value":"x"}}`, "published")
+		}
+		now.Store(after)
+		code, reason := c.ended()
+		if code != websocket.StatusPolicyViolation || !strings.Contains(reason, "token") {
+			t.Errorf("%s: it ended with %v %q", name, code, reason)
+		}
 	}
 }
 

@@ -210,7 +210,9 @@ func (b *socketSub) open(q *SocketRequest) ([]Gap, error) {
 			from = "latest"
 		}
 		if q.Partition != nil {
-			partition = max(*q.Partition, 0)
+			if partition = *q.Partition; partition < 0 {
+				return nil, refuse(http.StatusBadRequest, "subscribe", "partition %d: want 0 or more", partition)
+			}
 		}
 		f, err := d.follow(b.socket.ctx, q.Topic, from, partition)
 		if err != nil {
@@ -301,7 +303,7 @@ func (s *socket) grant(q *SocketRequest) error {
 	if err != nil {
 		return err
 	}
-	if now := b.credit.Load(); q.Credit < 1 || now+q.Credit > socketCreditUp {
+	if now := b.credit.Load(); q.Credit < 1 || q.Credit > socketCreditUp-now {
 		return refuse(http.StatusBadRequest, "credit", "credit %d: want 1 to %s", q.Credit,
 			strconv.FormatInt(socketCreditUp-max(now, 0), 10))
 	}

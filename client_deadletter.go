@@ -157,16 +157,19 @@ const lettersWait = 2 * time.Second
 
 // prepareLetters makes the topic of a queue group's dead letters where a node has partitions that cannot make
 // it by itself, because another one creates topics. Without it letters wait at their group until a member
-// comes while that node is there, so it is no error that it cannot be made now.
-func (c *client) prepareLetters(t *clientTopic, group string) {
+// comes while that node is there, so it is no error that it cannot be made now. It reports whether it
+// is there for sure.
+func (c *client) prepareLetters(t *clientTopic, group string) bool {
 	name, err := core.DeadLetterName(t.name, group)
 	meta := c.metaNode().id
 	if err != nil || !slices.ContainsFunc(t.nodesOf(), func(node uint16) bool { return node != meta }) {
-		return
+		return false
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, lettersWait)
 	defer cancel()
-	if _, err := c.topic(ctx, "subscribe to", name); core.CodeOf(err) == core.CodeTopicNotFound {
-		_ = c.CreateTopic(ctx, name, core.DeadLetterConfig(t.cfg)) // see above; another member may be first
+	_, err = c.topic(ctx, "subscribe to", name)
+	if core.CodeOf(err) == core.CodeTopicNotFound {
+		err = c.CreateTopic(ctx, name, core.DeadLetterConfig(t.cfg)) // see above; another member may be first
 	}
+	return err == nil || core.CodeOf(err) == core.CodeTopicExists
 }

@@ -2,6 +2,7 @@ package leat
 
 import (
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ const (
 	pullPauseMax = 160 * time.Millisecond
 	pullReach    = time.Second // for a node that is not connected, where others have nothing
 	preparedMost = 1024        // groups of which is kept that they have a topic for dead letters
+	prepareAgain = time.Minute // until it is tried again to make one
 )
 
 // Pull implements Backend. Each node lends of the partitions it has. None of them waits: a request that
@@ -39,26 +41,31 @@ func (c *client) Pull(ctx context.Context, topic string, p Pull) ([]Lent, error)
 	}
 }
 
-// prepareOnce is prepareLetters for a group that has not pulled here before.
+// prepareOnce is prepareLetters for a group that has not pulled here before, or has no such topic yet.
 func (c *client) prepareOnce(t *clientTopic, group string) {
-	key := pullKey{t.id, group}
+	key, now := pullKey{t.id, group}, c.clock.Mono()
 	c.mu.Lock()
-	prepared := &c.pulling.prepared
-	known := (*prepared)[key]
-	if len(*prepared) >= preparedMost || *prepared == nil {
-		*prepared = map[pullKey]bool{}
+	again, known := c.pulling.prepared[key]
+	if known && now < again {
+		c.mu.Unlock()
+		return
 	}
-	(*prepared)[key] = true
+	if len(c.pulling.prepared) >= preparedMost || c.pulling.prepared == nil {
+		c.pulling.prepared = map[pullKey]int64{}
+	}
+	c.pulling.prepared[key] = now + int64(prepareAgain) // others that pull meanwhile do not wait for it
 	c.mu.Unlock()
-	if !known {
-		c.prepareLetters(t, group)
+	if c.prepareLetters(t, group) {
+		c.mu.Lock()
+		c.pulling.prepared[key] = math.MaxInt64
+		c.mu.Unlock()
 	}
 }
 
 // pulling is what a client keeps between pulls.
 type pulling struct {
-	prepared map[pullKey]bool // groups that have a topic for dead letters
-	turn     int              // counts pulls
+	prepared map[pullKey]int64 // groups, and when to look after their topics for dead letters (Mono)
+	turn     int               // counts pulls
 }
 
 // pullKey names a group of a topic.

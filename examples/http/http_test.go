@@ -1,7 +1,9 @@
 package httpexamples_test
 
 import (
+	"bytes"
 	"context"
+	"os"
 	"os/exec"
 	"testing"
 	"time"
@@ -43,25 +45,36 @@ func TestPrograms(t *testing.T) {
 	defer door.Close()
 	url := "http://" + door.Addr().String()
 	for _, p := range []struct {
-		topic, needs string
-		command      []string
+		topic, needs   string
+		probe, command []string
 	}{
-		{"curl", "curl", []string{"sh", "curl.sh"}},
-		{"python", "python3", []string{"python3", "python/bus.py"}},
-		{"node", "node", []string{"node", "node/bus.mjs"}},
+		{"curl", "sh and curl", []string{"sh", "-c", "curl --version"}, []string{"sh", "curl.sh"}},
+		{"python", "Python 3.8", []string{"python3", "-c", "import sys; sys.exit(sys.version_info < (3, 8))"},
+			[]string{"python3", "python/bus.py"}},
+		{"node", "Node.js with fetch", []string{"node", "-e", "process.exit(typeof fetch === 'function' ? 0 : 1)"},
+			[]string{"node", "node/bus.mjs"}},
 	} {
 		t.Run(p.topic, func(t *testing.T) {
-			if _, err := exec.LookPath(p.needs); err != nil {
-				t.Skipf("there is no %s", p.needs)
+			if _, stderr, err := run(t, p.probe); err != nil {
+				t.Skipf("it needs %s: %v: %v %s", p.needs, p.probe, err, stderr)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, p.command[0], append(p.command[1:], url, p.topic)...)
-			cmd.WaitDelay = 5 * time.Second
-			out, err := cmd.CombinedOutput()
-			if err != nil || string(out) != want {
-				t.Errorf("%v: %v\n%s\nwant\n%s", cmd, err, out, want)
+			stdout, stderr, err := run(t, append(p.command, url, p.topic))
+			if err != nil || stdout != want {
+				t.Errorf("%v: %v\n%s\n%s\nwant\n%s", p.command, err, stderr, stdout, want)
 			}
 		})
 	}
+}
+
+// run runs a program, which is to reach this machine directly.
+func run(t *testing.T, command []string) (stdout, stderr string, err error) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Env = append(os.Environ(), "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1")
+	cmd.WaitDelay = 5 * time.Second
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return out.String(), errs.String(), err
 }

@@ -99,6 +99,10 @@ func TestRaceSkipsWithAReason(t *testing.T) {
 func TestSchemathesisNeedsPython(t *testing.T) {
 	fake := &fakeGo{}
 	c := fake.checker()
+	printed := ""
+	c.output = func(ctx context.Context, args ...string) (string, error) {
+		return printed, fake.run(ctx, args...)
+	}
 	c.look = func(string) error { return errors.New("not found") }
 	if err := schemathesis(t.Context(), c); !errors.Is(err, errSkipped) || len(fake.calls) > 0 {
 		t.Errorf("without Python: %v, and ran %q", err, fake.calls)
@@ -107,6 +111,10 @@ func TestSchemathesisNeedsPython(t *testing.T) {
 	if err := schemathesis(t.Context(), c); err != nil || len(fake.calls) != 1 ||
 		!strings.HasSuffix(fake.calls[0], "./gateway/http -schemathesis") {
 		t.Errorf("with Python: %v, and ran %q", err, fake.calls)
+	}
+	printed = "=== RUN   TestSchemathesis\n--- SKIP: TestSchemathesis (0.10s)\nPASS\n"
+	if err := schemathesis(t.Context(), c); !errors.Is(err, errSkipped) {
+		t.Errorf("a test that is skipped: %v", err)
 	}
 	fake.failing = "schemathesis"
 	if err := schemathesis(t.Context(), c); err == nil || errors.Is(err, errSkipped) {

@@ -42,9 +42,9 @@ var errSkipped = errors.New("skipped")
 // run executes a command line and returns the exit code.
 func run(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
-	fuzzRuns := flags.Int("fuzzruns", 10_000, "how many inputs each fuzz target gets")
+	fuzzRuns := flags.Int("fuzzruns", 4_000, "how many inputs each fuzz target gets")
 	if len(args) == 0 || steps[args[0]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: check test|race|fuzz|models|schemathesis [-fuzzruns 10000]")
+		fmt.Fprintln(os.Stderr, "usage: check test|race|fuzz|models|schemathesis [-fuzzruns 4000]")
 		return 2
 	}
 	if err := flags.Parse(args[1:]); err != nil {

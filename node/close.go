@@ -102,7 +102,7 @@ func (n *Node) failWaiting() {
 		}
 		p.setFault(core.NewError(core.CodeClosed, p.op("publish to"), nil))
 		p.shard.spinLock() // the Syncer's last news may be being settled; it takes microseconds
-		p.shard.journal.answerWaiting(p)
+		p.shard.journal.answerWaiting(p, p.log.DurableEnd())
 		p.shard.unlock()
 	}
 }

@@ -336,21 +336,23 @@ func (j *journal) apply(p *partition, now int64) {
 	}
 }
 
-// settle takes over what the Syncer found: a new durable end, or the error that fenced the log.
+// settle takes over what the Syncer found: a new durable end, or the error that fenced the log. Those whose
+// records lie behind the end that it read wait for the next one: nobody has a receipt for what cannot be read.
 func (j *journal) settle(p *partition) {
 	p.inSynced.Store(false) // before reading, so that later news queues again
+	durable := p.log.DurableEnd()
 	if err := p.log.Fenced(); err != nil {
 		if p.refusal() == nil {
 			j.fence(p, err)
 		}
 		p.gate.set(false) // publishers must learn of the fence
 	} else {
-		j.input = core.PartitionInput{Kind: core.InputSynced, Offset: p.log.DurableEnd()}
+		j.input = core.PartitionInput{Kind: core.InputSynced, Offset: durable}
 		j.apply(p, 0)
 		j.setGate(p)
 		p.moved = true
 	}
-	j.answerWaiting(p)
+	j.answerWaiting(p, durable)
 }
 
 // answer tells the publishers of this step, those that wait for the disk excepted.
@@ -389,10 +391,9 @@ func (o *outcome) cause() error {
 	return o.err
 }
 
-// answerWaiting tells those whose records are on the disk by now, or never will be.
-func (j *journal) answerWaiting(p *partition) {
+// answerWaiting tells those whose records lie before the durable end, or never will be on the disk.
+func (j *journal) answerWaiting(p *partition, durable int64) {
 	fault := p.refusal()
-	durable := p.log.DurableEnd()
 	answered := j.done[:0]
 	for !p.waiting.empty() {
 		o := p.waiting.front()

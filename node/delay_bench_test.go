@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/internal/clock"
 )
 
 // BenchmarkDelayCancel cancels messages, durably at page.
@@ -59,14 +60,17 @@ func reportLate(b *testing.B, late []time.Duration) {
 	b.ReportMetric(late[len(late)*99/100].Seconds()*1e3, "late-p99-ms")
 }
 
-// BenchmarkDelayIdle delivers one message at a time, 5 ms after it was published, and tells how late a
-// subscription that waits has it.
+// BenchmarkDelayIdle delivers one message at a time, 5 to 6 ms after it was published, and tells how late a
+// subscription that waits has it. Beside it stands the floor: how late the thread is that sleeps as long.
 func BenchmarkDelayIdle(b *testing.B) {
 	bed := one(b, leat.TopicConfig{Ack: leat.AckPage})
 	p := bed.producer("t")
 	sub := bed.subscribe("t", leat.From(leat.Earliest))
-	late := make([]time.Duration, 0, b.N)
-	due := time.Now().Add(5 * time.Millisecond)
+	late, floor := make([]time.Duration, 0, b.N), make([]time.Duration, 0, b.N)
+	ahead := func() time.Duration { // of all phases of a millisecond alike
+		return 5*time.Millisecond + time.Duration(len(late)*617%1000)*time.Microsecond
+	}
+	due := time.Now().Add(ahead())
 	publish(b, p, leat.Message{DeliverAt: due})
 	b.ResetTimer()
 	for _, err := range sub.Messages(b.Context()) {
@@ -76,10 +80,17 @@ func BenchmarkDelayIdle(b *testing.B) {
 		if late = append(late, time.Since(due)); len(late) == b.N {
 			break
 		}
-		due = time.Now().Add(5 * time.Millisecond)
+		due = time.Now().Add(ahead())
+		if clock.Nap(clock.System, time.Until(due)) {
+			floor = append(floor, time.Since(due))
+		}
+		due = time.Now().Add(ahead())
 		publish(b, p, leat.Message{DeliverAt: due})
 	}
 	reportLate(b, late)
+	if slices.Sort(floor); len(floor) > 0 {
+		b.ReportMetric(floor[len(floor)*99/100].Seconds()*1e3, "floor-p99-ms")
+	}
 }
 
 // BenchmarkDelayDeliver delivers messages of 128 bytes that are all due at once.

@@ -18,6 +18,11 @@ const (
 	// delayMargin is how much later than due a message is handed to its target, so that the time of the
 	// record there, which is not read from the wall clock each time, is not before.
 	delayMargin = int64(100 * time.Microsecond)
+	// delayNap is the end of a wait, which is slept on the thread, for the runtime's timers may be a
+	// millisecond late; calls wait for it. delayLead is how much earlier than due the timer is set, so
+	// that what it is late by is within the nap.
+	delayNap  = 1500 * time.Microsecond
+	delayLead = 1200 * time.Microsecond
 )
 
 // delayTarget is the partition of a topic.
@@ -246,6 +251,9 @@ func (l *delayLoop) rest() error {
 	if l.tail.seen < l.part.highWater.Load() || l.news() || l.over() {
 		return nil
 	}
+	if l.timer.nap(l) {
+		return nil
+	}
 	select {
 	case <-l.sleeper.wake:
 	case <-l.timer.until(l):
@@ -269,18 +277,43 @@ func (l *delayLoop) call(f func()) error {
 }
 
 // delayTimer wakes the loop.
-type delayTimer struct{ timer clock.Timer }
+type delayTimer struct {
+	timer  clock.Timer
+	napped int64 // what the last nap was for, or would have been, ms
+}
+
+// next tells when the next message is due, in milliseconds, and how long that is from now.
+func (t *delayTimer) next(l *delayLoop) (at int64, left time.Duration, found bool) {
+	at, found = l.state.Next()
+	if !found || l.stopping.Load() || len(l.free) == 0 && len(l.firing) >= delayFlight {
+		return 0, 0, false
+	}
+	return at, time.Duration(at*1e6 + delayMargin - l.node.clock.Now()), true
+}
+
+// nap waits for a message that is due in a moment, and reports whether it did. It is tried once for each
+// time, because a bubble's time stands still meanwhile, and a nap may end early.
+func (t *delayTimer) nap(l *delayLoop) bool {
+	at, left, found := t.next(l)
+	if !found || at == t.napped || left > delayNap {
+		return false
+	}
+	t.napped = at
+	return clock.Nap(l.node.clock, left)
+}
 
 // until gives a channel that tells when the next message may be due; nil if there is none. A wall clock can
 // be set, so a time that is far away is looked at again before.
 func (t *delayTimer) until(l *delayLoop) <-chan time.Time {
-	at, found := l.state.Next()
-	if !found || l.stopping.Load() || len(l.free) == 0 && len(l.firing) >= delayFlight {
+	at, left, found := t.next(l)
+	if !found {
 		return nil
 	}
-	left := time.Duration(at*1e6 + delayMargin - l.node.clock.Now())
-	if left <= 0 {
+	switch {
+	case left <= 0:
 		left = time.Millisecond / 2 // the rate is limited
+	case at != t.napped:
+		left = max(left-delayLead, 1)
 	}
 	left = min(left, min(max(left/256, delayRestMin), delayRestMax))
 	if t.timer == nil {

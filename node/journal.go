@@ -336,8 +336,8 @@ func (j *journal) apply(p *partition, now int64) {
 	}
 }
 
-// settle takes over what the Syncer found: a new durable end, or the error that fenced the log. Those whose
-// records lie behind the end that it read wait for the next one: nobody has a receipt for what cannot be read.
+// settle takes over what the Syncer found: a new durable end, or the error that fenced the log. Whose records
+// lie behind the end that it read waits for the next one: nobody has a receipt for what cannot be read.
 func (j *journal) settle(p *partition) {
 	p.inSynced.Store(false) // before reading, so that later news queues again
 	durable := p.log.DurableEnd()
@@ -373,9 +373,11 @@ func (j *journal) answer() {
 // overtake one that waits for the disk.
 func (o *outcome) ordered() bool { return o.producer > waiterProducer }
 
-// waits reports whether the outcome waits for the disk. What was written just now always does.
+// waits reports whether the outcome waits for the disk. What was written just now always does; an original
+// that the disk has, but that cannot be read yet, is told with the next settle, which is due.
 func (o *outcome) waits() bool {
-	return o.disk && o.err == nil && (!o.duplicate || !o.settled(o.part.log.DurableEnd()))
+	return o.disk && o.err == nil &&
+		(!o.duplicate || !o.settled(min(o.part.log.DurableEnd(), o.part.highWater.Load())))
 }
 
 // settled reports whether the outcome can be told: it waits for nothing, or the disk has it.

@@ -65,6 +65,7 @@ type Delay struct {
 	index *DelayIndex
 	early delayHeap
 	taken map[int64]struct{}
+	held  map[int64]struct{} // of taken: those that a call is cancelling or rescheduling
 
 	ended map[int64]delayEnded
 	ring  []int64 // offsets in ended, by age
@@ -77,8 +78,8 @@ type Delay struct {
 // NewDelay makes one without messages, whose time is 0: what is overdue when it is loaded is given out in the
 // order of due times.
 func NewDelay() *Delay {
-	return &Delay{index: NewDelayIndex(0), taken: map[int64]struct{}{}, ended: map[int64]delayEnded{},
-		tokens: delayOverdueBurst}
+	return &Delay{index: NewDelayIndex(0), taken: map[int64]struct{}{}, held: map[int64]struct{}{},
+		ended: map[int64]delayEnded{}, tokens: delayOverdueBurst}
 }
 
 // Waiting is the number of messages that wait.

@@ -73,20 +73,13 @@ func (d *delays) hold(ctx context.Context, op, handle string) (*heldDelay, core.
 	}
 	outcome, busy := core.DelayUnknown, false
 	err = d.do(ctx, op, func(l *delayLoop) {
-		state := l.state.State(h.Offset)
-		switch {
-		case state == core.DelayGone:
-			outcome = l.state.Outcome(h.Offset, h.Tag)
-		case held == nil: // another message has the offset
-		case state == core.DelayTaken:
-			if _, busy = l.held[h.Offset]; !busy {
-				outcome = core.DelayFired
-			}
-		case t == nil: // the loop will come to it
-			outcome = core.DelayDropped
-		default:
-			held.entry, _ = l.state.Remove(h.Offset)
-			l.held[h.Offset] = struct{}{}
+		if t == nil && held != nil && l.state.State(h.Offset) == core.DelayWaiting {
+			held, outcome = nil, core.DelayDropped // the loop will come to it
+			return
+		}
+		entry, ok := core.DelayEntry{}, false
+		if entry, ok, outcome, busy = l.state.Hold(h.Offset, h.Tag, held != nil); ok {
+			held.entry = entry
 			return
 		}
 		held = nil
@@ -142,10 +135,10 @@ func (d *delays) replace(ctx context.Context, op string, held *heldDelay, m leat
 		switch {
 		case s.err == nil:
 			// The loop has read what was stored by then, so that the message is not held any more, but gone.
-			s.err = d.do(d.ctx, op, func(l *delayLoop) { delete(l.held, held.offset) })
+			s.err = d.do(d.ctx, op, func(l *delayLoop) { l.state.Replaced(held.offset) })
 		case d.part.refusal() == nil:
 			// The log goes on, as with a disk that was full for a while: nothing was stored.
-			_ = d.do(d.ctx, op, func(l *delayLoop) { l.release(held) })
+			_ = d.do(d.ctx, op, func(l *delayLoop) { l.state.Release(held.entry) })
 		}
 		// After a failure that ended the log nobody knows whether it was stored: the message stays held, and
 		// is not delivered before the node is opened again, rather than twice.
@@ -156,14 +149,6 @@ func (d *delays) replace(ctx context.Context, op string, held *heldDelay, m leat
 		return s.receipt, s.err
 	case <-ctx.Done():
 		return leat.Receipt{}, ctx.Err()
-	}
-}
-
-// release has a message that was taken out wait again: what was to replace it was refused.
-func (l *delayLoop) release(held *heldDelay) {
-	delete(l.held, held.offset)
-	if l.state.State(held.offset) == core.DelayTaken {
-		l.state.Return(held.entry)
 	}
 }
 

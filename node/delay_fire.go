@@ -10,11 +10,8 @@ import (
 )
 
 const (
-	delayBackoffMin = 10     // ms until a target that took nothing is tried again
-	delayBackoffMax = 10_000 // ms
-	delayMarkFires  = 1000   // deliveries to a target between two marks, or
-	delayMarkEvery  = int64(1000)
-	delayMarkIdle   = 1 << 18 // records of a target behind its mark, while nothing is delivered to it
+	delayMarkFires = 1000        // answers of targets in one turn after which their marks are looked at, or
+	delayMarkEvery = int64(1000) // ms
 )
 
 // fire hands what is due to the targets, and reports whether there was something.
@@ -26,7 +23,7 @@ func (l *delayLoop) fire() (bool, error) {
 	if err := l.part.refusal(); err != nil {
 		return false, err // what is delivered now could not get its end
 	}
-	now := (l.node.clock.Now() - delayMargin) / 1e6
+	now := core.DelayNow(l.node.clock.Now())
 	if l.batch = l.state.Take(now, room, l.batch[:0]); len(l.batch) > 0 {
 		l.firedAt.Store(now * 1e6)
 	}
@@ -61,11 +58,15 @@ func (l *delayLoop) fireOne(e core.DelayEntry, now int64) error {
 	if lane.part == nil {
 		return l.drop(d.Key, e.Offset)
 	}
-	if lane.part.log == nil && lane.blocked <= now { // it cannot be read, and takes nothing
-		lane.blocked = now + delayBackoffMax
+	until := lane.Blocked(now)
+	if lane.part.log == nil && until == 0 { // it cannot be read, and takes nothing
+		until = lane.Block(now)
 	}
-	if lane.blocked > now {
-		e.Retry = lane.blocked
+	if until == 0 {
+		until = lane.Unready(m, e, stored, l.part.log.DurableEnd(), now)
+	}
+	if until > 0 {
+		e.Retry = until
 		l.state.Return(e)
 		return nil
 	}
@@ -74,7 +75,7 @@ func (l *delayLoop) fireOne(e core.DelayEntry, now int64) error {
 	l.scratch = core.AppendFired(l.scratch[:0], m.Record, handle.String())
 	out := entry{part: lane.part, records: 1, level: lane.part.level(m.Level), producer: l.index,
 		ticket: ticket}
-	lane.flight++
+	lane.Sent()
 	if err := l.node.commitRecord(l.ctx, &out, l.scratch); err != nil {
 		l.again(ticket, err, now)
 		return nil
@@ -101,16 +102,11 @@ func (l *delayLoop) again(ticket uint32, err error, now int64) {
 	f := l.firing[ticket]
 	l.firing[ticket] = delayFiring{}
 	l.free = append(l.free, ticket)
-	lane := f.lane
-	lane.flight--
-	if lane.blocked <= now {
-		lane.backoff = min(max(2*lane.backoff, delayBackoffMin), delayBackoffMax)
-		lane.blocked = now + lane.backoff
-		if lane.backoff >= 1000 && lane.part != nil && !errors.Is(err, core.ErrClosed) {
-			l.node.report("a delayed message cannot be delivered yet", lane.part, err)
-		}
+	retry, long := f.lane.Refused(now)
+	if long && f.lane.part != nil && !errors.Is(err, core.ErrClosed) {
+		l.node.report("a delayed message cannot be delivered yet", f.lane.part, err)
 	}
-	f.entry.Retry = lane.blocked
+	f.entry.Retry = retry
 	l.state.Return(f.entry)
 }
 
@@ -141,18 +137,17 @@ func (l *delayLoop) settle(o *delayDone, now int64) {
 	f := l.firing[o.ticket]
 	l.firing[o.ticket] = delayFiring{}
 	l.free = append(l.free, o.ticket)
-	f.lane.backoff = 0
-	f.lane.fired++
+	f.lane.Stored()
 	l.stats.fired.Add(1)
 	l.stats.late.Add(max(o.time-f.due, 0))
-	l.writeEnd(delayEnding{lane: f.lane, key: f.key, at: o.offset, offset: f.entry.Offset})
+	l.writeEnd(core.DelayEnding{Lane: &f.lane.DelayLane, Key: f.key, At: o.offset, Offset: f.entry.Offset})
 }
 
 // writeEnd writes the end of a delivered message, which is read back.
-func (l *delayLoop) writeEnd(e delayEnding) {
-	l.ending = append(l.ending, e)
-	end := core.DelayedEnd{Offset: e.offset, Outcome: core.DelayFired}
-	if err := l.end(l.page, e.key, end); err != nil && l.ctx.Err() == nil {
+func (l *delayLoop) writeEnd(e core.DelayEnding) {
+	l.ending.Add(e)
+	end := core.DelayedEnd{Offset: e.Offset, Outcome: core.DelayFired}
+	if err := l.end(l.page, e.Key, end); err != nil && l.ctx.Err() == nil {
 		// It stays taken, so that this run does not deliver it again, and the next one finds it in its
 		// target.
 		l.node.report("the end of a delayed message cannot be stored", l.part, err)
@@ -207,17 +202,16 @@ func (l *delayLoop) marks(now int64) {
 	if now >= l.marksAt && now < l.marksAt+delayMarkEvery && len(l.taken) < delayMarkFires {
 		return
 	}
-	due := now < l.marksAt || now >= l.marksAt+delayMarkEvery
-	if due {
+	look := now < l.marksAt || now >= l.marksAt+delayMarkEvery
+	if look {
 		l.marksAt = now
 	}
 	for _, lane := range l.targets {
-		switch {
-		case lane.part == nil || lane.part.log == nil || !lane.marked:
-		case lane.ended > lane.mark && (lane.fired >= delayMarkFires || due && lane.fired > 0):
-			_ = l.markAt(lane, lane.ended) // the older mark does as well
-		case due && lane.flight == 0 && lane.part.log.End()-lane.mark >= delayMarkIdle:
-			_ = l.markAt(lane, lane.part.log.End())
+		if lane.part == nil || lane.part.log == nil {
+			continue
+		}
+		if at, write := lane.NextMark(look, lane.part.log.End()); write {
+			_ = l.markAt(lane, at) // the older mark does as well
 		}
 	}
 }
@@ -227,7 +221,7 @@ func (l *delayLoop) markAt(lane *delayLane, at int64) error {
 	m := core.DelayMarkAt{Topic: lane.target.topic, Partition: lane.target.partition, Offset: at}
 	err := l.write(l.page, leat.Message{Key: m.EncodeKey(nil), Value: m.EncodeValue(nil)})
 	if err == nil {
-		lane.marked, lane.mark, lane.ended, lane.fired = true, at, max(lane.ended, at), 0
+		lane.Wrote(at)
 	}
 	return err
 }

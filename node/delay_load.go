@@ -5,10 +5,7 @@ import (
 	"github.com/leatbus/leat/core"
 )
 
-const (
-	delaySweep     = 1024    // messages looked at in one turn, for those of deleted topics
-	delayMarkAgain = 1 << 16 // records of a target read from its mark on, from which a new mark is worth it
-)
+const delaySweep = 1024 // messages looked at in one turn, for those of deleted topics
 
 // load reads what waits, and writes the ends that a crash has cut off: of messages that their targets have.
 func (l *delayLoop) load() error {
@@ -48,15 +45,15 @@ func (l *delayLoop) markOpened(lane *delayLane) error {
 	if lane.part == nil || lane.part.log == nil {
 		return nil
 	}
-	end := lane.part.log.End()
-	switch {
-	case lane.marked && lane.mark > end: // a power cut took the end of the target
-		m := core.DelayMarkAt{Topic: lane.target.topic, Partition: lane.target.partition, Offset: end}
-		lane.mark, lane.ended = end, end
+	at, mark, sure := lane.Opened(lane.part.log.Start(), lane.part.log.End())
+	if mark && sure {
+		lane.Wrote(at)
+		m := core.DelayMarkAt{Topic: lane.target.topic, Partition: lane.target.partition, Offset: at}
 		_, err := l.disk.Publish(l.ctx, leat.Message{Key: m.EncodeKey(nil), Value: m.EncodeValue(nil)})
-		return err // it is on the disk, for the older mark must not count again
-	case !lane.marked || end-lane.mark > delayMarkAgain:
-		return l.markAt(lane, end)
+		return err
+	}
+	if mark {
+		return l.markAt(lane, at)
 	}
 	return nil
 }
@@ -69,7 +66,7 @@ func (l *delayLoop) resolve(lane *delayLane) error {
 	log := lane.part.log
 	end := log.End() // what comes meanwhile was not delivered by the loop
 	c := &cursor{part: lane.part}
-	c.start(min(max(lane.mark, log.Start()), end))
+	c.start(lane.Since(log.Start(), end))
 	defer c.close()
 	for l.ctx.Err() == nil && !l.stopping.Load() {
 		found, err := c.fetch(end, false)
@@ -90,7 +87,7 @@ func (l *delayLoop) resolve(lane *delayLane) error {
 				return err
 			}
 			if handle := core.FiredHandle(r.RawHeaders); handle != nil {
-				if err := l.delivered(lane, string(handle)); err != nil {
+				if err := l.delivered(lane, string(handle), c.next); err != nil {
 					return err
 				}
 			}
@@ -101,8 +98,8 @@ func (l *delayLoop) resolve(lane *delayLane) error {
 	return nil
 }
 
-// delivered ends a message that waits although its target has it.
-func (l *delayLoop) delivered(lane *delayLane, text string) error {
+// delivered ends a message that waits although its target has it, at an offset there.
+func (l *delayLoop) delivered(lane *delayLane, text string, at int64) error {
 	h, err := core.ParseDelayHandle(text)
 	if err != nil || h.Topic != lane.target.topic || h.Partition != lane.target.partition ||
 		l.state.State(h.Offset) != core.DelayWaiting {
@@ -113,12 +110,14 @@ func (l *delayLoop) delivered(lane *delayLane, text string) error {
 		return err
 	}
 	d, err := core.DecodeDelayRecord(&r)
-	if err != nil || d.Key.Tag() != h.Tag {
-		return err // a power cut took the message of the handle, and another one has its offset
+	if err != nil {
+		return err
 	}
-	end := core.DelayedEnd{Offset: h.Offset, Outcome: core.DelayFired, Tag: h.Tag}
-	l.state.End(end)
-	return l.end(l.page, d.Key, end)
+	if l.state.Delivered(h, &d) {
+		lane.Found()
+		l.writeEnd(core.DelayEnding{Lane: &lane.DelayLane, Key: d.Key, At: at, Offset: h.Offset})
+	}
+	return nil
 }
 
 // beginSweep has the messages of a deleted topic removed.
@@ -177,10 +176,10 @@ func (l *delayLoop) forgetTargets() error {
 		if !l.gone[target.topic] {
 			continue
 		}
-		if lane.flight == 0 {
+		if lane.Idle() {
 			delete(l.targets, target)
 		}
-		if !lane.marked {
+		if !lane.Marked() {
 			continue
 		}
 		m := core.DelayMarkAt{Topic: target.topic, Partition: target.partition}

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"slices"
 	"time"
 
 	"github.com/leatbus/leat/core"
@@ -10,14 +9,9 @@ import (
 )
 
 const (
-	delayTail    = 4096 // records of __delay read in one turn of the loop
-	delayMost    = 1024 // messages handed to targets in one turn
-	delayFlight  = 8192 // messages handed to targets and not answered
-	delayRestMin = 10 * time.Second
-	delayRestMax = time.Hour
-	// delayMargin is how much later than due a message is handed to its target, so that the time of the
-	// record there, which is not read from the wall clock each time, is not before.
-	delayMargin = int64(100 * time.Microsecond)
+	delayTail   = 4096 // records of __delay read in one turn of the loop
+	delayMost   = 1024 // messages handed to targets in one turn
+	delayFlight = 8192 // messages handed to targets and not answered
 	// delayNap is the end of a wait, which is slept on the thread, for the runtime's timers may be a
 	// millisecond late; calls wait for it. delayLead is how much earlier than due the timer is set, so
 	// that what it is late by is within the nap.
@@ -33,25 +27,9 @@ type delayTarget struct {
 
 // delayLane is what the loop knows of a target.
 type delayLane struct {
-	target  delayTarget
-	part    *partition
-	marked  bool
-	mark    int64 // what was delivered below has its end in __delay before the mark
-	ended   int64 // what was delivered below has its end; it becomes the mark
-	fired   int   // since the mark
-	flight  int   // handed to the target, without an end that was read back
-	missing int   // of them, those whose end was refused and written again
-	blocked int64 // nothing is handed to it before, ms
-	backoff int64 // ms
-}
-
-// delayEnding is a message that was delivered and whose end is written, and not read back yet.
-type delayEnding struct {
-	lane   *delayLane
-	key    core.DelayKey
-	at     int64 // in the target
-	offset int64
-	again  bool // it was refused, and counts among lane.missing
+	core.DelayLane
+	target delayTarget
+	part   *partition
 }
 
 // delayFiring is a message in the hands of its target.
@@ -72,15 +50,13 @@ type delayLoop struct {
 	batch   []core.DelayEntry
 	firing  []delayFiring // by ticket
 	free    []uint32
-	ending  []delayEnding // in the order of their ends in __delay
+	ending  core.DelayEndings
 	taken   []delayDone
 	scratch []byte
 	shards  map[*shard]core.Ack // that were given something in this turn
 	timer   delayTimer
 	opened  bool // what was there before has been read and compared with the targets
 	marksAt int64
-
-	held map[int64]struct{} // offsets that a call is cancelling or rescheduling
 
 	gone  map[uint64]bool // deleted topics whose messages are being removed
 	sweep int64           // offset in __delay that the removal has come to
@@ -110,7 +86,7 @@ func (l *delayLoop) run() {
 
 // over reports whether the node closes and nothing is in the hands of a target any more.
 func (l *delayLoop) over() bool {
-	return l.stopping.Load() && len(l.free) == len(l.firing) && len(l.ending) == 0
+	return l.stopping.Load() && len(l.free) == len(l.firing) && l.ending.Len() == 0
 }
 
 // turn does a part of everything there is to do, and reports whether there may be more.
@@ -168,35 +144,26 @@ func (l *delayLoop) apply(r *core.Record, offset, stored int64) error {
 	if err != nil {
 		return err
 	}
+	l.state.Apply(&d, offset, stored)
 	switch d.Kind {
 	case core.DelayEnd:
-		l.state.End(d.End)
 		if d.End.Outcome == core.DelayFired {
 			l.readBack(d.End.Offset)
 		}
 	case core.DelayMark:
 		if !l.opened {
-			lane := l.lane(delayTarget{d.Mark.Topic, d.Mark.Partition})
-			lane.marked, lane.mark, lane.ended = !d.Mark.Removed, d.Mark.Offset, d.Mark.Offset
+			l.lane(delayTarget{d.Mark.Topic, d.Mark.Partition}).Read(&d.Mark)
 		}
 	default:
 		m := &d.Message
-		if m.Replaces >= 0 {
-			l.state.End(core.DelayedEnd{Offset: m.Replaces, Outcome: core.DelayMoved,
-				Tag: d.Key.Tag()})
-		}
-		l.state.Add(core.DelayEntry{Due: dueMillis(m.DueAt(stored)), Offset: offset})
 		if lane := l.lane(delayTarget{m.Topic, m.Partition}); lane.part == nil {
 			l.beginSweep(m.Topic)
-		} else if !lane.marked && l.opened && lane.part.log != nil {
+		} else if !lane.Marked() && l.opened && lane.part.log != nil {
 			return l.markAt(lane, lane.part.log.End()) // nothing was delivered to it before
 		}
 	}
 	return nil
 }
-
-// dueMillis is the first whole millisecond at or after a time in nanoseconds.
-func dueMillis(ns int64) int64 { return (ns + 1e6 - 1) / 1e6 }
 
 // lane gives what is known of a target. Its partition is nil where there is none: its topic was deleted.
 func (l *delayLoop) lane(target delayTarget) *delayLane {
@@ -214,31 +181,10 @@ func (l *delayLoop) lane(target delayTarget) *delayLane {
 	return lane
 }
 
-// readBack notes that the end of a delivered message is in __delay. There they are in the order in which they
-// were written: so those before it were refused, by a disk that was full, and are written again.
+// readBack notes that the end of a delivered message is in __delay, and writes those again that are not.
 func (l *delayLoop) readBack(offset int64) {
-	at := slices.IndexFunc(l.ending, func(e delayEnding) bool { return e.offset == offset })
-	if at < 0 {
-		return // it was written when the node was opened
-	}
-	refused, e := l.ending[:at], l.ending[at]
-	if l.ending = l.ending[at+1:]; len(l.ending) == 0 {
-		l.ending = nil
-	}
-	for _, r := range refused {
-		if !r.again {
-			r.again = true
-			r.lane.missing++
-		}
-		l.writeEnd(r)
-	}
-	lane := e.lane
-	lane.flight--
-	if e.again {
-		lane.missing--
-	}
-	if lane.missing == 0 { // all ends of the target below it are there
-		lane.ended = max(lane.ended, e.at+1)
+	for _, refused := range l.ending.ReadBack(offset) {
+		l.writeEnd(refused)
 	}
 }
 
@@ -284,11 +230,10 @@ type delayTimer struct {
 
 // next tells when the next message is due, in milliseconds, and how long that is from now.
 func (t *delayTimer) next(l *delayLoop) (at int64, left time.Duration, found bool) {
-	at, found = l.state.Next()
-	if !found || l.stopping.Load() || len(l.free) == 0 && len(l.firing) >= delayFlight {
+	if l.stopping.Load() || len(l.free) == 0 && len(l.firing) >= delayFlight {
 		return 0, 0, false
 	}
-	return at, time.Duration(at*1e6 + delayMargin - l.node.clock.Now()), true
+	return l.state.Left(l.node.clock.Now())
 }
 
 // nap waits for a message that is due in a moment, and reports whether it did. It is tried once for each
@@ -302,8 +247,7 @@ func (t *delayTimer) nap(l *delayLoop) bool {
 	return clock.Nap(l.node.clock, left)
 }
 
-// until gives a channel that tells when the next message may be due; nil if there is none. A wall clock can
-// be set, so a time that is far away is looked at again before.
+// until gives a channel that tells when the next message may be due; nil if there is none.
 func (t *delayTimer) until(l *delayLoop) <-chan time.Time {
 	at, left, found := t.next(l)
 	if !found {
@@ -315,7 +259,7 @@ func (t *delayTimer) until(l *delayLoop) <-chan time.Time {
 	case at != t.napped:
 		left = max(left-delayLead, 1)
 	}
-	left = min(left, min(max(left/256, delayRestMin), delayRestMax))
+	left = core.DelayRest(left)
 	if t.timer == nil {
 		t.timer = l.node.clock.NewTimer(left)
 	} else {

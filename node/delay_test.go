@@ -418,7 +418,7 @@ func TestDelayedWaitForATargetThatTakesNothing(t *testing.T) {
 		blocked := false
 		err := b.node.delays.do(soon(t), "look", func(l *delayLoop) {
 			for _, lane := range l.targets {
-				blocked = lane.blocked > 0 && l.state.Waiting() == 3
+				blocked = lane.Blocked(0) > 0 && l.state.Waiting() == 3
 			}
 		})
 		return err == nil && blocked
@@ -449,8 +449,8 @@ func TestDelayedWaitForATargetThatCannotBeRead(t *testing.T) {
 			t.Errorf("fireOne: %v", err)
 		}
 		lane.part = part
-		if lane.blocked != 1000+delayBackoffMax || l.state.State(h.Offset) != core.DelayWaiting {
-			t.Errorf("the target is tried again at %d, the message has state %d", lane.blocked,
+		if lane.Blocked(1000) != 11_000 || l.state.State(h.Offset) != core.DelayWaiting {
+			t.Errorf("the target is tried again at %d, the message has state %d", lane.Blocked(1000),
 				l.state.State(h.Offset))
 		}
 	})
@@ -483,13 +483,14 @@ func TestDelayedEndsThatWereRefused(t *testing.T) {
 				return
 			}
 			l.state.Remove(h.Offset)
-			lane.flight++
-			l.ending = append(l.ending, delayEnding{lane: lane, key: d.Key, at: int64(i), offset: h.Offset})
+			lane.Sent()
+			lane.Stored()
+			l.ending.Add(core.DelayEnding{Lane: &lane.DelayLane, Key: d.Key, At: int64(i), Offset: h.Offset})
 		}
 		l.readBack(lost[2].Offset)
-		if lane.missing != 2 || lane.ended != 0 || lane.flight != 2 {
-			t.Errorf("%d ends are missing, %d in flight, all below %d are there", lane.missing, lane.flight,
-				lane.ended)
+		if at, write := lane.NextMark(true, 3); write || lane.Idle() {
+			t.Errorf("a mark at %d is due %v, idle %v; want neither while two ends are missing", at, write,
+				lane.Idle())
 		}
 	})
 	if err != nil {
@@ -498,7 +499,9 @@ func TestDelayedEndsThatWereRefused(t *testing.T) {
 	eventually(t, "the ends are there", func() bool {
 		there := false
 		err := b.node.delays.do(soon(t), "look", func(l *delayLoop) {
-			there = len(l.ending) == 0 && lane.missing == 0 && lane.flight == 0 && lane.ended == 2
+			at, due := lane.NextMark(true, 3)
+			marked := due && at == 2 || lane.Since(0, 3) == 2
+			there = l.ending.Len() == 0 && lane.Idle() && marked
 			for _, h := range lost[:2] {
 				there = there && l.state.Outcome(h.Offset, h.Tag) == core.DelayFired
 			}

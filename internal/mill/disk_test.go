@@ -3,6 +3,7 @@ package mill
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/internal/clock"
@@ -18,6 +19,8 @@ type disk struct {
 	topic    *simLog
 	groups   *simLog
 	dead     []*simLog
+	delay    *simLog   // __delay, and the partitions that messages wait for
+	targets  []*simLog // of a world of delays, which has no others
 	slowTill int64
 }
 
@@ -25,6 +28,7 @@ type disk struct {
 type simLog struct {
 	w       *world
 	log     *mmaplog.Log
+	level   core.Ack
 	syncing bool
 	waiting []storedWaiter // in the order of end
 	reader  *mmaplog.Reader
@@ -40,6 +44,7 @@ const (
 	groupsTopic = 2
 	dataTopic   = core.FirstTopicID
 	deadTopic   = core.FirstTopicID + 1
+	dueTopic    = core.FirstTopicID + 2
 )
 
 // reserved is the step in which offsets of a topic at page are reserved: a power cut leaves such a gap.
@@ -54,22 +59,26 @@ func (d *disk) open() {
 		d.w.broken("disk", "open: %v", err)
 		return
 	}
-	d.store, d.dead = store, nil
-	d.groups = d.openLog(groupsTopic, 0, 0)
-	d.topic = d.openLog(dataTopic, 0, reserved)
+	d.store, d.dead, d.targets = store, nil, nil
+	if d.w.delays != nil {
+		d.openDelays()
+		return
+	}
+	d.groups = d.openLog(groupsTopic, 0, mmaplog.LogOptions{Level: d.w.level})
+	d.topic = d.openLog(dataTopic, 0, mmaplog.LogOptions{Level: d.w.level, Reserve: reserved})
 	for i := range d.w.groups {
-		d.dead = append(d.dead, d.openLog(deadTopic, int32(i), 0))
+		d.dead = append(d.dead, d.openLog(deadTopic, int32(i), mmaplog.LogOptions{Level: d.w.level}))
 	}
 }
 
-func (d *disk) openLog(topic uint64, partition int32, reserve int64) *simLog {
-	log, err := d.store.OpenLog(topic, partition, mmaplog.LogOptions{Level: d.w.level, Reserve: reserve,
-		SegmentBytes: core.MinSegmentBytes})
+func (d *disk) openLog(topic uint64, partition int32, o mmaplog.LogOptions) *simLog {
+	o.SegmentBytes = core.MinSegmentBytes
+	log, err := d.store.OpenLog(topic, partition, o)
 	d.w.quiet()
 	if err != nil {
 		d.w.broken("disk", "open log %d: %v", topic, err)
 	}
-	return &simLog{w: d.w, log: log}
+	return &simLog{w: d.w, log: log, level: o.Level}
 }
 
 // crash ends the node, and leaves what a power cut or the end of the process leaves of the disk.
@@ -89,7 +98,7 @@ func (d *disk) close() {
 	if d.store == nil {
 		return
 	}
-	for _, l := range append(d.dead, d.topic, d.groups) {
+	for _, l := range append(slices.Concat(d.dead, d.targets), d.topic, d.groups, d.delay) {
 		if l != nil && l.reader != nil {
 			_ = l.reader.Close() // it only read
 		}
@@ -108,7 +117,12 @@ func (d *disk) slowDown() {
 
 // append adds records in one batch and gives the offset of the first.
 func (l *simLog) append(list [][]byte) int64 {
-	l.log.Begin(l.w.wall + l.w.mono)
+	return l.appendAt(l.w.wall+l.w.mono, list)
+}
+
+// appendAt is append by a clock that was read before.
+func (l *simLog) appendAt(now int64, list [][]byte) int64 {
+	l.log.Begin(now)
 	base, n, err := l.log.AddEach(list)
 	if err == nil {
 		_, err = l.log.Publish()
@@ -122,7 +136,7 @@ func (l *simLog) append(list [][]byte) int64 {
 
 // visible is the first offset that may not be read yet.
 func (l *simLog) visible() int64 {
-	if l.w.level == core.AckPage {
+	if l.level == core.AckPage {
 		return l.log.End()
 	}
 	return l.log.DurableEnd()
@@ -130,7 +144,7 @@ func (l *simLog) visible() int64 {
 
 // whenStored calls run when what the log has now is stored at its level, unless the node ends before.
 func (l *simLog) whenStored(run func()) {
-	if l.w.level == core.AckPage {
+	if l.level == core.AckPage {
 		l.w.inLife(0, run)
 		return
 	}
@@ -207,6 +221,10 @@ func (d *disk) snapshot() {
 	if !w.running {
 		return
 	}
+	if w.delays != nil {
+		d.compact()
+		return
+	}
 	log := d.groups
 	if err := log.log.Roll(); err != nil {
 		w.broken("disk", "roll: %v", err)
@@ -271,6 +289,11 @@ const largestBatch = 100
 
 // read gives the records of [lo, hi) that are there, by offset.
 func (l *simLog) read(lo, hi int64, each func(offset int64, r *core.Record)) {
+	l.readTimes(lo, hi, func(offset, _ int64, r *core.Record) { each(offset, r) })
+}
+
+// readTimes is read with the times at which the records were appended.
+func (l *simLog) readTimes(lo, hi int64, each func(offset, time int64, r *core.Record)) {
 	if lo >= hi {
 		return
 	}
@@ -296,7 +319,7 @@ func (l *simLog) read(lo, hi int64, each func(offset int64, r *core.Record)) {
 					return
 				}
 				if offset >= lo && !r.Removed() {
-					each(offset, &r)
+					each(offset, h.Time, &r)
 				}
 				records = records[n:]
 			}

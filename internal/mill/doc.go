@@ -1,5 +1,5 @@
-// Package mill runs queue groups on a log in a simulation: one goroutine, virtual time, a simulated disk
-// and simulated members, all of it from a seed. All of it is tests.
+// Package mill runs queue groups on a log, or delayed messages, in a simulation: one goroutine, virtual
+// time, a simulated disk and simulated members, all of it from a seed. All of it is tests.
 //
 //	seed ──▶ plan ──▶ events by virtual time ──▶ publisher ──▶ log of the topic ─┐
 //	                    │  ▲                                                     ▼
@@ -13,6 +13,10 @@
 // effects are to be done; the node has a shell of its own (node/queue*.go). So are the members with all their
 // mistakes (slow, crashing, late, twice, about what they never had), the time and the disk, which keeps any
 // subset of the sectors that were not synced when the power is cut.
+//
+// A world of delays has __delay and the partitions that messages are for in place of the groups: the policy
+// is core.Delay with core.DelayLane and core.DelayEndings, the shell is delayShell, and users publish,
+// cancel and reschedule.
 //
 // The oracle keeps an account of each record of its own, and of each lease, from what was delivered and
 // answered, and compares: docs/testing.md has the list. That it can see what it is there for is shown by

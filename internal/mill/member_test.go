@@ -15,6 +15,7 @@ type member struct {
 	speed     int64 // how long a record takes, at most
 	connected bool
 	gone      bool // for ever
+	pulls     bool // it is one of those who share the lender's number
 	busyUntil int64
 	had       []core.QueueEffect // deliveries of old, for answers that come too late
 }
@@ -79,7 +80,7 @@ func (m *member) part() {
 
 // leave goes in order.
 func (m *member) leave() {
-	if m.gone {
+	if m.gone || m.vanish() {
 		return
 	}
 	w := m.s.w
@@ -94,7 +95,7 @@ func (m *member) leave() {
 
 // crash goes without a word.
 func (m *member) crash() {
-	if m.gone {
+	if m.gone || m.vanish() {
 		return
 	}
 	w := m.s.w
@@ -105,6 +106,27 @@ func (m *member) crash() {
 			m.s.step(core.QueueInput{Kind: core.QueueLost, Member: m.id})
 		}
 	})
+}
+
+// vanish ends one who pulls, of which the node hears nothing. It is false for others.
+func (m *member) vanish() bool {
+	if m.pulls {
+		m.gone = true
+		m.s.lender.invite()
+	}
+	return m.pulls
+}
+
+// renew has the lease of a delivery begin anew while somebody works on it, as a client does in the
+// background.
+func (m *member) renew(e core.QueueEffect, work int64) {
+	every := int64(m.s.plan.cfg.Lease) / 4
+	if m.id%4 != 0 || m.pulls || work < 2*every {
+		return
+	}
+	for at := every; at < min(work, 40*every); at += every {
+		m.s.w.after(at, func() { m.say(core.QueueExtend, e.Grant, 0) })
+	}
 }
 
 // receive begins to work on a delivery, behind those before.
@@ -128,6 +150,7 @@ func (m *member) receive(e core.QueueEffect) {
 	if w.healed {
 		m.busyUntil = w.mono
 	}
+	m.renew(e, m.busyUntil-w.mono)
 	w.after(m.busyUntil-w.mono, func() { m.finish(e) })
 }
 

@@ -58,13 +58,13 @@ func reproduce(p plan) string {
 		p.steps, p.without)
 }
 
-// TestMill runs queue groups through the trouble of many seeds.
+// TestMill runs queue groups, and one seed in delaySeeds delayed messages, through the trouble of many seeds.
 func TestMill(t *testing.T) {
 	first, n := *seedFlag, *seedsFlag
 	if n == 0 {
-		n = 2000
+		n = 2500
 		if testing.Short() {
-			n = 200
+			n = 250
 		}
 	}
 	var verbose func(string, ...any)
@@ -81,7 +81,7 @@ func TestMill(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // there is little to keep
 	var all counts
 	for seed := first; seed < first+uint64(n); seed++ {
-		p := newPlan(seed)
+		p := planOf(seed)
 		p.steps, p.without = *stepsFlag, trouble(*withoutFlag)
 		err, w := runSeed(t, p, verbose)
 		all.add(&w.counts)
@@ -102,7 +102,7 @@ func TestMillRepeats(t *testing.T) {
 	for seed := uint64(1); seed <= 20; seed++ {
 		var digests [2]uint64
 		for i := range digests {
-			_, w := runSeed(t, newPlan(seed), nil)
+			_, w := runSeed(t, planOf(seed), nil)
 			digests[i] = w.digest
 		}
 		if digests[0] != digests[1] {

@@ -131,13 +131,15 @@ type oracle struct {
 	trims    bool
 
 	most, held map[int64]int64 // of members
+	offered    map[int64]int64 // to those who pull
 	tokens     float64         // handed out beyond the rate
 	tokensAt   int64
 	unsettled  int64 // when the queue was opened
 }
 
 func newOracle(w *world, p *groupPlan) *oracle {
-	return &oracle{w: w, plan: p, lines: map[string]*keyLine{}, most: map[int64]int64{}, held: map[int64]int64{}}
+	return &oracle{w: w, plan: p, lines: map[string]*keyLine{}, most: map[int64]int64{}, held: map[int64]int64{},
+		offered: map[int64]int64{}}
 }
 
 func (o *oracle) broken(kind, format string, args ...any) {
@@ -267,6 +269,8 @@ func (o *oracle) stepped(s *shell, in *core.QueueInput, now int64, effects []cor
 	switch in.Kind {
 	case core.QueueReadable:
 		o.extend(in.Offset)
+	case core.QueueKeys:
+		o.looked(in)
 	case core.QueueLeave, core.QueueLost:
 		o.left(in.Member, in.Kind == core.QueueLost, now)
 	case core.QueueAck, core.QueueNack, core.QueueReject, core.QueueExtend:
@@ -307,6 +311,25 @@ func (o *oracle) compare(s *shell) {
 	if n, most := s.q.Unsettled(), o.plan.cfg.WithDefaults().MaxUnsettled; n > max(most, o.unsettled) {
 		o.broken("window", "%d records unsettled, at most %d", n, most)
 	}
+}
+
+// looked settles those of the records that the queue was told of that a filter leaves out.
+func (o *oracle) looked(in *core.QueueInput) {
+	for offset := in.Offset; o.plan.cfg.Filtered && offset < in.Offset+int64(len(in.Keys)); offset++ {
+		if a := o.at(offset); a != nil && !a.settled() && leftOut([]byte(o.w.topic.records[offset].value)) {
+			o.w.counts.left++
+			o.settle(offset, a, done)
+		}
+	}
+}
+
+// leftOut reports whether the filter of a filtered group leaves a record out.
+func leftOut(value []byte) bool {
+	sum := 0
+	for _, b := range value {
+		sum += int(b)
+	}
+	return sum%3 == 0
 }
 
 // left ends what a member has, with a failure if it went without a word.
@@ -433,6 +456,8 @@ func (o *oracle) delivered(e *core.QueueEffect, now int64) {
 			o.broken("settled twice", "offset %d, which is settled, was delivered: %+v, %+v", offset, *e, *a)
 		case a.state == gone:
 			o.broken("trimmed", "offset %d, which is gone, was delivered", offset)
+		case o.plan.cfg.Filtered && leftOut([]byte(o.w.topic.records[offset].value)):
+			o.broken("left out", "offset %d, which a filter leaves out, was delivered", offset)
 		case a.state != waiting || a.rejected || a.doomed:
 			o.broken("conservation", "offset %d, a dead letter, was delivered: %+v, %+v", offset, *e, *a)
 		case now < a.due:
@@ -448,7 +473,12 @@ func (o *oracle) delivered(e *core.QueueEffect, now int64) {
 			o.w.counts.again++
 		}
 	}
-	if n, most := o.held[e.Member], o.most[e.Member]; n > most {
+	if left, pulls := o.offered[e.Member]; pulls {
+		o.offered[e.Member] = left - int64(bits.OnesCount64(g.Left))
+		if left < int64(bits.OnesCount64(g.Left)) {
+			o.broken("window", "those who pull want %d records: %+v", left, *e)
+		}
+	} else if n, most := o.held[e.Member], o.most[e.Member]; n > most {
 		o.broken("window", "member %d has %d records, it takes %d", e.Member, n, most)
 	}
 }

@@ -27,6 +27,7 @@ const (
 	badMembers          // answers that are late, wrong or missing, members that come and go
 	poison              // records that always fail
 	deadRefused         // dead letters that cannot be stored at first
+	refusals            // a disk that is full for a while
 	allTrouble  = 1<<iota - 1
 )
 
@@ -36,6 +37,7 @@ type groupPlan struct {
 	cfg     core.QueueConfig
 	members int
 	held    int32 // most records that a member has
+	pullers int   // who take records without a session
 }
 
 // plan is what a seed makes of a run, before anything happens.
@@ -54,6 +56,7 @@ type plan struct {
 	lag      int64 // of a message to or from a member, at most
 	syncs    int64 // how long one usually takes, at most
 	groups   []groupPlan
+	delays   *delayPlan // nil if the world is one of groups
 }
 
 // newPlan draws a plan from the seed. What is taken away by without changes nothing else.
@@ -90,6 +93,14 @@ func newPlan(seed uint64) plan {
 	}
 	if kind != 1 {
 		p.groups = append(p.groups, newGroupPlan("queue", false, d))
+	}
+	d = rand.New(rand.NewPCG(seed, 4))
+	for i := range p.groups {
+		g := &p.groups[i]
+		if d.IntN(4) == 0 {
+			g.pullers = 1 + d.IntN(3)
+		}
+		g.cfg.Filtered = d.IntN(5) == 0
 	}
 	return p
 }

@@ -30,6 +30,8 @@ const (
 	trimmedFirst            // the beginning of __groups goes before the snapshot is stored
 	ackBeforeHandling       // records are settled when they are handed out
 	readableEarly           // records are handed out before they are stored
+	offerWide               // pulls are offered more than they want
+	filterShifted           // a filter is taken for that of the record before
 )
 
 // planted is each defect, and as what it may be found.
@@ -58,6 +60,8 @@ var planted = []struct {
 	{trimmedFirst, "trimmed first", []string{"lost"}, 100, cutShort},
 	{ackBeforeHandling, "ack before handling", []string{"unsaid"}, 100, nil},
 	{readableEarly, "readable early", []string{"unreadable"}, 100, nil},
+	{offerWide, "offer wide", []string{"window"}, 100, nil},
+	{filterShifted, "filter shifted", []string{"left out", "lost", "settled twice"}, 100, nil},
 }
 
 func crashes(p *plan) bool { return p.has(powerCuts) && p.level == core.AckDisk }

@@ -27,6 +27,7 @@ type shell struct {
 	folding bool                       // a fold comes
 
 	members []*member // also those that are not connected
+	lender  *lender   // nil if nobody pulls
 }
 
 const foldEvery = 10 * ms
@@ -184,6 +185,10 @@ func (s *shell) deliver(e core.QueueEffect) {
 	}
 	e.Grant.Left = there
 	s.oracle.handed(&e)
+	if s.lender != nil && e.Member == s.lender.id {
+		s.lender.granted(e)
+		return
+	}
 	m := s.member(e.Member)
 	if m == nil || !m.connected {
 		return
@@ -207,6 +212,7 @@ func (s *shell) skip(offset int64) {
 func (s *shell) tellKeys(e core.QueueEffect) {
 	w := s.w
 	keys := make([]uint64, e.Count)
+	skip := make([]uint64, (e.Count+63)/64)
 	last := e.Offset - 1
 	log := w.disk.topic
 	log.read(max(e.Offset, log.log.Start()), e.Offset+int64(e.Count), func(offset int64, r *core.Record) {
@@ -218,12 +224,19 @@ func (s *shell) tellKeys(e core.QueueEffect) {
 			hash = 1
 		}
 		keys[offset-e.Offset] = hash
+		if s.plan.cfg.Filtered && leftOut(r.Value) {
+			i := offset - e.Offset
+			if w.plant == filterShifted && i+1 < int64(e.Count) {
+				i++
+			}
+			skip[i/64] |= 1 << (i % 64)
+		}
 		last = offset
 	})
 	if end := e.Offset + int64(e.Count); last < end-1 {
 		s.skip(end)
 	}
-	s.step(core.QueueInput{Kind: core.QueueKeys, Offset: e.Offset, Keys: keys})
+	s.step(core.QueueInput{Kind: core.QueueKeys, Offset: e.Offset, Keys: keys, Skip: skip})
 }
 
 // bury makes a record a dead letter.
@@ -428,6 +441,9 @@ func (s *shell) crashed(power bool) {
 	s.oracle.crashed(power)
 	for _, m := range s.members {
 		m.connected = false
+	}
+	if s.lender != nil {
+		s.lender.crashed()
 	}
 }
 

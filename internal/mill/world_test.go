@@ -29,6 +29,7 @@ type world struct {
 	cured   bool // and nothing fails any more
 	disk    *disk
 	shells  []*shell
+	delays  *delayShell
 	topic   *topicOracle
 	numbers int // of records and members
 	counts  counts
@@ -36,7 +37,9 @@ type world struct {
 
 // counts says what a run was made of.
 type counts struct {
-	records, deliveries, again, acks, stale, dead, cuts, kills, trims, snapshots, steps, lives int
+	records, deliveries, again, acks, stale, dead, cuts, kills, trims, snapshots, steps, lives, pulled, left int
+
+	delayed, fired, cancelled, moved, refused, found int // of messages that wait
 }
 
 func (c *counts) add(o *counts) {
@@ -52,6 +55,14 @@ func (c *counts) add(o *counts) {
 	c.snapshots += o.snapshots
 	c.steps += o.steps
 	c.lives += o.lives
+	c.pulled += o.pulled
+	c.left += o.left
+	c.delayed += o.delayed
+	c.fired += o.fired
+	c.cancelled += o.cancelled
+	c.moved += o.moved
+	c.refused += o.refused
+	c.found += o.found
 }
 
 func newWorld(p plan, quiet func(), verbose func(string, ...any)) *world {
@@ -59,6 +70,9 @@ func newWorld(p plan, quiet func(), verbose func(string, ...any)) *world {
 		wall: 1_800_000_000 * second}
 	w.topic = &topicOracle{}
 	w.disk = newDisk(w)
+	if p.delays != nil {
+		w.delays = newDelayShell(w, p.delays)
+	}
 	for i := range w.groups {
 		w.shells = append(w.shells, newShell(w, &w.groups[i], int32(i)))
 	}
@@ -130,6 +144,9 @@ func (w *world) run() error {
 	if w.err == nil && !w.settled(true) {
 		w.broken("lost", "%s", w.unsettled(true))
 	}
+	if w.err == nil && w.delays != nil {
+		w.delays.onceMore()
+	}
 	if w.err == nil {
 		for _, s := range w.shells {
 			s.oracle.finish()
@@ -166,6 +183,10 @@ func (w *world) start() {
 	w.running = true
 	w.counts.lives++
 	w.disk.open()
+	if w.delays != nil {
+		w.delays.open()
+		return
+	}
 	w.topic.opened(w)
 	for _, s := range w.shells {
 		s.open()
@@ -173,6 +194,9 @@ func (w *world) start() {
 	w.published()
 	w.inLife(w.until(w.spacing), w.publish)
 	for _, s := range w.shells {
+		if w.life == 0 {
+			s.lend()
+		}
 		for range s.plan.members - len(s.members) {
 			s.invite()
 		}
@@ -202,6 +226,9 @@ func (w *world) planTrouble() {
 	at(snapshots, 3, w.disk.snapshot)
 	at(badMembers, 8, w.changeMembers)
 	at(slowDisk, 3, w.disk.slowDown)
+	if w.delays != nil {
+		at(refusals, 4, w.delays.fill)
+	}
 }
 
 // heal ends the trouble.
@@ -225,6 +252,9 @@ func (w *world) crash(power bool) {
 	w.disk.crash(power)
 	for _, s := range w.shells {
 		s.crashed(power)
+	}
+	if w.delays != nil {
+		w.delays.crashed(power)
 	}
 	w.life++
 	w.after(w.until(3*second), func() {
@@ -323,7 +353,7 @@ func (w *world) settled(all bool) bool {
 			return false
 		}
 	}
-	return w.running
+	return w.running && (w.delays == nil || w.delays.settled())
 }
 
 func (w *world) unsettled(all bool) string {
@@ -331,6 +361,9 @@ func (w *world) unsettled(all bool) string {
 		if text := s.oracle.firstOpen(all); text != "" {
 			return text
 		}
+	}
+	if w.delays != nil {
+		return w.delays.unsettled()
 	}
 	return "nothing; but the node is down"
 }

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/transport"
@@ -274,7 +273,11 @@ func (s *fakeStream) json(h wire.Header, body any) error {
 }
 
 func (s *fakeStream) write(t wire.Type, frame []byte) error {
-	if garble := s.node.cluster.garble; garble != nil {
+	f := s.node.cluster
+	f.mu.Lock()
+	garble := f.garble
+	f.mu.Unlock()
+	if garble != nil {
 		frame = garble(t, frame)
 	}
 	if !s.node.cluster.passes(s.conn) {
@@ -321,7 +324,10 @@ func (n *fakeNode) serveStream(s *fakeStream) error {
 	if err != nil {
 		return err
 	}
-	if opening := n.cluster.opening; opening != nil {
+	n.cluster.mu.Lock()
+	opening := n.cluster.opening
+	n.cluster.mu.Unlock()
+	if opening != nil {
 		if code := opening(n.id, h.Type); code != 0 {
 			return core.NewError(code, "open", nil)
 		}
@@ -577,7 +583,7 @@ func (t *fakeTopic) places(asked []wire.SubscribePartition) []wire.SubscribedPar
 
 // soon is a context that ends a test that hangs.
 func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -28,7 +28,13 @@ func (n *fakeNode) member(s *fakeStream, payload []byte) error {
 	}
 	g.gen++
 	m := &fakeMember{group: g, stream: s, owned: map[int32]int32{}, name: fmt.Sprint("m", g.gen)}
-	g.members = append(g.members, m)
+	f.mu.Unlock()
+	if err := s.json(wire.Header{Type: wire.Joined}, wire.JoinedBody{Member: m.name,
+		TopicID: t.id}); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	g.members = append(g.members, m) // what another one leaves is not assigned to it before
 	f.mu.Unlock()
 	defer func() {
 		f.mu.Lock()
@@ -53,10 +59,6 @@ func (n *fakeNode) member(s *fakeStream, payload []byte) error {
 			}
 		}
 	}()
-	if err := s.json(wire.Header{Type: wire.Joined}, wire.JoinedBody{Member: m.name,
-		TopicID: t.id}); err != nil {
-		return err
-	}
 	for p := range t.parts {
 		if err := f.assign(m, int32(p)); err != nil {
 			return err

@@ -104,6 +104,9 @@ func (n *fakeNode) queue(s *fakeStream, h wire.Header, payload []byte) error {
 		f.stepLocked(open.Group, p, q, core.QueueInput{Kind: kind, Member: m.id})
 	}
 	delete(f.queues.members, m.id)
+	if !left {
+		f.passLocked(2) // what it had may be tried again at once, by members that are there already, too
+	}
 	m.gone = true
 	f.wake.Broadcast()
 	f.mu.Unlock()
@@ -254,6 +257,10 @@ func (p *fakePart) grantFrame(e *core.QueueEffect) []byte {
 func (f *fakeCluster) pass(nanoseconds int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.passLocked(nanoseconds)
+}
+
+func (f *fakeCluster) passLocked(nanoseconds int64) {
 	f.queues.now += nanoseconds
 	for group, parts := range f.queues.queues {
 		for p, q := range parts {

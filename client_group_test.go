@@ -116,6 +116,7 @@ func TestRemoteRevoke(t *testing.T) {
 		assigned, revoked = append(assigned, a...), append(revoked, r...)
 	}))
 	m := takeFrom(t, sub, 1)[0]
+	eventually(t, "it has the other, too", func() bool { return f.owns("g", 1-m.Partition) })
 	f.revoke("g", m.Partition)
 	f.revoke("g", 1-m.Partition)
 	eventually(t, "the idle one is given back", func() bool { return !f.owns("g", 1-m.Partition) })

@@ -238,6 +238,7 @@ func TestRemoteNoneAndFullPolicy(t *testing.T) {
 	if err := p.Close(); err != nil || a.count != 1 {
 		t.Errorf("close: %v, %d callbacks", err, a.count)
 	}
+	eventually(t, "what nobody is told of is stored", func() bool { return len(f.values(topic.parts[0])) >= 2 })
 	if got := f.values(topic.parts[0]); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("log has %q", got)
 	}

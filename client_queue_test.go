@@ -284,16 +284,21 @@ func TestRemoteQueueRevoke(t *testing.T) {
 // TestRemoteQueueRefused: reasons that trying again cannot help end the subscription.
 func TestRemoteQueueRefused(t *testing.T) {
 	f, bus := queued(t, 3, 0)
-	f.opening = func(node uint16, kind wire.Type) core.Code {
+	opening := func(opening func(node uint16, kind wire.Type) core.Code) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.opening = opening
+	}
+	opening(func(node uint16, kind wire.Type) core.Code {
 		if kind == wire.QueueOpen && node == 2 {
 			return core.CodeConfigMismatch
 		}
 		return 0
-	}
+	})
 	if _, err := bus.Subscribe("t", Group("g"), Queue()); !errors.Is(err, ErrConfigMismatch) {
 		t.Errorf("Subscribe where a node refuses: %v", err)
 	}
-	f.opening = nil
+	opening(nil)
 	if _, err := bus.Subscribe("none", Group("g"), Queue()); !errors.Is(err, ErrTopicNotFound) {
 		t.Errorf("Subscribe to no topic: %v", err)
 	}

@@ -29,9 +29,12 @@ func leaked() string {
 	return strings.Join(left, "\n\n")
 }
 
-// settles waits until holds, at most 10 s, and reports whether it does.
+// patience is how long a test waits for what must happen.
+const patience = 30 * time.Second
+
+// settles waits until holds, and reports whether it does.
 func settles(holds func() bool) bool {
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !holds() {
 		if time.Now().After(deadline) {
 			return false
@@ -45,6 +48,6 @@ func settles(holds func() bool) bool {
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	if !settles(holds) {
-		t.Fatalf("not within 10 s: %s", what)
+		t.Fatalf("not within %v: %s", patience, what)
 	}
 }

@@ -25,7 +25,7 @@ func ExampleBus_Request() {
 		log.Fatal(err)
 	}
 	defer func() { _ = r.Close() }()
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	reply, err := bus.Request(ctx, "quotes", leat.Message{Key: []byte("ACME")})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/internal/netfault"
 	"github.com/leatbus/leat/node"
 )
 
@@ -26,15 +27,25 @@ type server struct {
 func serve(t *testing.T) (*server, *leat.Bus) {
 	t.Helper()
 	t.Setenv("LEAT_CONFIG_DIR", t.TempDir())
-	s := &server{t: t, dir: filepath.Join(t.TempDir(), "data"), addr: "127.0.0.1:0"}
-	s.start()
-	t.Cleanup(s.stop)
-	bus, err := leat.Dial(soon(t), s.addr)
-	if err != nil {
+	s := &server{t: t, dir: filepath.Join(t.TempDir(), "data")}
+	var err error
+	if s.addr, err = netfault.FreeAddress("udp"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = bus.Close() }) // tests that care look at it themselves
-	return s, bus
+	s.start()
+	t.Cleanup(s.stop)
+	return s, s.dial()
+}
+
+// dial gives a client that is more patient than a slow machine takes to restart a server.
+func (s *server) dial() *leat.Bus {
+	s.t.Helper()
+	bus, err := leat.Dial(soon(s.t), s.addr, leat.WithUnreachableAfter(time.Minute))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = bus.Close() }) // tests that care look at it themselves
+	return bus
 }
 
 func (s *server) start() {
@@ -186,7 +197,7 @@ func TestDialRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	const n = 2000
-	restarts := make(chan struct{})
+	restarts, restarted := make(chan struct{}), make(chan struct{})
 	published := make(chan error, 1)
 	go func() {
 		p, err := bus.Producer("t", leat.WithPartitioner(leat.Manual))
@@ -200,6 +211,7 @@ func TestDialRestarts(t *testing.T) {
 		published <- err
 	}()
 	go func() {
+		defer close(restarted)
 		for range restarts {
 			s.stop()
 			s.start()
@@ -231,6 +243,7 @@ func TestDialRestarts(t *testing.T) {
 	if err := <-published; err != nil {
 		t.Error(err)
 	}
+	<-restarted
 	if err := sub.Close(); err != nil {
 		t.Error(err)
 	}
@@ -245,11 +258,7 @@ func TestDialNamed(t *testing.T) {
 	if err := bus.CreateTopic(soon(t), "t", leat.TopicConfig{Ack: leat.AckPage}); err != nil {
 		t.Fatal(err)
 	}
-	other, err := leat.Dial(soon(t), s.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = other.Close() }() // its producer is fenced by then
+	other := s.dial()
 	var older *leat.Producer
 	for i, b := range []*leat.Bus{bus, other, s.bus, other} {
 		p, err := b.Producer("t", leat.WithID("feed"))

@@ -40,13 +40,12 @@ func publishSlowly(ctx context.Context, p *leat.Producer, messages int) (
 func TestDialThroughADrain(t *testing.T) {
 	t.Setenv("LEAT_CONFIG_DIR", t.TempDir())
 	b := one(t, leat.TopicConfig{Partitions: 2, Ack: leat.AckPage})
-	cfg := ServeConfig{Listen: "127.0.0.1:0", DrainFor: patience}
+	cfg := ServeConfig{Listen: freeAddress(t), DrainFor: patience}
 	s, err := Serve(soon(t), b.Bus, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Listen = s.Addr().String()
-	bus, err := leat.Dial(soon(t), cfg.Listen)
+	bus, err := leat.Dial(soon(t), cfg.Listen, leat.WithUnreachableAfter(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

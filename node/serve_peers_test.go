@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/netfault"
 	"github.com/leatbus/leat/mmaplog"
 	"github.com/leatbus/leat/transport"
 	"github.com/leatbus/leat/transport/certs"
@@ -305,13 +305,16 @@ func TestNodeDown(t *testing.T) {
 	for _, id := range []uint16{1, 3} {
 		publish(t, r.door(id).producer("t"), text("v"))
 	}
+	const wait = 2 * time.Second // as long as a change waits for a node that is there
 	began := time.Now()
 	r.create("meanwhile")
+	created := time.Since(began)
 	if err := r.door(1).DeleteTopic(soon(t), "gone"); err != nil {
 		t.Fatal(err)
 	}
-	if waited := time.Since(began); waited > time.Second {
-		t.Errorf("changes took %v without a node", waited)
+	// What waits for a node that is away does so at both; a slow machine may hold up one.
+	if deleted := time.Since(began) - created; created >= wait && deleted >= wait {
+		t.Errorf("without a node a creation took %v, a deletion %v", created, deleted)
 	}
 	if got := r.door(3).node.topicNamed("meanwhile").placement.Nodes(); slices.Contains(got, 2) {
 		t.Errorf("a new topic is placed on %v, without node 2", got)
@@ -357,12 +360,11 @@ func TestGroupOfACluster(t *testing.T) {
 // freeAddress gives an address of this machine that nobody listens on.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	address, err := netfault.FreeAddress("udp")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	return conn.LocalAddr().String()
+	return address
 }
 
 // quicNode opens and serves a node of a cluster on this machine.

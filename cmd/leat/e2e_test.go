@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/leatbus/leat/internal/netfault"
 )
 
 // remote runs a command line as a process against a server.
@@ -116,10 +117,11 @@ func TestPublishSurvivesKill(t *testing.T) {
 	if doc := document(t, stdout.String()); doc["published"] != float64(count) {
 		t.Errorf("pub = %s; want %d published", &stdout, count)
 	}
-	stored := mustRemote(t, again.listen, "", "sub t --from earliest --idle 500ms -f '%k:%v\n'")
-	checkNumbers(t, stored, count)
-	if n := strings.Count(stored, "\n"); n != count {
-		t.Errorf("%d messages are stored; want %d", n, count)
+	all := fmt.Sprintf("sub t --from earliest --count %d -f '%%k:%%v\n'", count)
+	checkNumbers(t, mustRemote(t, again.listen, "", all), count)
+	info := document(t, mustRemote(t, again.listen, "", "topic describe t -o json"))
+	if info["messages"] != float64(count) {
+		t.Errorf("%v messages are stored; want %d", info["messages"], count)
 	}
 	if code := again.end(syscall.SIGTERM); code != 0 {
 		t.Errorf("SIGTERM: exit code %d\n%s", code, again.log)
@@ -246,12 +248,11 @@ func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
 	var list []string
 	for range n {
-		socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+		address, err := netfault.FreeAddress("udp")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer socket.Close()
-		list = append(list, socket.LocalAddr().String())
+		list = append(list, address)
 	}
 	return list
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"slices"
 	"sync"
@@ -102,12 +101,11 @@ func openThreeNodes(t *testing.T) *carrier {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	address, err := netfault.FreeAddress("udp")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	return conn.LocalAddr().String()
+	return address
 }
 
 // openBadLine puts a relay between a node and its clients, which loses, delays, reorders and doubles

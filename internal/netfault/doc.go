@@ -8,6 +8,8 @@
 // of arrival. Counts tell how often each fault has struck, so that a test can show that it was tested
 // at all. A client keeps its own socket towards the target, which therefore tells clients apart.
 //
+// FreeAddress is for tests whose servers go and come back on one address.
+//
 // Ownership: a Relay has one goroutine per client and two more; Close ends them and waits. What waits to be
 // delivered is bounded; beyond the bound packets are lost, and counted as Overflowed.
 package netfault

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os/exec"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/internal/netfault"
 )
 
 // server is one `leat serve` on a fixed folder and port, started as often as a test wants.
@@ -46,23 +46,21 @@ func newServer(t *testing.T, flags ...string) *server {
 // freeAddress is a UDP address on this machine that nobody uses now.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	address, err := netfault.FreeAddress("udp")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	return conn.LocalAddr().String()
+	return address
 }
 
 // freeHTTP is a TCP address on this machine that nobody uses now.
 func freeHTTP(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := netfault.FreeAddress("tcp")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return address
 }
 
 // start runs the server until it says that it is ready.
@@ -130,7 +128,7 @@ func (s *server) terminate() {
 
 func (s *server) dial(options ...leat.DialOption) *leat.Bus {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
 	defer cancel()
 	bus, err := leat.Dial(ctx, s.address, options...)
 	if err != nil {

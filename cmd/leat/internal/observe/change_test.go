@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,9 +43,7 @@ func must[T any](v T, err error) func(*testing.T) T {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	conn := must(net.ListenPacket("udp", "127.0.0.1:0"))(t)
-	defer conn.Close()
-	return conn.LocalAddr().String()
+	return must(netfault.FreeAddress("udp"))(t)
 }
 
 // watch compares pages of metrics with the first one.
@@ -192,7 +189,8 @@ func TestEveryMetricChanges(t *testing.T) {
 	p.scrape()
 	p.start(2)
 	p.until("quic_rtt_seconds", "quic_connections", "quic_handshake_seconds")
-	bus := must(leat.Dial(soon(t), p.relay.Addr(), leat.WithTLS(p.trust(p.ca))))(t)
+	bus := must(leat.Dial(soon(t), p.relay.Addr(), leat.WithTLS(p.trust(p.ca)),
+		leat.WithUnreachableAfter(patience)))(t)
 	p.publish(bus)
 	p.delay()
 	p.repeat()

@@ -413,20 +413,19 @@ func TestTryPublishFull(t *testing.T) {
 	}
 }
 
-// hangSync makes the next sync hang; the returned function lets it end and may be called again.
-func (b *bed) hangSync() (hung <-chan struct{}, release func()) {
-	hung, release = b.fs.HangNextSync()
-	b.t.Cleanup(release)
-	return hung, release
-}
+// hangSync makes every sync of a file hang until release, which may be called again. One alone might be that
+// of a segment that is prepared, which nothing waits for.
+func (b *bed) hangSync() (hung <-chan struct{}, release func()) { return b.hang("sync") }
 
 // hangMapSync makes every sync of records written through a map hang until release. Other syncs go on,
 // those of segments that are prepared among them: the journal waits for these when a segment is full.
-func (b *bed) hangMapSync() (hung <-chan struct{}, release func()) {
+func (b *bed) hangMapSync() (hung <-chan struct{}, release func()) { return b.hang("msync") }
+
+func (b *bed) hang(what string) (hung <-chan struct{}, release func()) {
 	reached, wait := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	b.fs.Hook(func(op, _ string) {
-		if op == "msync" {
+		if op == what {
 			once.Do(func() { close(reached) })
 			<-wait
 		}

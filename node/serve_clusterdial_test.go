@@ -41,7 +41,7 @@ func (r *quicTrio) meet(nodes ...uint16) {
 
 func (r *quicTrio) dial(node uint16) *leat.Bus {
 	r.t.Helper()
-	bus, err := leat.Dial(soon(r.t), r.peers[node])
+	bus, err := leat.Dial(soon(r.t), r.peers[node], leat.WithUnreachableAfter(patience))
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func TestRemoteDeadLetters(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	bus, err := leat.Dial(soon(t), s.Addr().String())
+	bus, err := leat.Dial(soon(t), s.Addr().String(), leat.WithUnreachableAfter(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

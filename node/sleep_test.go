@@ -30,7 +30,7 @@ func TestNoSleepOverACommit(t *testing.T) {
 		if err := p.TryPublish(text("v")); err != nil {
 			t.Fatal(err)
 		}
-		limit := time.Now().Add(10 * time.Second)
+		limit := time.Now().Add(patience)
 		for part.log.End() != first+i+1 {
 			if time.Now().After(limit) {
 				t.Fatalf("record %d was not journaled; the executor is awake: %v", i, part.shard.awake.Load())

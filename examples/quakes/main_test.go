@@ -149,8 +149,8 @@ func TestInterrupted(t *testing.T) {
 	for _, n := range []int{1, 20} {
 		ctx, cancel := context.WithCancel(t.Context())
 		out := &interrupter{n: n, cancel: cancel}
-		// Slow enough that publishing is interrupted too: the week takes two seconds.
-		if _, err := run(ctx, data, 7*24*3600/2, out); !errors.Is(err, context.Canceled) {
+		// Slow enough that publishing is interrupted too: the week takes five seconds.
+		if _, err := run(ctx, data, 7*24*3600/5, out); !errors.Is(err, context.Canceled) {
 			t.Fatalf("run, interrupted = %v, want %v", err, context.Canceled)
 		}
 		all.WriteString(out.String())

@@ -520,7 +520,7 @@ func TestMailboxFairness(t *testing.T) {
 			r.Answer(1, nil)
 		}
 	}), d))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if _, err := Call(ctx, s, neighbour, func(r Reply[int]) any { return ping{r} }); err != nil {
 		t.Errorf("Call beside a busy actor = %v", err)

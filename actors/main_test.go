@@ -31,9 +31,9 @@ func leaked() string {
 	return strings.Join(left, "\n\n")
 }
 
-// settles waits until holds, at most 10 s, and reports whether it does.
+// settles waits until holds, at most 30 s, and reports whether it does.
 func settles(holds func() bool) bool {
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for !holds() {
 		if time.Now().After(deadline) {
 			return false
@@ -65,6 +65,6 @@ func (j *journal) lines() []string {
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	if !settles(holds) {
-		t.Fatalf("not within 10 s: %s", what)
+		t.Fatalf("not within 30 s: %s", what)
 	}
 }

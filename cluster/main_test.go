@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	if fuzzing := flag.Lookup("test.fuzz"); fuzzing != nil && fuzzing.Value.String() != "" {
 		os.Exit(code) // the engine has goroutines of its own
 	}
-	for deadline := time.Now().Add(10 * time.Second); code == 0 && runtime.NumGoroutine() > before; {
+	for deadline := time.Now().Add(30 * time.Second); code == 0 && runtime.NumGoroutine() > before; {
 		if time.Now().After(deadline) {
 			fmt.Fprintf(os.Stderr, "%d goroutines left, %d before\n", runtime.NumGoroutine(), before)
 			code = 1

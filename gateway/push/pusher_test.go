@@ -146,7 +146,7 @@ func overBuses(t *testing.T, f func(t *testing.T, b *bench)) {
 				t.Error(err)
 			}
 		})
-		bus, err := leat.Dial(t.Context(), server.Addr().String())
+		bus, err := leat.Dial(t.Context(), server.Addr().String(), leat.WithUnreachableAfter(patience))
 		if err != nil {
 			t.Fatal(err)
 		}

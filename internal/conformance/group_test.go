@@ -473,7 +473,7 @@ var _ = register("a closed bus says so", func(t *testing.T, c *carrier) {
 	}
 	select {
 	case <-bus.Done():
-	case <-time.After(10 * time.Second):
+	case <-soon(t).Done():
 		t.Error("Done is not closed after Close")
 	}
 	if _, err := p.Publish(soon(t), leat.Message{}); !errors.Is(err, leat.ErrClosed) {

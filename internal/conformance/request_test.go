@@ -190,7 +190,7 @@ var _ = register("requests fail as their responder, or with their context", func
 	if err := <-waiting; !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	brief, stop := context.WithTimeout(soon(t), 20e6)
+	brief, stop := context.WithTimeout(soon(t), 200e6) // time enough to ask
 	defer stop()
 	if _, err := c.bus.Request(brief, topic, leat.Message{Value: []byte("wait")}); !errors.Is(err,
 		context.DeadlineExceeded) {

@@ -77,7 +77,7 @@ func TestNodeKilledUnderLoad(t *testing.T) {
 // leaders gives the node of each partition.
 func leaders(t *testing.T, bus *leat.Bus, topic string) (led [clusterPartitions]uint16) {
 	t.Helper()
-	infos, err := bus.Topics(soon(t, 10*time.Second))
+	infos, err := bus.Topics(soon(t, 30*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}

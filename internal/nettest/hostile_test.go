@@ -25,7 +25,7 @@ func TestHostileInput(t *testing.T) {
 	random := seeded(t)
 	s := newServer(t)
 	const topic = "target"
-	bus := s.dial()
+	bus := s.dial(leat.WithUnreachableAfter(30 * time.Second))
 	createTopic(t, bus, topic, 2)
 	good := startGoodClient(t, bus, topic)
 	h := &hostile{t: t, s: s, random: random, topic: topic}
@@ -82,11 +82,11 @@ func startGoodClient(t *testing.T, bus *leat.Bus, topic string) *goodClient {
 		defer sub.Close()
 		for ctx.Err() == nil {
 			n := g.count.Load()
-			if _, err := p.Publish(soon(t, 10*time.Second), leat.Message{Value: fmt.Append(nil, n)}); err != nil {
+			if _, err := p.Publish(soon(t, 30*time.Second), leat.Message{Value: fmt.Append(nil, n)}); err != nil {
 				t.Errorf("the good client: publish %d: %v", n, err)
 				return
 			}
-			for m, err := range sub.Messages(soon(t, 10*time.Second)) {
+			for m, err := range sub.Messages(soon(t, 30*time.Second)) {
 				if err != nil || string(m.Value) != fmt.Sprint(n) {
 					t.Errorf("the good client: got %v, %v, want %d", m, err, n)
 					return
@@ -168,7 +168,7 @@ func (h *hostile) dial(timeout time.Duration) (transport.Conn, error) {
 
 func (h *hostile) mustDial() transport.Conn {
 	h.t.Helper()
-	conn, err := h.dial(10 * time.Second)
+	conn, err := h.dial(30 * time.Second)
 	if err != nil {
 		h.t.Fatalf("the server does not take connections any more: %v", err)
 	}
@@ -206,8 +206,8 @@ func (h *hostile) silent(n int) {
 	for _, conn := range conns {
 		select {
 		case <-conn.Done():
-		case <-time.After(10 * time.Second):
-			h.t.Error("a connection that never said hello is open after 10 s")
+		case <-time.After(30 * time.Second):
+			h.t.Error("a connection that never said hello is open after 30 s")
 			conn.Close(0, "")
 		}
 	}
@@ -325,7 +325,7 @@ func (h *hostile) frames(n int) {
 			stream := control
 			if kind != 3 {
 				var err error
-				if stream, err = conn.OpenStream(soon(h.t, 10*time.Second)); err != nil {
+				if stream, err = conn.OpenStream(soon(h.t, 30*time.Second)); err != nil {
 					break // a mutation before ended the connection
 				}
 			}
@@ -411,7 +411,7 @@ func (h *hostile) requestFlood() {
 func (h *hostile) neverRead(n int) {
 	conn, _ := h.greet()
 	for range n {
-		stream, err := conn.OpenStream(soon(h.t, 10*time.Second))
+		stream, err := conn.OpenStream(soon(h.t, 30*time.Second))
 		if err != nil {
 			h.t.Fatal(err)
 		}

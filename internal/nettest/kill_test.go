@@ -45,7 +45,7 @@ func message(id uint64) leat.Message {
 func createTopic(t *testing.T, bus *leat.Bus, name string, partitions int) {
 	t.Helper()
 	cfg := leat.TopicConfig{Partitions: partitions, Ack: leat.AckPage}
-	if err := bus.CreateTopic(soon(t, 10*time.Second), name, cfg); err != nil {
+	if err := bus.CreateTopic(soon(t, 30*time.Second), name, cfg); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -155,7 +155,7 @@ func checkLog(t *testing.T, bus *leat.Bus, topic string, published uint64, acks 
 
 func logEnd(t *testing.T, bus *leat.Bus, topic string) (total int64) {
 	t.Helper()
-	infos, err := bus.Topics(soon(t, 10*time.Second))
+	infos, err := bus.Topics(soon(t, 30*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}

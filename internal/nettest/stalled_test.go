@@ -18,13 +18,14 @@ import (
 func TestStalledSubscribers(t *testing.T) {
 	const connections, each, stalledEach, rate = 10, 10, 2, 400
 	s := newServer(t)
-	admin := s.dial()
+	patient := leat.WithUnreachableAfter(30 * time.Second)
+	admin := s.dial(patient)
 	const topic = "ticks"
 	createTopic(t, admin, topic, 1)
 	readers := &readerSet{gate: make(chan struct{})}
 	close(readers.gate) // nobody waits yet
 	for range connections {
-		bus := s.dial()
+		bus := s.dial(patient)
 		for i := range each {
 			sub, err := bus.Subscribe(topic, leat.From(leat.Earliest))
 			if err != nil {
@@ -87,7 +88,7 @@ func (k *ticks) run(d time.Duration) {
 			}
 		})
 	}
-	if err := k.p.Flush(soon(k.t, 10*time.Second)); err != nil {
+	if err := k.p.Flush(soon(k.t, 30*time.Second)); err != nil {
 		k.t.Fatal(err)
 	}
 }

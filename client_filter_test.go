@@ -25,6 +25,9 @@ func TestFilterOfAnOlderNode(t *testing.T) {
 	if _, err := bus.Peek(t.Context(), "t", PeekQuery{Filter: `key == "a"`}); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("Peek with a filter: %v, want ErrUnsupported", err)
 	}
+	if _, err := bus.Peek(t.Context(), "t", PeekQuery{ID: "order-1"}); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("Peek with an id: %v, want ErrUnsupported", err)
+	}
 	conn, err := c.anyConnection(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -39,12 +39,15 @@ func (c *client) Peek(ctx context.Context, topic string, q PeekSlice) (PeekRun, 
 			q.Partition, t.cfg.Partitions)
 	}
 	body := wire.PeekBody{Topic: topic, Partition: q.Partition, From: positionBody(q.From),
-		To: positionBody(q.To), Key: q.Key, Filter: q.Filter, Limit: q.Limit, Scan: q.Scan,
-		ValueBytes: q.ValueBytes}
+		To: positionBody(q.To), Key: q.Key, Filter: q.Filter, ID: []byte(q.ID), Remembered: q.Remembered,
+		Limit: q.Limit, Scan: q.Scan, ValueBytes: q.ValueBytes}
 	var answer wire.PeekAnswer
 	needs := uint64(0)
 	if q.Filter != "" {
 		needs = wire.FeatureFilters
+	}
+	if q.ID != "" {
+		needs |= wire.FeaturePeekID
 	}
 	node := c.node(t.nodeOf(q.Partition))
 	if err := c.askWith(ctx, node, true, needs, wire.OpPeek, body, &answer); err != nil {
@@ -64,7 +67,8 @@ func peekRun(topic string, partition int32, a *wire.PeekAnswer) PeekRun {
 	run := PeekRun{Scanned: a.Scanned, Next: a.Next, Done: a.Done}
 	for _, r := range a.Records {
 		m := Peeked{KeyBytes: r.KeyBytes, ValueBytes: r.ValueBytes, Message: Message{Key: r.Key, Value: r.Value,
-			Topic: topic, Partition: partition, Offset: r.Offset, Time: time.Unix(0, r.Time)}}
+			Topic: topic, Partition: partition, Offset: r.Offset, Time: time.Unix(0, r.Time), ID: string(r.ID),
+			TTL: time.Duration(r.TTL)}}
 		for _, h := range r.Headers {
 			m.Headers = append(m.Headers, Header{Key: h.Key, Value: h.Value})
 		}

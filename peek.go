@@ -1,9 +1,13 @@
 package leat
 
 import (
+	"cmp"
 	"context"
+	"sync"
+	"sync/atomic"
 
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/routing"
 )
 
 // Bounds of PeekQuery.
@@ -23,8 +27,12 @@ type PeekQuery struct {
 	From, To Position
 	Key      []byte // only messages with this key, if not nil
 	Filter   string // only messages that pass, as in Filter; empty: any
-	Limit    int    // messages at most; 0: PeekMessages
-	Scan     int64  // records looked at, at most; 0: PeekScanned
+	// ID chooses messages with this Message.ID, if not empty. First every partition is asked whether it
+	// remembers it, as it does within the window of its topic: if one does, what it remembers is the page, and
+	// nothing else is looked at. If none does, partitions are looked through, that of Key first.
+	ID    string
+	Limit int   // messages at most; 0: PeekMessages
+	Scan  int64 // records looked at, at most; 0: PeekScanned
 	// ValueBytes is how much of a key and of a value is given at most; 0: all of it.
 	ValueBytes int
 	After      *PeekPoint // Next of the page before
@@ -55,7 +63,9 @@ type PeekSlice struct {
 	From, To   Position
 	Key        []byte
 	Filter     string
-	Limit      int // of this call, above 0, as the next
+	ID         string
+	Remembered bool // with ID: only what the partition remembers, without a look at other records
+	Limit      int  // of this call, above 0, as the next
 	Scan       int64
 	ValueBytes int
 }
@@ -77,10 +87,14 @@ func (b *Bus) Peek(ctx context.Context, topic string, q PeekQuery) (*PeekPage, e
 	if err != nil {
 		return nil, err
 	}
+	if q.ID != "" && q.After == nil {
+		if page, err := b.peekRemembered(ctx, topic, &q, partitions); err != nil || len(page.Messages) > 0 {
+			return page, err
+		}
+	}
 	page := &PeekPage{}
 	for _, number := range partitions {
-		slice := PeekSlice{Partition: number, From: q.From, To: q.To, Key: q.Key, Filter: q.Filter,
-			ValueBytes: q.ValueBytes}
+		slice := q.slice(number)
 		at := int64(-1)
 		if q.After != nil && q.After.Partition == number {
 			at = q.After.Offset
@@ -106,6 +120,46 @@ func (b *Bus) Peek(ctx context.Context, topic string, q PeekQuery) (*PeekPage, e
 	return page, nil
 }
 
+// slice is what one partition is asked.
+func (q *PeekQuery) slice(partition int32) PeekSlice {
+	return PeekSlice{Partition: partition, From: q.From, To: q.To, Key: q.Key, Filter: q.Filter, ID: q.ID,
+		ValueBytes: q.ValueBytes}
+}
+
+// peekAtOnce is how many partitions are asked at the same time whether they remember an id.
+const peekAtOnce = 32
+
+// peekRemembered gives the messages with an id that partitions remember.
+func (b *Bus) peekRemembered(
+	ctx context.Context, topic string, q *PeekQuery, partitions []int32,
+) (*PeekPage, error) {
+	runs, errs := make([]PeekRun, len(partitions)), make([]error, len(partitions))
+	var asking sync.WaitGroup
+	var next atomic.Int64
+	for range min(peekAtOnce, len(partitions)) {
+		asking.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(partitions)); i = next.Add(1) - 1 {
+				slice := q.slice(partitions[i])
+				slice.Remembered, slice.Limit, slice.Scan = true, 1, 1
+				if runs[i], errs[i] = b.backend.Peek(ctx, topic, slice); errs[i] != nil {
+					next.Store(int64(len(partitions))) // those that are under way are the last
+				}
+			}
+		})
+	}
+	asking.Wait()
+	if err := cmp.Or(errs...); err != nil {
+		return nil, err
+	}
+	page := &PeekPage{}
+	for i := range runs {
+		page.Messages = append(page.Messages, runs[i].Messages...)
+		page.Scanned += runs[i].Scanned
+	}
+	page.Messages = page.Messages[:min(len(page.Messages), q.Limit)]
+	return page, nil
+}
+
 // peekPartitions checks a query, fills in defaults, and gives the partitions to look at.
 func (b *Bus) peekPartitions(ctx context.Context, topic string, q *PeekQuery) ([]int32, error) {
 	op := "peek into topic " + core.Quote(topic)
@@ -122,6 +176,9 @@ func (b *Bus) peekPartitions(ctx context.Context, topic string, q *PeekQuery) ([
 		return nil, core.Errorf(core.CodeInvalidConfig, op, "Scan %d: want 1 to %d", q.Scan, MaxPeekScanned)
 	case q.ValueBytes < 0:
 		return nil, core.Errorf(core.CodeInvalidConfig, op, "ValueBytes %d: want 0 or more", q.ValueBytes)
+	case len(q.ID) > core.MaxIDBytes:
+		return nil, core.Errorf(core.CodeInvalidConfig, op, "ID of %d bytes: want at most %d", len(q.ID),
+			core.MaxIDBytes)
 	case len(q.Partitions) > core.MaxPartitions:
 		return nil, core.Errorf(core.CodePartitionUnknown, op, "%d partitions", len(q.Partitions))
 	}
@@ -131,8 +188,8 @@ func (b *Bus) peekPartitions(ctx context.Context, topic string, q *PeekQuery) ([
 		if err != nil {
 			return nil, err
 		}
-		for i := range info.Partitions {
-			list = append(list, int32(i))
+		if list, err = peekOrder(q, len(info.Partitions)); err != nil {
+			return nil, err
 		}
 	}
 	if q.After == nil {
@@ -145,6 +202,25 @@ func (b *Bus) peekPartitions(ctx context.Context, topic string, q *PeekQuery) ([
 	}
 	return nil, core.Errorf(core.CodePartitionUnknown, op, "After names partition %d, which is not asked for",
 		q.After.Partition)
+}
+
+// peekOrder gives all partitions; where a message is looked for by id and key, that of the key is the first.
+func peekOrder(q *PeekQuery, partitions int) ([]int32, error) {
+	list := make([]int32, partitions)
+	for i := range list {
+		list[i] = int32(i)
+	}
+	if q.ID == "" || q.Key == nil {
+		return list, nil
+	}
+	table, err := routing.NewTable(int32(partitions))
+	if err != nil {
+		return nil, err
+	}
+	first := table.Partition(routing.Slot(routing.Hash(q.Key)))
+	copy(list[1:], list[:first])
+	list[0] = first
+	return list, nil
 }
 
 // Topic describes one topic: ErrTopicNotFound if there is none of this name.

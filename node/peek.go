@@ -55,7 +55,12 @@ func (n *Node) Peek(ctx context.Context, topic string, q leat.PeekSlice) (leat.P
 		return leat.PeekRun{}, err
 	}
 	peek := peeker{part: p, query: &q, filter: matcherFor(f, p), to: to, high: high}
-	return peek.run, peek.read(ctx, from)
+	if q.ID != "" {
+		err = peek.readID(ctx, from)
+	} else {
+		err = peek.read(ctx, from)
+	}
+	return peek.run, err
 }
 
 // near turns a position into an offset of [start, high]; the default is usual.
@@ -110,6 +115,13 @@ func (k *peeker) read(ctx context.Context, from int64) error {
 			k.run.Next, k.run.Done = k.to, true
 			return nil
 		}
+		if k.query.ID != "" && k.passFrame(c) {
+			if k.run.Next = c.next; k.full() {
+				k.run.Done = c.next >= k.to
+				return nil
+			}
+			continue
+		}
 		for c.hasRecords() && c.next < k.to {
 			if err := k.look(c); err != nil {
 				return err
@@ -121,6 +133,69 @@ func (k *peeker) read(ctx context.Context, from int64) error {
 			}
 		}
 	}
+}
+
+// readID is read for a message with an id: what the partition remembers of it, or a look at the records.
+func (k *peeker) readID(ctx context.Context, from int64) error {
+	at, known, err := k.part.recall(ctx, core.MessageIDOf([]byte(k.query.ID)))
+	if err != nil {
+		return err
+	}
+	if known && at >= from && at < k.to {
+		one := *k
+		one.to = at + 1
+		if err := one.read(ctx, at); err != nil {
+			return err
+		}
+		if len(one.run.Messages) > 0 { // else another id has this hash, or the record is not to be given
+			k.run = one.run
+			k.run.Next, k.run.Done = k.to, true
+			return nil
+		}
+	}
+	if k.query.Remembered {
+		k.run.Next, k.run.Done = k.to, true
+		return nil
+	}
+	return k.read(ctx, from)
+}
+
+// recall gives the offset of the newest record that had an id, if the partition remembers one. It waits for
+// the journal's step under way.
+func (p *partition) recall(ctx context.Context, id core.MessageID) (offset int64, known bool, err error) {
+	type place struct {
+		offset int64
+		known  bool
+	}
+	answer := make(chan place, 1)
+	p.shard.call(func() {
+		offset, _, known := p.state.FindID(id, 0) // however old it is: the record itself is looked at
+		answer <- place{offset, known}
+	})
+	select {
+	case found := <-answer:
+		return found.offset, found.known, nil
+	case <-ctx.Done():
+		return 0, false, ctx.Err()
+	case <-p.shard.journal.node.closing:
+		return 0, false, core.NewError(core.CodeClosed, p.op("peek into"), nil)
+	}
+}
+
+// passFrame moves behind the frame under way if none of its records has an id, and reports whether it did.
+func (k *peeker) passFrame(c *cursor) bool {
+	h := core.ParseFrameHeader(c.frames)
+	if h.Attrs&core.AttrIDs != 0 {
+		return false
+	}
+	left := min(k.query.Scan, wire.MaxPeekScan) - k.run.Scanned
+	if n := min(h.NextOffset()-c.next, k.to-c.next, left); n > 0 {
+		k.run.Scanned += n
+		c.next += n
+	}
+	k.passed += len(c.records)
+	c.records = nil
+	return true
 }
 
 func (k *peeker) full() bool {
@@ -141,7 +216,8 @@ func (k *peeker) look(c *cursor) error {
 		return nil
 	}
 	k.passed += len(m.Key) + len(m.Value)
-	if k.query.Key != nil && (m.Key == nil || !bytes.Equal(m.Key, k.query.Key)) {
+	if k.query.Key != nil && (m.Key == nil || !bytes.Equal(m.Key, k.query.Key)) ||
+		k.query.ID != "" && m.ID != k.query.ID {
 		return nil
 	}
 	found := leat.Peeked{KeyBytes: len(m.Key), ValueBytes: len(m.Value)}
@@ -160,7 +236,8 @@ func (k *peeker) look(c *cursor) error {
 // answerPeek is Peek for a client.
 func (n *Node) answerPeek(ctx context.Context, q *wire.PeekBody) (wire.PeekAnswer, error) {
 	run, err := n.Peek(ctx, q.Topic, leat.PeekSlice{Partition: q.Partition, From: positionOf(q.From),
-		To: positionOf(q.To), Key: q.Key, Filter: q.Filter, Limit: q.Limit, Scan: q.Scan, ValueBytes: q.ValueBytes})
+		To: positionOf(q.To), Key: q.Key, Filter: q.Filter, ID: string(q.ID), Remembered: q.Remembered,
+		Limit: q.Limit, Scan: q.Scan, ValueBytes: q.ValueBytes})
 	if err != nil {
 		return wire.PeekAnswer{}, err
 	}
@@ -168,7 +245,7 @@ func (n *Node) answerPeek(ctx context.Context, q *wire.PeekBody) (wire.PeekAnswe
 	for i := range run.Messages {
 		m := &run.Messages[i]
 		body := wire.PeekedBody{Offset: m.Offset, Time: m.Time.UnixNano(), Key: m.Key, Value: m.Value,
-			KeyBytes: m.KeyBytes, ValueBytes: m.ValueBytes}
+			KeyBytes: m.KeyBytes, ValueBytes: m.ValueBytes, ID: []byte(m.ID), TTL: int64(m.TTL)}
 		for _, h := range m.Headers {
 			body.Headers = append(body.Headers, wire.HeaderBody{Key: h.Key, Value: h.Value})
 		}

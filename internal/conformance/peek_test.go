@@ -142,3 +142,61 @@ func checkPeeked(t *testing.T, c *carrier, topic string) {
 		}
 	}
 }
+
+var _ = register("peek finds a message by its id", func(t *testing.T, c *carrier) {
+	topic := c.topic(t, leat.TopicConfig{Partitions: 3, Ack: leat.AckPage})
+	byKey, byHand := c.producer(t, topic), c.producer(t, topic, leat.WithPartitioner(leat.Manual))
+	places := map[string]string{}
+	for i := range 12 {
+		id, key := fmt.Sprint("order ", i), fmt.Append(nil, "k", i)
+		r, err := byKey.Publish(soon(t), leat.Message{Key: key, Value: key, ID: id, TTL: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		publish(t, byKey, fmt.Sprint("k", i), "plain")
+		places[id] = fmt.Sprintf("%d:%d", r.Partition, r.Offset)
+	}
+	for i := range int32(3) { // one id in every partition
+		if _, err := byHand.Publish(soon(t), leat.Message{Partition: i, Key: []byte("k"), ID: "all"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 12 {
+		id := fmt.Sprint("order ", i)
+		for _, q := range []leat.PeekQuery{{ID: id}, {ID: id, Key: fmt.Append(nil, "k", i), Limit: 1}} {
+			page, err := c.bus.Peek(soon(t), topic, q)
+			if err != nil || len(page.Messages) != 1 || page.Next != nil || page.Scanned != 1 {
+				t.Fatalf("Peek(%+v) = %+v, %v", q, page, err)
+			}
+			m := &page.Messages[0]
+			if at := fmt.Sprintf("%d:%d", m.Partition, m.Offset); at != places[id] || m.ID != id ||
+				m.TTL != time.Hour {
+				t.Errorf("Peek(%+v) gave %s, %+v; want %s", q, at, m, places[id])
+			}
+		}
+	}
+	for _, tt := range []struct {
+		query leat.PeekQuery
+		want  int
+	}{
+		{leat.PeekQuery{ID: "all"}, 3},
+		{leat.PeekQuery{ID: "all", Limit: 2}, 2},
+		{leat.PeekQuery{ID: "all", Partitions: []int32{1}}, 1},
+		{leat.PeekQuery{ID: "order 1", Key: []byte("k2")}, 0},
+		{leat.PeekQuery{ID: "nobody", Key: []byte("k2"), Scan: 4}, 0},
+	} {
+		if found, _ := peekAll(t, c, topic, tt.query); len(found) != tt.want {
+			t.Errorf("Peek(%+v) = %v; want %d", tt.query, found, tt.want)
+		}
+	}
+	// Where the id is not remembered, the partition of the key is looked through first.
+	page, err := c.bus.Peek(soon(t), topic, leat.PeekQuery{ID: "nobody", Key: []byte("k7"), Scan: 1})
+	if at, _, _ := strings.Cut(places["order 7"], ":"); err != nil || page.Next == nil ||
+		fmt.Sprint(page.Next.Partition) != at {
+		t.Errorf("Peek by id and key = %+v, %v; want it in partition %s", page, err, at)
+	}
+	if _, err := c.bus.Peek(soon(t), topic, leat.PeekQuery{ID: strings.Repeat("x", 129)}); !errors.Is(err,
+		leat.ErrInvalidConfig) {
+		t.Errorf("an id of 129 bytes: %v", err)
+	}
+})

@@ -8,6 +8,9 @@ const (
 	MaxPeekRead    = 64 << 20
 )
 
+// FeaturePeekID says that a node finds records by the id of their message.
+const FeaturePeekID uint64 = 1 << 13
+
 // PeekBody asks for records of one partition.
 type PeekBody struct {
 	Topic     string       `json:"topic"`
@@ -16,8 +19,11 @@ type PeekBody struct {
 	To        PositionBody `json:"to"`               // default: the high-water mark
 	Key       []byte       `json:"key"`              // null: any
 	Filter    string       `json:"filter,omitempty"` // only with FeatureFilters
-	Limit     int          `json:"limit"`
-	Scan      int64        `json:"scan"`
+	ID        []byte       `json:"id,omitempty"`     // of the message; only with FeaturePeekID
+	// Remembered, with ID, asks for what the partition remembers, and not for a look at other records.
+	Remembered bool  `json:"remembered,omitempty"`
+	Limit      int   `json:"limit"`
+	Scan       int64 `json:"scan"`
 	// ValueBytes is how much of a key and a value is answered; 0: all.
 	ValueBytes int `json:"valueBytes,omitempty"`
 }
@@ -45,4 +51,6 @@ type PeekedBody struct {
 	KeyBytes   int          `json:"kn"` // of the whole key, as the next of the value
 	ValueBytes int          `json:"vn"`
 	Headers    []HeaderBody `json:"h,omitempty"`
+	ID         []byte       `json:"id,omitempty"`  // of the message
+	TTL        int64        `json:"ttl,omitempty"` // of the message, nanoseconds
 }

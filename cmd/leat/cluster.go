@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/internal/admindoc"
 )
 
 func newCluster(a *app) *cobra.Command {
@@ -22,26 +23,6 @@ func newCluster(a *app) *cobra.Command {
 	group.AddCommand(newClusterStatus(a))
 	asGroup(group)
 	return group
-}
-
-// clusterDoc describes the nodes as one of them sees them; the keys are stable.
-type clusterDoc struct {
-	Name   string    `json:"name"`
-	Answer uint16    `json:"answer"` // the node that answered
-	Meta   uint16    `json:"meta"`   // the node that creates topics
-	Nodes  []nodeDoc `json:"nodes"`
-}
-
-type nodeDoc struct {
-	Node       uint16  `json:"node"`
-	Address    string  `json:"address"`
-	Up         bool    `json:"up"`
-	Since      string  `json:"since,omitempty"` // RFC 3339, UTC
-	RTTMicros  float64 `json:"rtt_us"`
-	Partitions int     `json:"partitions"` // of all topics
-	Error      string  `json:"error,omitempty"`
-
-	since time.Time
 }
 
 func newClusterStatus(a *app) *cobra.Command {
@@ -73,54 +54,34 @@ func newClusterStatus(a *app) *cobra.Command {
 	return cmd
 }
 
-func clusterStatus(ctx context.Context, bus *leat.Bus) (*clusterDoc, error) {
+func clusterStatus(ctx context.Context, bus *leat.Bus) (*admindoc.Cluster, error) {
 	info, errInfo := bus.Cluster(ctx)
 	topics, errTopics := bus.Topics(ctx)
 	if err := errors.Join(errInfo, errTopics); err != nil {
 		return nil, cmp.Or(errInfo, errTopics)
 	}
-	return describeCluster(&info, topics), nil
+	doc := admindoc.ClusterOf(&info, topics)
+	return &doc, nil
 }
 
-func describeCluster(info *leat.ClusterInfo, topics []leat.TopicInfo) *clusterDoc {
-	owned := map[uint16]int{}
-	for i := range topics {
-		for _, p := range topics[i].Partitions {
-			owned[p.Node]++
-		}
-	}
-	doc := &clusterDoc{Name: info.Name, Answer: info.Answer, Meta: info.Meta, Nodes: []nodeDoc{}}
-	for _, n := range info.Nodes {
-		node := nodeDoc{Node: n.ID, Address: n.Address, Up: n.Up, RTTMicros: float64(n.RTT) / 1e3,
-			Partitions: owned[n.ID], since: n.Since}
-		if !n.Since.IsZero() {
-			node.Since = n.Since.UTC().Format(time.RFC3339)
-		}
-		if n.Err != nil {
-			node.Error = n.Err.Error()
-		}
-		doc.Nodes = append(doc.Nodes, node)
-	}
-	return doc
-}
-
-// rtt is the time to a node and back for people, - if it is not known.
-func (n *nodeDoc) rtt() string {
+// rttText is the time to a node and back for people, - if it is not known.
+func rttText(n *admindoc.Node) string {
 	if n.RTTMicros <= 0 {
 		return "-"
 	}
 	return strconv.FormatFloat(n.RTTMicros/1e3, 'f', 2, 64) + " ms"
 }
 
-func (a *app) writeCluster(doc *clusterDoc) error {
+func (a *app) writeCluster(doc *admindoc.Cluster) error {
 	grid := newGrid(a.stdout, "#node", "address", "state", "#for", "#rtt", "#partitions", "")
-	for _, n := range doc.Nodes {
+	for i := range doc.Nodes {
+		n := &doc.Nodes[i]
 		state, since, note := "up", "-", ""
 		if !n.Up {
 			state = "down"
 		}
-		if !n.since.IsZero() {
-			since = time.Unix(0, a.clock.Now()).Sub(n.since).Truncate(time.Second).String()
+		if at, err := time.Parse(time.RFC3339, n.Since); err == nil {
+			since = time.Unix(0, a.clock.Now()).Sub(at).Truncate(time.Second).String()
 		}
 		if n.Node == doc.Answer {
 			note = "answered"
@@ -128,7 +89,7 @@ func (a *app) writeCluster(doc *clusterDoc) error {
 		if n.Node == doc.Meta && len(doc.Nodes) > 1 {
 			note += " meta"
 		}
-		grid.row(strconv.Itoa(int(n.Node)), cmp.Or(n.Address, "-"), state, since, n.rtt(),
+		grid.row(strconv.Itoa(int(n.Node)), cmp.Or(n.Address, "-"), state, since, rttText(n),
 			strconv.Itoa(n.Partitions), cmp.Or(n.Error, note))
 	}
 	return grid.flush()

@@ -34,6 +34,12 @@ $ leat cluster status --fail -o json
   "name": "",
   "answer": 0,
   "meta": 0,
+  "down": 0,
+  "topics": 1,
+  "partitions": {
+    "all": 1,
+    "unavailable": 0
+  },
   "nodes": [
     {
       "node": 0,

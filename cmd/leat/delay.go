@@ -10,7 +10,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
-	"github.com/leatbus/leat/internal/messagedoc"
+	"github.com/leatbus/leat/internal/admindoc"
 )
 
 func newDelay(a *app) *cobra.Command {
@@ -79,30 +79,6 @@ func parseDue(cmd *cobra.Command, flag, text string, now int64) (time.Time, erro
 		"(RFC 3339 or a date)", flag, text)
 }
 
-// delayedDoc is a page of delayed messages; the keys are stable.
-type delayedDoc struct {
-	Messages []delayedMessageDoc `json:"messages"`
-	Next     string              `json:"next,omitempty"` // --after of the next page
-}
-
-type delayedMessageDoc struct {
-	Handle    string  `json:"handle"`
-	Topic     string  `json:"topic"`
-	Partition int32   `json:"partition"`
-	Due       string  `json:"due"`    // RFC 3339, UTC
-	Stored    string  `json:"stored"` // RFC 3339, UTC
-	Key       *string `json:"key,omitempty"`
-	KeyBase64 *string `json:"key_base64,omitempty"`
-	Bytes     int     `json:"bytes"` // of the record that will be delivered
-}
-
-func describeDelayed(m *leat.DelayedMessage) delayedMessageDoc {
-	doc := delayedMessageDoc{Handle: m.Handle, Topic: m.Topic, Partition: m.Partition,
-		Due: frameTime(m.Due.UnixNano()), Stored: frameTime(m.Stored.UnixNano()), Bytes: m.Bytes}
-	doc.Key, doc.KeyBase64 = messagedoc.TextOrBase64(m.Key)
-	return doc
-}
-
 func newDelayList(a *app) *cobra.Command {
 	var flags delayFlags
 	limit, after := 100, ""
@@ -155,10 +131,7 @@ func listDelayed(ctx context.Context, bus *leat.Bus, filter leat.DelayFilter, li
 }
 
 func (a *app) writeDelayed(page *leat.DelayedPage) error {
-	doc := delayedDoc{Messages: make([]delayedMessageDoc, len(page.Messages)), Next: page.Next}
-	for i := range page.Messages {
-		doc.Messages[i] = describeDelayed(&page.Messages[i])
-	}
+	doc := admindoc.DelayedPageOf(page)
 	return a.write(doc, func() error {
 		grid := newGrid(a.stdout, "handle", "due", "topic", "#partition", "key", "#bytes")
 		for i := range page.Messages {

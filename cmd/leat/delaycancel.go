@@ -9,6 +9,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/admindoc"
 )
 
 // cancelAtOnce is how many messages are cancelled at the same time.
@@ -16,15 +17,10 @@ const cancelAtOnce = 32
 
 // cancelledDoc is the result of leat delay cancel; the keys are stable.
 type cancelledDoc struct {
-	DryRun    bool               `json:"dry_run,omitempty"`
-	Cancelled int                `json:"cancelled"`
-	Others    int                `json:"others"`             // that were not: Messages says why
-	Messages  []delayOutcomesDoc `json:"messages,omitempty"` // if handles were given
-}
-
-type delayOutcomesDoc struct {
-	Handle  string `json:"handle"`
-	Outcome string `json:"outcome"`
+	DryRun    bool                      `json:"dry_run,omitempty"`
+	Cancelled int                       `json:"cancelled"`
+	Others    int                       `json:"others"`             // that were not: Messages says why
+	Messages  []admindoc.DelayedOutcome `json:"messages,omitempty"` // if handles were given
 }
 
 func newDelayCancel(a *app) *cobra.Command {
@@ -83,7 +79,7 @@ func (a *app) cancelHandles(cmd *cobra.Command, handles []string) error {
 				return err
 			}
 			doc.count(outcome)
-			doc.Messages = append(doc.Messages, delayOutcomesDoc{handle, outcome.String()})
+			doc.Messages = append(doc.Messages, admindoc.DelayedOutcome{Handle: handle, Outcome: outcome.String()})
 		}
 		err := a.write(doc, func() error {
 			for _, m := range doc.Messages {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/admindoc"
 )
 
 func newDeadLetters(a *app) *cobra.Command {
@@ -26,26 +28,6 @@ func newDeadLetters(a *app) *cobra.Command {
 	return letters
 }
 
-// deadLettersDoc is one topic of dead letters; the keys are stable.
-type deadLettersDoc struct {
-	Name         string                    `json:"name"`
-	Topic        string                    `json:"topic"`
-	Group        string                    `json:"group"`
-	Pending      int64                     `json:"pending"`
-	Redriven     int64                     `json:"redriven"`
-	Dropped      int64                     `json:"dropped"`
-	PerPartition []deadLettersPartitionDoc `json:"per_partition"`
-}
-
-// deadLettersPartitionDoc is one partition of it.
-type deadLettersPartitionDoc struct {
-	Partition int32  `json:"partition"`
-	Pending   int64  `json:"pending"`
-	Redriven  int64  `json:"redriven"`
-	Dropped   int64  `json:"dropped"`
-	Error     string `json:"error,omitempty"` // why the figures are not known
-}
-
 func newDeadLettersList(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "ls",
@@ -58,10 +40,13 @@ func newDeadLettersList(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				docs := make([]deadLettersDoc, len(list))
-				var missing error
+				docs := make([]admindoc.LetterTopic, len(list))
+				var missing error // the first reason why figures are not known
 				for i := range list {
-					docs[i], missing = describeDeadLetters(&list[i], missing)
+					docs[i] = admindoc.LetterTopicOf(&list[i])
+					for _, p := range list[i].Partitions {
+						missing = cmp.Or(missing, p.Err)
+					}
 				}
 				err = a.write(docs, func() error {
 					grid := newGrid(a.stdout, "dead letters", "#pending", "#redriven", "#dropped")
@@ -80,30 +65,11 @@ func newDeadLettersList(a *app) *cobra.Command {
 	}
 }
 
-// describeDeadLetters gives the document of a topic, and the first reason why figures are not known.
-func describeDeadLetters(t *leat.DeadLetterTopic, missing error) (deadLettersDoc, error) {
-	doc := deadLettersDoc{Name: t.Name, Topic: t.Topic, Group: t.Group, Pending: t.Pending(),
-		Redriven: t.Redriven(), Dropped: t.Dropped()}
-	for i := range t.Partitions {
-		p := &t.Partitions[i]
-		part := deadLettersPartitionDoc{Partition: p.Partition, Pending: p.Pending, Redriven: p.Redriven,
-			Dropped: p.Dropped}
-		if p.Err != nil {
-			part.Error = p.Err.Error()
-			if missing == nil {
-				missing = p.Err
-			}
-		}
-		doc.PerPartition = append(doc.PerPartition, part)
-	}
-	return doc, missing
-}
-
 // letterFlags choose dead letters.
 type letterFlags struct {
-	key, code, since string
-	headers          []string
-	limit            int64
+	key, code, since, until string
+	headers                 []string
+	limit                   int64
 }
 
 func (f *letterFlags) add(cmd *cobra.Command, limit int64, limitHelp string) {
@@ -112,6 +78,7 @@ func (f *letterFlags) add(cmd *cobra.Command, limit int64, limitHelp string) {
 	flags.StringVar(&f.code, "code", "", "only those that died of this error, as in 7002, LEAT-7002 or REJECTED")
 	flags.StringVar(&f.since, "since", "",
 		"only those that died since then: 15m or 24h ago, or a time (RFC 3339)")
+	flags.StringVar(&f.until, "until", "", "only those that died before, as --since")
 	flags.StringArrayVar(&f.headers, "filter", nil, "only with this header, as in name=value; may be repeated")
 	flags.Int64Var(&f.limit, "limit", limit, limitHelp)
 }
@@ -140,13 +107,19 @@ func (f *letterFlags) filter(cmd *cobra.Command, now int64) (leat.DeadLetterFilt
 		}
 		filter.Code = code
 	}
-	if f.since != "" {
-		at, ok := parseSince(f.since, now)
-		if !ok {
-			return filter, usagef(cmd, "--since %q: want a duration such as 15m, or a time (RFC 3339 or a date)",
-				f.since)
+	for _, side := range []struct {
+		flag, text string
+		to         *int64
+	}{{"since", f.since, &filter.Since}, {"until", f.until, &filter.Until}} {
+		if side.text == "" {
+			continue
 		}
-		filter.Since = at
+		at, ok := parseSince(side.text, now)
+		if !ok {
+			return filter, usagef(cmd, "--%s %q: want a duration such as 15m, or a time (RFC 3339 or a date)",
+				side.flag, side.text)
+		}
+		*side.to = at
 	}
 	return filter, nil
 }

@@ -55,6 +55,8 @@ $ leat dlq show trades.dlq.risk --limit 1 -o json
         "value": "eu"
       }
     ],
+    "key_bytes": 1,
+    "value_bytes": 1,
     "origin": {
       "topic": "trades",
       "partition": 0,
@@ -83,7 +85,9 @@ $ leat dlq redrive trades.dlq.risk -k a --to quakes -o json
   "redriven": 1,
   "failed": 0
 }
-$ leat dlq drop trades.dlq.risk --since 24h --limit 2 --yes
+$ leat dlq drop trades.dlq.risk --until 24h --yes
+dropped 0 of 3 dead letters of trades.dlq.risk
+$ leat dlq drop trades.dlq.risk --since 24h --until 0s --limit 2 --yes
 dropped 2 of 3 dead letters of trades.dlq.risk
 $ leat dlq show trades.dlq.risk --partition 0 --from 4
 PARTITION  OFFSET  DIED                            KEY  VALUE     CODE  ATTEMPTS  FROM  REASON
@@ -99,6 +103,7 @@ $ leat dlq ls -o yaml
   dropped: 2
   per_partition:
   - partition: 0
+    node: 0
     pending: 0
     redriven: 3
     dropped: 2
@@ -144,6 +149,7 @@ hint: topics are never created implicitly: create it with node.WithTopic or bus.
 		"dlq show trades.dlq.risk --code 70000":            2,
 		"dlq show trades.dlq.risk --since soon":            2,
 		"dlq show trades.dlq.risk --since -5m":             2,
+		"dlq show trades.dlq.risk --until soon":            2,
 		"dlq show trades.dlq.risk --filter region":         2,
 		"dlq show trades.dlq.risk --from 3":                2,
 		"dlq show trades.dlq.risk --from -3":               2,

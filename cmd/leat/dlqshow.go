@@ -8,35 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leatbus/leat"
-	"github.com/leatbus/leat/internal/messagedoc"
+	"github.com/leatbus/leat/internal/admindoc"
 )
-
-// letterDoc is one dead letter; the keys are stable. What is not UTF-8 is in the field with _base64.
-type letterDoc struct {
-	messagedoc.Message `yaml:",inline"` // topic, partition, offset and time are those of the letter
-	Origin             *originDoc       `json:"origin,omitempty"` // absent if somebody else published it
-}
-
-type originDoc struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	Offset    int64  `json:"offset"`
-	Time      string `json:"time"`
-	Group     string `json:"group"`
-	Attempts  int32  `json:"attempts"`
-	Code      string `json:"code"` // as in LEAT-7002
-	Reason    string `json:"reason"`
-}
-
-func describeLetter(l *leat.DeadLetter) letterDoc {
-	doc := letterDoc{Message: messagedoc.Of(&leat.Message{Topic: l.Topic, Partition: l.Partition,
-		Offset: l.Offset, Time: l.Died, Key: l.Key, Value: l.Value, Headers: l.Headers})}
-	if o := &l.Origin; l.Known {
-		doc.Origin = &originDoc{Topic: o.Topic, Partition: o.Partition, Offset: o.Offset, Time: frameTime(o.Time),
-			Group: o.Group, Attempts: o.Attempts, Code: o.Code.String(), Reason: o.Reason}
-	}
-	return doc
-}
 
 func newDeadLettersShow(a *app) *cobra.Command {
 	var flags letterFlags
@@ -71,9 +44,9 @@ func newDeadLettersShow(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			docs := make([]letterDoc, len(letters))
+			docs := make([]admindoc.Letter, len(letters))
 			for i := range letters {
-				docs[i] = describeLetter(&letters[i])
+				docs[i] = admindoc.LetterOf(&letters[i], 0)
 			}
 			return a.write(docs, func() error { return a.writeLetters(letters) })
 		})

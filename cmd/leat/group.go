@@ -12,6 +12,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/admindoc"
 )
 
 func newGroup(a *app) *cobra.Command {
@@ -27,67 +28,13 @@ func newGroup(a *app) *cobra.Command {
 	return group
 }
 
-// groupDoc is a group on one topic; the keys are stable. What is not known is absent.
-type groupDoc struct {
-	Group        string   `json:"group"`
-	Topic        string   `json:"topic"`
-	Mode         string   `json:"mode"` // stream, queue or key-shared
-	Generation   int32    `json:"generation"`
-	Members      []string `json:"members"`
-	lagDoc       `yaml:",inline"`
-	countsDoc    `yaml:",inline"`
-	PerPartition []groupPartitionDoc `json:"per_partition,omitempty"`
-}
-
-// groupPartitionDoc is one partition of a group.
-type groupPartitionDoc struct {
-	Partition int32  `json:"partition"`
-	Member    string `json:"member"`    // empty: nobody
-	Committed int64  `json:"committed"` // -1: nothing was committed
-	lagDoc    `yaml:",inline"`
-	countsDoc `yaml:",inline"`
-}
-
-// countsDoc is where the messages stand that a queue group has not settled; absent in a stream group, and
-// where a node does not tell.
-type countsDoc struct {
-	Ready   *int64 `json:"ready,omitempty"`
-	Leased  *int64 `json:"leased,omitempty"`
-	Delayed *int64 `json:"delayed,omitempty"`
-}
-
-func describeCounts(mode leat.GroupMode, c leat.QueueCounts) countsDoc {
-	if mode == leat.GroupStream || c.Ready < 0 {
-		return countsDoc{}
-	}
-	return countsDoc{&c.Ready, &c.Leased, &c.Delayed}
-}
-
-// cells are the counts for people.
-func (d *countsDoc) cells() []string {
-	if d.Ready == nil {
-		return []string{"-", "-", "-"}
-	}
-	return []string{grouped(*d.Ready), grouped(*d.Leased), grouped(*d.Delayed)}
+// countCells are the counts of a queue group for people.
+func countCells(c *admindoc.QueueCounts) []string {
+	return []string{countText(c.Ready), countText(c.Leased), countText(c.Delayed)}
 }
 
 // isQueue reports whether members share the messages and not the partitions.
-func (d *groupDoc) isQueue() bool { return d.Mode != leat.GroupStream.String() }
-
-func describeGroup(g *leat.GroupInfo) groupDoc {
-	members := append([]string{}, g.Members...) // an empty list, not null
-	doc := groupDoc{Group: g.Group, Topic: g.Topic, Mode: g.Mode.String(), Generation: g.Generation,
-		Members: members, lagDoc: describeLag(g.Lag()), countsDoc: describeCounts(g.Mode, g.QueueCounts())}
-	for _, p := range g.Partitions {
-		doc.PerPartition = append(doc.PerPartition, groupPartitionDoc{
-			Partition: p.Partition, Member: p.Member, Committed: p.Committed,
-			lagDoc: describeLag(leat.GroupLag{Records: p.LagRecords, Time: p.LagTime, AckRate: p.AckRate,
-				TimeToZero: p.TimeToZero}),
-			countsDoc: describeCounts(g.Mode, p.Queue),
-		})
-	}
-	return doc
-}
+func isQueue(d *admindoc.Group) bool { return d.Mode != leat.GroupStream.String() }
 
 func newGroupList(a *app) *cobra.Command {
 	var over time.Duration
@@ -109,10 +56,9 @@ func newGroupList(a *app) *cobra.Command {
 			if missing != nil && len(groups) == 0 {
 				return missing
 			}
-			docs := make([]groupDoc, len(groups))
+			docs := make([]admindoc.Group, len(groups))
 			for i := range groups {
-				docs[i] = describeGroup(&groups[i])
-				docs[i].PerPartition = nil
+				docs[i] = admindoc.GroupOf(&groups[i])
 			}
 			err := a.write(docs, func() error { return a.writeGroupList(docs, over) })
 			return cmp.Or(err, missing)
@@ -123,20 +69,21 @@ func newGroupList(a *app) *cobra.Command {
 }
 
 // writeGroupList writes a line for each group; counts of queues only where there is a queue group.
-func (a *app) writeGroupList(docs []groupDoc, over time.Duration) error {
+func (a *app) writeGroupList(docs []admindoc.Group, over time.Duration) error {
 	columns := []string{"group", "topic", "mode", "#members", "#lag", "#age"}
-	queues := slices.ContainsFunc(docs, func(d groupDoc) bool { return d.isQueue() })
+	queues := slices.ContainsFunc(docs, func(d admindoc.Group) bool { return isQueue(&d) })
 	if queues {
 		columns = append(columns, queueColumns...)
 	}
 	grid := newGrid(a.stdout, withPace(over, columns...)...)
-	for _, d := range docs {
-		cells := []string{d.Group, d.Topic, d.Mode, strconv.Itoa(len(d.Members)), lagText(d.Lag),
+	for i := range docs {
+		d := &docs[i]
+		cells := []string{d.Group, d.Topic, d.Mode, strconv.Itoa(len(d.Members)), countText(d.Lag),
 			humanAge(d.LagSeconds)}
 		if queues {
-			cells = append(cells, d.countsDoc.cells()...)
+			cells = append(cells, countCells(&d.QueueCounts)...)
 		}
-		grid.row(d.paced(over, cells)...)
+		grid.row(paced(&d.GroupLag, over, cells)...)
 	}
 	return grid.flush()
 }
@@ -199,9 +146,9 @@ func newGroupDescribe(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			docs := make([]groupDoc, len(groups))
+			docs := make([]admindoc.Group, len(groups))
 			for i := range groups {
-				docs[i] = describeGroup(&groups[i])
+				docs[i] = admindoc.FullGroupOf(&groups[i])
 			}
 			return a.write(docs, func() error { return a.writeGroups(docs, over) })
 		})
@@ -212,69 +159,47 @@ func newGroupDescribe(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) writeGroups(docs []groupDoc, over time.Duration) error {
-	for i, d := range docs {
+func (a *app) writeGroups(docs []admindoc.Group, over time.Duration) error {
+	for i := range docs {
 		if i > 0 {
 			fmt.Fprintln(a.stdout)
 		}
-		var err error
-		if d.isQueue() {
-			err = a.writeQueueGroup(&d, over)
-		} else {
-			err = a.writeStreamGroup(&d, over)
+		write := a.writeStreamGroup
+		if isQueue(&docs[i]) {
+			write = a.writeQueueGroup
 		}
-		if err != nil {
+		if err := write(&docs[i], over); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (a *app) writeStreamGroup(d *groupDoc, over time.Duration) error {
+func (a *app) writeStreamGroup(d *admindoc.Group, over time.Duration) error {
 	fmt.Fprintf(a.stdout, "%s on %s: members %d, generation %d, lag %s, %s\n\n", printable(d.Group), d.Topic,
-		len(d.Members), d.Generation, lagText(d.Lag), humanAge(d.LagSeconds))
+		len(d.Members), d.Generation, countText(d.Lag), humanAge(d.LagSeconds))
 	grid := newGrid(a.stdout, withPace(over, "#partition", "member", "#committed", "#lag", "#age")...)
-	for _, p := range d.PerPartition {
-		grid.row(p.paced(over, []string{strconv.Itoa(int(p.Partition)), cmp.Or(p.Member, "-"),
-			offsetText(p.Committed), lagText(p.Lag), humanAge(p.LagSeconds)})...)
+	for i := range d.PerPartition {
+		p := &d.PerPartition[i]
+		grid.row(paced(&p.GroupLag, over, []string{strconv.Itoa(int(p.Partition)), cmp.Or(p.Member, "-"),
+			countText(p.Committed), countText(p.Lag), humanAge(p.LagSeconds)})...)
 	}
 	return grid.flush()
 }
 
 // writeQueueGroup shows a group whose members own no partitions.
-func (a *app) writeQueueGroup(d *groupDoc, over time.Duration) error {
+func (a *app) writeQueueGroup(d *admindoc.Group, over time.Duration) error {
 	fmt.Fprintf(a.stdout, "%s on %s: %s, members %d, lag %s, %s\n\n", printable(d.Group), d.Topic, d.Mode,
-		len(d.Members), lagText(d.Lag), humanAge(d.LagSeconds))
+		len(d.Members), countText(d.Lag), humanAge(d.LagSeconds))
 	columns := append([]string{"#partition", "#next"}, append(queueColumns, "#lag", "#age")...)
 	grid := newGrid(a.stdout, withPace(over, columns...)...)
-	for _, p := range d.PerPartition {
-		cells := append([]string{strconv.Itoa(int(p.Partition)), offsetText(p.Committed)}, p.countsDoc.cells()...)
-		grid.row(p.paced(over, append(cells, lagText(p.Lag), humanAge(p.LagSeconds)))...)
+	for i := range d.PerPartition {
+		p := &d.PerPartition[i]
+		cells := append([]string{strconv.Itoa(int(p.Partition)), countText(p.Committed)},
+			countCells(&p.QueueCounts)...)
+		grid.row(paced(&p.GroupLag, over, append(cells, countText(p.Lag), humanAge(p.LagSeconds)))...)
 	}
 	return grid.flush()
-}
-
-// offsetText is an offset for people, - if there is none.
-func offsetText(offset int64) string {
-	if offset < 0 {
-		return "-"
-	}
-	return grouped(offset)
-}
-
-// resetDoc is what group reset has done or would do.
-type resetDoc struct {
-	Group        string              `json:"group"`
-	Topic        string              `json:"topic"`
-	To           string              `json:"to"`
-	DryRun       bool                `json:"dry_run"`
-	PerPartition []resetPartitionDoc `json:"per_partition"`
-}
-
-type resetPartitionDoc struct {
-	Partition int32 `json:"partition"`
-	From      int64 `json:"from"` // -1: nothing was committed
-	To        int64 `json:"to"`   // -1: not known before it is done
 }
 
 func newGroupReset(a *app) *cobra.Command {
@@ -299,7 +224,7 @@ func newGroupReset(a *app) *cobra.Command {
 			return usagef(cmd, "--to %v", err)
 		}
 		return a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
-			doc := resetDoc{Group: args[0], Topic: topic, To: to, DryRun: dry}
+			doc := admindoc.GroupReset{Group: args[0], Topic: topic, To: to, DryRun: dry}
 			if err := a.resetGroup(ctx, bus, &doc, position); err != nil {
 				return err
 			}
@@ -314,7 +239,8 @@ func newGroupReset(a *app) *cobra.Command {
 }
 
 // resetGroup fills in doc where each partition was and where it is, or would be.
-func (a *app) resetGroup(ctx context.Context, bus *leat.Bus, doc *resetDoc, to leat.Position) error {
+func (a *app) resetGroup(ctx context.Context, bus *leat.Bus, doc *admindoc.GroupReset,
+	to leat.Position) error {
 	before, err := findGroup(ctx, bus, "reset group", doc.Group, doc.Topic)
 	if err != nil {
 		return err
@@ -323,15 +249,12 @@ func (a *app) resetGroup(ctx context.Context, bus *leat.Bus, doc *resetDoc, to l
 	if err != nil {
 		return err
 	}
-	for _, p := range before[0].Partitions {
-		part := resetPartitionDoc{Partition: p.Partition, From: p.Committed, To: -1}
-		doc.PerPartition = append(doc.PerPartition, part)
-	}
+	doc.Begin(&before[0])
 	if doc.DryRun {
 		if members := len(before[0].Members); members > 0 {
 			return core.Errorf(core.CodeGroupActive, "reset group "+core.Quote(doc.Group), "%d members", members)
 		}
-		return foresee(doc, info, to)
+		return doc.Foresee(info, to)
 	}
 	if err := bus.ResetGroup(ctx, doc.Group, doc.Topic, to); err != nil {
 		return explain(ctx, bus, err, doc.Group)
@@ -340,37 +263,11 @@ func (a *app) resetGroup(ctx context.Context, bus *leat.Bus, doc *resetDoc, to l
 	if err != nil {
 		return err
 	}
-	committed := map[int32]int64{}
-	for _, p := range after[0].Partitions {
-		committed[p.Partition] = p.Committed
-	}
-	for i := range doc.PerPartition {
-		doc.PerPartition[i].To = committed[doc.PerPartition[i].Partition]
-	}
+	doc.End(&after[0])
 	return nil
 }
 
-// foresee fills in where a reset would lead, as far as the offsets of the partitions tell.
-func foresee(doc *resetDoc, info *leat.TopicInfo, to leat.Position) error {
-	for i := range doc.PerPartition {
-		p := info.Partitions[doc.PerPartition[i].Partition]
-		switch to.Kind {
-		case core.PositionEarliest:
-			doc.PerPartition[i].To = p.Start
-		case core.PositionLatest:
-			doc.PerPartition[i].To = p.HighWater
-		case core.PositionOffset:
-			if to.Value < p.Start || to.Value > p.HighWater {
-				return core.Errorf(core.CodeOffsetOutOfRange, "reset group "+core.Quote(doc.Group),
-					"offset %d, partition %d has [%d, %d)", to.Value, p.Partition, p.Start, p.HighWater)
-			}
-			doc.PerPartition[i].To = to.Value
-		}
-	}
-	return nil
-}
-
-func (a *app) writeReset(doc *resetDoc) error {
+func (a *app) writeReset(doc *admindoc.GroupReset) error {
 	verb := "reset"
 	if doc.DryRun {
 		verb = "would reset"
@@ -378,7 +275,7 @@ func (a *app) writeReset(doc *resetDoc) error {
 	fmt.Fprintf(a.stdout, "%s %s on %s to %s\n\n", verb, printable(doc.Group), doc.Topic, printable(doc.To))
 	grid := newGrid(a.stdout, "#partition", "#from", "#to")
 	for _, p := range doc.PerPartition {
-		grid.row(strconv.Itoa(int(p.Partition)), offsetText(p.From), offsetText(p.To))
+		grid.row(strconv.Itoa(int(p.Partition)), countText(p.From), countText(p.To))
 	}
 	return grid.flush()
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/internal/admindoc"
 )
 
 func TestAlterTopic(t *testing.T) {
@@ -31,7 +32,8 @@ $ leat topic alter trades --max-record-bytes 1MiB -o json
   "max_record_bytes": 1048576,
   "segment_bytes": 67108864,
   "messages": 0,
-  "bytes": 0
+  "bytes": 0,
+  "unavailable": 0
 }
 `)
 }
@@ -94,7 +96,6 @@ $ leat group describe risk --topic trades -o json
     "per_partition": [
       {
         "partition": 0,
-        "member": "",
         "committed": 1,
         "lag": 2,
         "lag_seconds": <n>
@@ -255,8 +256,9 @@ risk   wide    stream        0    0 <age>        -        -
 			t.Errorf("leat %s = %+v; want exit code 2 and %q", line, got, want)
 		}
 	}
-	doc := describeLag(leat.GroupLag{Records: 30, Time: time.Second, AckRate: 2.5, TimeToZero: 12 * time.Second})
-	if cells := doc.paced(time.Second, nil); strings.Join(cells, " ") != "2.5 12s" {
+	doc := admindoc.LagOf(leat.GroupLag{Records: 30, Time: time.Second, AckRate: 2.5,
+		TimeToZero: 12 * time.Second})
+	if cells := paced(&doc, time.Second, nil); strings.Join(cells, " ") != "2.5 12s" {
 		t.Errorf("the cells of a group that is done in 12 s: %q", cells)
 	}
 }

@@ -10,41 +10,16 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/admindoc"
 	"github.com/leatbus/leat/internal/clock"
 )
 
-// lagDoc is how far a group is behind.
-type lagDoc struct {
-	Lag         int64    `json:"lag"`                   // messages; -1 where a node cannot be asked
-	LagSeconds  *float64 `json:"lag_seconds,omitempty"` // age of the oldest message not acknowledged
-	AckRate     *float64 `json:"acked_per_sec,omitempty"`
-	ZeroSeconds *float64 `json:"zero_in_seconds,omitempty"` // absent, too, where the lag does not shrink
-}
-
-func describeLag(lag leat.GroupLag) lagDoc {
-	doc := lagDoc{Lag: lag.Records, LagSeconds: secondsOf(lag.Time), ZeroSeconds: secondsOf(lag.TimeToZero)}
-	if lag.AckRate < 0 {
-		doc.ZeroSeconds = nil // nothing was observed
-	} else {
-		doc.AckRate = &lag.AckRate
-	}
-	return doc
-}
-
-// secondsOf is nil for what is not known.
-func secondsOf(d time.Duration) *float64 {
-	if d < 0 {
-		return nil
-	}
-	return new(d.Seconds())
-}
-
-// lagText is a lag for people.
-func lagText(lag int64) string {
-	if lag < 0 {
+// countText is a count or an offset for people, - if it is not known.
+func countText(n *int64) string {
+	if n == nil {
 		return "-"
 	}
-	return grouped(lag)
+	return grouped(*n)
 }
 
 // humanAge is a lag in seconds for people.
@@ -99,7 +74,7 @@ func withPace(over time.Duration, columns ...string) []string {
 }
 
 // paced adds the cells of what was watched.
-func (d *lagDoc) paced(over time.Duration, cells []string) []string {
+func paced(d *admindoc.GroupLag, over time.Duration, cells []string) []string {
 	switch {
 	case over == 0:
 		return cells

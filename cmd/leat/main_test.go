@@ -244,7 +244,10 @@ var before = map[string]string{
 	"leat cert issue":      "cert ca --out certs",
 	"leat cert show certs": "cert ca --out certs",
 	"leat dlq":             "topic create trades.dlq.risk",
-	"leat push":            "push add orders --topic trades --url https://orders.example.com --paused",
+
+	"leat topic peek trades --id": "pub trades 110 --id order-4711",
+	"leat delay reschedule":       "pub trades 110 --at 2034-12-31",
+	"leat push":                   "push add orders --topic trades --url https://orders.example.com --paused",
 }
 
 // newExampleDesk has what the examples of the help texts are about.
@@ -279,9 +282,16 @@ func newExampleDesk(t *testing.T, line string) *desk {
 	return d
 }
 
+// exampleHandle stands in help texts for the handle of the message that waits.
+const exampleHandle = "d1.16.0.0.9f86d081"
+
 func runExample(t *testing.T, line string) {
 	d := newExampleDesk(t, line)
 	command, _, fed := strings.Cut(line, " < ")
+	if strings.Contains(command, exampleHandle) {
+		waiting := strings.Fields(d.must("delay ls"))[6] // behind the names of the columns
+		command = strings.ReplaceAll(command, exampleHandle, waiting)
+	}
 	args := shellWords(t, command)
 	for prefix, extra := range fast {
 		if strings.HasPrefix(line, prefix) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/admindoc"
 )
 
 // peeking is what leat topic peek was asked for.
@@ -31,6 +32,7 @@ func newTopicPeek(a *app) *cobra.Command {
 			"go on. FORMAT is that of leat sub.",
 		Example: examples("leat topic peek trades --limit 1",
 			"leat topic peek trades --key ACME --from -15m --limit 1 -o json",
+			"leat topic peek trades --id order-4711",
 			`leat topic peek trades --where 'header("desk") == nil and partition in 0..3'`,
 			`leat topic peek trades --partition 0 --from 1 --to 2 -f '%p:%o %k %v\n'`),
 		Args:              oneArgument("TOPIC"),
@@ -51,6 +53,7 @@ func newTopicPeek(a *app) *cobra.Command {
 	flags.StringVar(&s.from, "from", "earliest", "earliest, an offset, @TIME or -15m")
 	flags.StringVar(&s.to, "to", "", "an offset, @TIME or -15m, itself left out; the end if absent")
 	flags.StringVar(&s.key, "key", "", "only messages with this key")
+	flags.StringVar(&s.query.ID, "id", "", "only messages with this id; --key tells where to look first")
 	flags.StringVar(&s.query.Filter, "where", "", "only messages that pass this filter")
 	flags.Var(newPositive(func(n int64) { s.query.Limit = int(n) }, leat.MaxPeekMessages), "limit",
 		"end after so many messages (100)")
@@ -96,9 +99,9 @@ func (a *app) peek(ctx context.Context, bus *leat.Bus, s *peeking) error {
 	if err != nil {
 		return explain(ctx, bus, err, s.topic)
 	}
-	write, text := a.appendMessage(&s.subscribing), []byte(nil)
+	var text []byte
 	for i := range page.Messages {
-		if text, err = write(text, &page.Messages[i].Message); err != nil {
+		if text, err = a.appendPeeked(text, s, &page.Messages[i]); err != nil {
 			return err
 		}
 	}
@@ -110,4 +113,15 @@ func (a *app) peek(ctx context.Context, bus *leat.Bus, s *peeking) error {
 			page.Next.Partition, page.Next.Offset)
 	}
 	return nil
+}
+
+// appendPeeked writes a message, in a document with how long its key and value are where --bytes cuts them.
+func (a *app) appendPeeked(dst []byte, s *peeking, m *leat.Peeked) ([]byte, error) {
+	switch a.output {
+	case formatJSON:
+		return appendJSON(dst, admindoc.PeekedOf(m), a.stdoutTerminal)
+	case formatYAML:
+		return appendYAML(dst, admindoc.PeekedOf(m))
+	}
+	return s.layout.append(dst, &m.Message, a.stdoutTerminal), nil
 }

@@ -30,7 +30,7 @@ $ leat topic peek trades --bytes 1 --limit 2
 1
 looked at 2; go on with --after 0:2
 $ leat topic peek trades --after 0:2 -o json
-{"topic":"trades","partition":0,"offset":2,"time":"<time>","key":"EMCA","value":"77","headers":[{"key":"source","value":"desk"}]}
+{"topic":"trades","partition":0,"offset":2,"time":"<time>","key":"EMCA","value":"77","headers":[{"key":"source","value":"desk"}],"key_bytes":4,"value_bytes":2}
 $ leat topic peek trades --key ''
 $ leat topic peek wide --scan 1
 x
@@ -44,12 +44,36 @@ z
 $ leat topic peek wide --partition 2
 error: leat: read topic "wide": the topic has no such partition: partition 2 of 2 (LEAT-2012)
 hint: use a partition from 0 to the topic's partitions minus one
+$ leat topic peek trades --bytes 1 --limit 1 -o yaml
+---
+topic: trades
+partition: 0
+offset: 0
+time: "<time>"
+key: A
+value: "1"
+key_bytes: 4
+value_bytes: 3
+looked at 1; go on with --after 0:1
+$ leat pub wide w -k ACME --id order-17
+0 1
+$ leat topic peek wide --id order-17 -f '%p:%o %k %v\n'
+0:1 ACME w
+$ leat topic peek wide --id order-17 --key EMCA
+$ leat topic peek wide --id order-1 --scan 2
+looked at 2; go on with --after 1:-1
+$ leat topic peek wide --id order-1 --key ACME --scan 3
+looked at 3; go on with --after 1:1
 $ leat topic peek trade
 error: leat: describe topic "trade": the topic does not exist (LEAT-2003)
 hint: did you mean "trades"? Otherwise create it: leat topic create trade
 $ leat group ls -o json
 []
 `)
+}
+
+func TestPeekUsage(t *testing.T) {
+	d := newDesk(t, "trades")
 	for line, want := range map[string]string{
 		"topic peek": "want TOPIC", "topic peek trades --to x": "--to", "topic peek trades --from x": "--from",
 		"topic peek trades --limit 0": "--limit", "topic peek trades --limit 1001": "--limit",

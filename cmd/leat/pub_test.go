@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/internal/admindoc"
 )
 
 // quakes is real input in the form key, tab, value.
@@ -236,7 +237,7 @@ func (d *desk) messages(topic string) int64 {
 	}
 	for i := range topics {
 		if topics[i].Name == topic {
-			return describeTopic(&topics[i]).Messages
+			return admindoc.TopicOf(&topics[i]).Messages
 		}
 	}
 	return -1

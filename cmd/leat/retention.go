@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/internal/admindoc"
 )
 
 // retentionFlags are what a topic keeps.
@@ -45,7 +46,7 @@ func (r *retentionFlags) change(cmd *cobra.Command, change *leat.TopicChange) {
 }
 
 // keeps says what a topic keeps.
-func (d *topicDoc) keeps() string {
+func keeps(d *admindoc.TopicState) string {
 	var limits []string
 	if d.RetentionMillis > 0 {
 		limits = append(limits, humanSpan(time.Duration(d.RetentionMillis)*time.Millisecond))

@@ -86,7 +86,6 @@ $ leat group describe work -o json
     "per_partition": [
       {
         "partition": 0,
-        "member": "",
         "committed": 4,
         "lag": 2,
         "lag_seconds": <n>,

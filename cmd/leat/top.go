@@ -13,6 +13,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/admindoc"
 	"github.com/leatbus/leat/internal/clock"
 )
 
@@ -186,7 +187,7 @@ func (a *app) print(lines []string) error {
 type surroundings struct {
 	at      int64 // Mono
 	wall    int64
-	cluster *clusterDoc
+	cluster admindoc.Cluster
 	topics  []leat.TopicInfo
 	groups  []leat.GroupInfo
 	missing error // why groups may be missing
@@ -205,7 +206,7 @@ func (a *app) lookAround(ctx context.Context, bus *leat.Bus) (*surroundings, err
 		return nil, a.late("look at the topics", err)
 	}
 	s.at, s.wall = a.clock.Mono(), a.clock.Now()
-	s.cluster = describeCluster(&info, s.topics)
+	s.cluster = admindoc.ClusterOf(&info, s.topics)
 	if s.groups, s.missing = bus.Groups(ctx); errors.Is(s.missing, context.Canceled) {
 		return nil, s.missing
 	}

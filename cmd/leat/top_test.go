@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/internal/admindoc"
 )
 
 func newTopDesk(t *testing.T) *desk {
@@ -69,12 +70,12 @@ risk   jobs   stream        0    1 <age>        0    never      -       -       
 }
 
 func TestTopOrder(t *testing.T) {
-	pace := func(rate float64) lagDoc { return lagDoc{AckRate: &rate} }
-	behind := func(lag int64) lagDoc { return lagDoc{Lag: lag} }
+	pace := func(rate float64) admindoc.GroupLag { return admindoc.GroupLag{Lag: new(int64(0)), AckRate: &rate} }
+	behind := func(lag int64) admindoc.GroupLag { return admindoc.GroupLag{Lag: &lag} }
 	doc := &topDoc{
 		Topics: []topTopicDoc{{Name: "c", Lag: 1}, {Name: "b", Lag: 5}, {Name: "a", Rate: new(9.0)}},
-		Groups: []groupDoc{{Group: "c", lagDoc: behind(1)}, {Group: "b", lagDoc: behind(5)},
-			{Group: "a", lagDoc: pace(9)}},
+		Groups: []admindoc.Group{{Group: "c", GroupLag: behind(1)}, {Group: "b", GroupLag: behind(5)},
+			{Group: "a", GroupLag: pace(9)}},
 	}
 	for by, want := range map[string]string{"lag": "bca", "rate": "abc", "name": "abc"} {
 		doc.sort(by)
@@ -117,9 +118,9 @@ func TestTopFits(t *testing.T) {
 	doc := &topDoc{Time: "2026-11-26T12:00:00.000000000Z", Missing: "no \x1b answer"}
 	for i := range 50 {
 		doc.Topics = append(doc.Topics, topTopicDoc{Name: fmt.Sprint("topic", i)})
-		doc.Groups = append(doc.Groups, groupDoc{Group: fmt.Sprint("group", i)})
+		doc.Groups = append(doc.Groups, admindoc.Group{Group: fmt.Sprint("group", i)})
 	}
-	doc.Nodes = make([]nodeDoc, 1)
+	doc.Nodes = make([]admindoc.Node, 1)
 	for rows := 1; rows < 120; rows++ {
 		lines := doc.lines(rows)
 		if len(lines) > rows || rows > 20 && rows < 100 && len(lines) != rows {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/admindoc"
 )
 
 func newTopic(a *app) *cobra.Command {
@@ -22,56 +23,6 @@ func newTopic(a *app) *cobra.Command {
 		newTopicRemove(a))
 	asGroup(group)
 	return group
-}
-
-// topicDoc is one topic; the keys are stable.
-type topicDoc struct {
-	Name             string `json:"name"`
-	Partitions       int    `json:"partitions"`
-	Ack              string `json:"ack"`
-	Cleanup          string `json:"cleanup"`
-	RetentionMillis  int64  `json:"retention_ms"` // 0 keeps everything, as in the next two
-	RetentionBytes   int64  `json:"retention_bytes"`
-	RetentionRecords int64  `json:"retention_records"`
-	MaxRecordBytes   int    `json:"max_record_bytes"`
-	SegmentBytes     int64  `json:"segment_bytes"`
-	TTLMillis        int64  `json:"ttl_ms,omitempty"`
-	DedupMillis      int64  `json:"dedup_window_ms,omitempty"` // 0 is the default
-	Messages         int64  `json:"messages"`
-	Bytes            int64  `json:"bytes"`
-
-	PerPartition []partitionDoc `json:"per_partition,omitempty"`
-}
-
-// partitionDoc is one partition of a topic.
-type partitionDoc struct {
-	Partition  int32  `json:"partition"`
-	Node       uint16 `json:"node"`
-	Start      int64  `json:"start"`
-	HighWater  int64  `json:"high_water"`
-	End        int64  `json:"end"`
-	DurableEnd int64  `json:"durable_end"`
-	Bytes      int64  `json:"bytes"`
-	Error      string `json:"error,omitempty"`
-}
-
-func describeTopic(t *leat.TopicInfo) topicDoc {
-	c := t.Config
-	doc := topicDoc{Name: t.Name, Partitions: c.Partitions, Ack: c.Ack.String(), Cleanup: c.Cleanup.String(),
-		RetentionMillis: max(c.Retention, 0).Milliseconds(), RetentionBytes: c.RetentionBytes,
-		RetentionRecords: c.RetentionRecords, MaxRecordBytes: c.MaxRecordBytes, SegmentBytes: c.SegmentBytes,
-		TTLMillis: c.TTL.Milliseconds(), DedupMillis: c.DedupWindow.Milliseconds()}
-	for _, p := range t.Partitions {
-		doc.Messages += p.HighWater - p.Start
-		doc.Bytes += p.Bytes
-		part := partitionDoc{Partition: p.Partition, Node: p.Node, Start: p.Start, HighWater: p.HighWater,
-			End: p.End, DurableEnd: p.DurableEnd, Bytes: p.Bytes}
-		if p.Err != nil {
-			part.Error = p.Err.Error()
-		}
-		doc.PerPartition = append(doc.PerPartition, part)
-	}
-	return doc
 }
 
 func newTopicCreate(a *app) *cobra.Command {
@@ -108,7 +59,7 @@ func newTopicCreate(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		doc := describeTopic(&leat.TopicInfo{Name: args[0], Config: cfg})
+		doc := admindoc.TopicOf(&leat.TopicInfo{Name: args[0], Config: cfg})
 		return a.write(doc, func() error {
 			_, err := fmt.Fprintf(a.stdout, "created %s: partitions %d, ack %s\n",
 				args[0], cfg.Partitions, cfg.Ack)
@@ -139,10 +90,9 @@ func newTopicList(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				docs := make([]topicDoc, len(topics))
+				docs := make([]admindoc.TopicState, len(topics))
 				for i := range topics {
-					docs[i] = describeTopic(&topics[i])
-					docs[i].PerPartition = nil
+					docs[i] = admindoc.TopicOf(&topics[i])
 				}
 				return a.write(docs, func() error { return a.writeTopics(docs) })
 			})
@@ -150,11 +100,11 @@ func newTopicList(a *app) *cobra.Command {
 	}
 }
 
-func (a *app) writeTopics(docs []topicDoc) error {
+func (a *app) writeTopics(docs []admindoc.TopicState) error {
 	grid := newGrid(a.stdout, "topic", "#partitions", "ack", "#messages", "#size", "#keeps")
-	for _, d := range docs {
-		grid.row(d.Name, strconv.Itoa(d.Partitions), d.Ack, grouped(d.Messages), humanBytes(d.Bytes),
-			d.keeps())
+	for i := range docs {
+		d := &docs[i]
+		grid.row(d.Name, strconv.Itoa(d.Partitions), d.Ack, grouped(d.Messages), humanBytes(d.Bytes), keeps(d))
 	}
 	return grid.flush()
 }
@@ -174,17 +124,17 @@ func newTopicDescribe(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				doc := describeTopic(info)
+				doc := admindoc.FullTopicOf(info)
 				return a.write(doc, func() error { return a.writeTopic(&doc) })
 			})
 		},
 	}
 }
 
-func (a *app) writeTopic(d *topicDoc) error {
+func (a *app) writeTopic(d *admindoc.TopicState) error {
 	record, segment := size(d.MaxRecordBytes), size(d.SegmentBytes)
 	fmt.Fprintf(a.stdout, "%s: ack %s, keeps %s per partition, records up to %s, segments of %s\n\n",
-		d.Name, d.Ack, d.keeps(), record.String(), segment.String())
+		d.Name, d.Ack, keeps(d), record.String(), segment.String())
 	grid := newGrid(a.stdout, "#partition", "#node", "#start", "#high water", "#durable", "#size", "state")
 	for _, p := range d.PerPartition {
 		state := "ok"
@@ -248,8 +198,7 @@ func (a *app) alterTopic(ctx context.Context, bus *leat.Bus, name string, change
 	if err != nil {
 		return err
 	}
-	doc := describeTopic(after)
-	doc.PerPartition = nil
+	doc := admindoc.TopicOf(after)
 	return a.write(doc, func() error {
 		fmt.Fprintf(a.stdout, "altered %s\n", name)
 		was, is := before.Config, after.Config
@@ -273,11 +222,11 @@ func newTopicRemove(a *app) *cobra.Command {
 		ValidArgsFunction: a.completeTopic,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		var doc topicDoc
+		var doc admindoc.TopicState
 		err := a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
 			info, err := findTopic(ctx, bus, "remove topic", args[0])
 			if err == nil {
-				doc = describeTopic(info)
+				doc = admindoc.TopicOf(info)
 			}
 			return err
 		})

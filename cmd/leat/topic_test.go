@@ -33,7 +33,8 @@ $ leat topic create clicks --ack page --retention-bytes 1GiB --max-record-bytes 
   "max_record_bytes": 65536,
   "segment_bytes": 67108864,
   "messages": 0,
-  "bytes": 0
+  "bytes": 0,
+  "unavailable": 0
 }
 $ leat topic create logs -o yaml
 name: logs
@@ -47,6 +48,7 @@ max_record_bytes: 1048576
 segment_bytes: 67108864
 messages: 0
 bytes: 0
+unavailable: 0
 `)
 }
 
@@ -77,6 +79,7 @@ max_record_bytes: 65536
 segment_bytes: 67108864
 messages: 0
 bytes: 0
+unavailable: 0
 per_partition:
 - partition: 0
   node: 0
@@ -104,6 +107,7 @@ $ leat topic ls -o yaml
   segment_bytes: 67108864
   messages: 0
   bytes: 0
+  unavailable: 0
 `)
 }
 
@@ -195,7 +199,8 @@ $ leat topic alter b --retention 90s --retention-records 7 -o json
   "max_record_bytes": 1048576,
   "segment_bytes": 67108864,
   "messages": 0,
-  "bytes": 0
+  "bytes": 0,
+  "unavailable": 0
 }
 $ leat topic alter a --retention 30d
 altered a

@@ -12,17 +12,18 @@ import (
 	pretty "github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/leatbus/leat"
+	"github.com/leatbus/leat/internal/admindoc"
 	"github.com/leatbus/leat/internal/messagedoc"
 )
 
 // topDoc is one view of leat top; the keys are stable.
 type topDoc struct {
-	Time    string        `json:"time"`    // RFC 3339, UTC
-	Seconds float64       `json:"seconds"` // since the look before, from which rates are; 0 at first
-	Missing string        `json:"missing,omitempty"`
-	Nodes   []nodeDoc     `json:"nodes"`
-	Topics  []topTopicDoc `json:"topics"`
-	Groups  []groupDoc    `json:"groups"`
+	Time    string           `json:"time"`    // RFC 3339, UTC
+	Seconds float64          `json:"seconds"` // since the look before, from which rates are; 0 at first
+	Missing string           `json:"missing,omitempty"`
+	Nodes   []admindoc.Node  `json:"nodes"`
+	Topics  []topTopicDoc    `json:"topics"`
+	Groups  []admindoc.Group `json:"groups"`
 }
 
 // topTopicDoc is one topic of a view.
@@ -38,16 +39,15 @@ type topTopicDoc struct {
 // describeTop makes a view of a look, with rates if there was one before.
 func describeTop(before, now *surroundings, sort string) *topDoc {
 	doc := &topDoc{Time: time.Unix(0, now.wall).UTC().Format(messagedoc.TimeLayout), Nodes: now.cluster.Nodes,
-		Topics: []topTopicDoc{}, Groups: []groupDoc{}}
+		Topics: []topTopicDoc{}, Groups: []admindoc.Group{}}
 	if now.missing != nil {
 		doc.Missing = now.missing.Error()
 	}
 	lags := map[string]int64{}
 	for i := range now.groups {
-		g := describeGroup(&now.groups[i])
-		g.PerPartition = nil
+		g := admindoc.GroupOf(&now.groups[i])
 		doc.Groups = append(doc.Groups, g)
-		lags[g.Topic] = max(lags[g.Topic], g.Lag)
+		lags[g.Topic] = max(lags[g.Topic], lagOf(&g))
 	}
 	last := map[uint64]*leat.TopicInfo{}
 	if before != nil {
@@ -68,6 +68,14 @@ func describeTop(before, now *surroundings, sort string) *topDoc {
 	}
 	doc.sort(sort)
 	return doc
+}
+
+// lagOf is the lag of a group, -1 where it is not known.
+func lagOf(g *admindoc.Group) int64 {
+	if g.Lag == nil {
+		return -1
+	}
+	return *g.Lag
 }
 
 // publishRate is how many messages a second have become readable. It is not known where a partition goes
@@ -105,8 +113,8 @@ func (d *topDoc) sort(by string) {
 		}
 		return cmp.Compare(a.Name, b.Name)
 	})
-	slices.SortStableFunc(d.Groups, func(a, b groupDoc) int {
-		lag, pace := cmp.Compare(b.Lag, a.Lag), cmp.Compare(rate(b.AckRate), rate(a.AckRate))
+	slices.SortStableFunc(d.Groups, func(a, b admindoc.Group) int {
+		lag, pace := cmp.Compare(lagOf(&b), lagOf(&a)), cmp.Compare(rate(b.AckRate), rate(a.AckRate))
 		name := cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic))
 		switch by {
 		case "lag":
@@ -170,7 +178,7 @@ func (d *topDoc) summary() string {
 		}
 	}
 	for _, g := range d.Groups {
-		lag += max(g.Lag, 0)
+		lag += max(lagOf(&g), 0)
 	}
 	at, _, _ := strings.Cut(d.Time, ".")
 	return fmt.Sprintf("%sZ: %d of %d nodes up, %s messages/s in, lag %s", at, up, len(d.Nodes), rateText(rate),
@@ -188,12 +196,13 @@ func gridLines(fill func(g *grid), columns ...string) []string {
 
 func (d *topDoc) nodeLines() []string {
 	return gridLines(func(g *grid) {
-		for _, n := range d.Nodes {
+		for i := range d.Nodes {
+			n := &d.Nodes[i]
 			state := "up"
 			if !n.Up {
 				state = "down"
 			}
-			g.row(strconv.Itoa(int(n.Node)), cmp.Or(n.Address, "-"), state, n.rtt(), strconv.Itoa(n.Partitions),
+			g.row(strconv.Itoa(int(n.Node)), cmp.Or(n.Address, "-"), state, rttText(n), strconv.Itoa(n.Partitions),
 				n.Error)
 		}
 	}, "#node", "address", "state", "#rtt", "#partitions", "")
@@ -213,10 +222,11 @@ func (d *topDoc) topicLines() []string {
 
 func (d *topDoc) groupLines() []string {
 	return gridLines(func(g *grid) {
-		for _, d := range d.Groups {
-			cells := []string{d.Group, d.Topic, d.Mode, strconv.Itoa(len(d.Members)), lagText(d.Lag),
+		for i := range d.Groups {
+			d := &d.Groups[i]
+			cells := []string{d.Group, d.Topic, d.Mode, strconv.Itoa(len(d.Members)), countText(d.Lag),
 				humanAge(d.LagSeconds)}
-			g.row(append(d.paced(time.Second, cells), d.countsDoc.cells()...)...)
+			g.row(append(paced(&d.GroupLag, time.Second, cells), countCells(&d.QueueCounts)...)...)
 		}
 	}, append([]string{"group", "topic", "mode", "#members", "#lag", "#age", "#acked/s", "#done in"},
 		queueColumns...)...)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
-	"github.com/leatbus/leat/internal/messagedoc"
+	"github.com/leatbus/leat/internal/admindoc"
 )
 
 // letterReads bounds the reads of the bus for one page; each gives up to 1 MiB of letters.
@@ -27,50 +27,10 @@ type LetterFilter struct {
 	Headers   []string  `query:"header,explode" json:"headers,omitempty" maxItems:"64" doc:"Each as name=value"`
 }
 
-// LetterTopic is the dead letters of one group on one topic.
-type LetterTopic struct {
-	Name     string `json:"name" doc:"Of the topic that keeps them"`
-	Topic    string `json:"topic"`
-	Group    string `json:"group"`
-	Pending  int64  `json:"pending" doc:"Neither redriven nor dropped, of nodes that are reached"`
-	Redriven int64  `json:"redriven"`
-	Dropped  int64  `json:"dropped"`
-
-	Partitions []LetterPartition `json:"partitions"`
-}
-
-// LetterPartition is one partition of them.
-type LetterPartition struct {
-	Partition int32  `json:"partition"`
-	Node      uint16 `json:"node"`
-	Pending   int64  `json:"pending"`
-	Redriven  int64  `json:"redriven"`
-	Dropped   int64  `json:"dropped"`
-	Error     string `json:"error,omitempty" doc:"Why the figures are not known"`
-}
-
-// Letter is one dead letter, cut to a preview.
-type Letter struct {
-	PeekedMessage
-	Origin *LetterOrigin `json:"origin,omitempty" doc:"Absent where somebody else published it"`
-}
-
-// LetterOrigin tells where a dead letter comes from and why it is one.
-type LetterOrigin struct {
-	Topic     string    `json:"topic"`
-	Partition int32     `json:"partition"`
-	Offset    int64     `json:"offset"`
-	Time      time.Time `json:"time" doc:"When it was appended there"`
-	Group     string    `json:"group"`
-	Attempts  int32     `json:"attempts"`
-	Code      string    `json:"code" example:"LEAT-7002"`
-	Reason    string    `json:"reason"`
-}
-
 // LetterPage is a page of them.
 type LetterPage struct {
-	Letters []Letter `json:"letters" doc:"Partition after partition, each by offset"`
-	Next    string   `json:"next,omitempty" doc:"cursor of the next page; absent at the end"`
+	Letters []admindoc.Letter `json:"letters" doc:"Partition after partition, each by offset"`
+	Next    string            `json:"next,omitempty" doc:"cursor of the next page; absent at the end"`
 }
 
 type adminLettersQuery struct {
@@ -80,8 +40,8 @@ type adminLettersQuery struct {
 
 type adminLettersAnswer struct {
 	Body struct {
-		Topics []LetterTopic `json:"topics" doc:"By name"`
-		Next   string        `json:"next,omitempty" doc:"cursor of the next page; absent at the end"`
+		Topics []admindoc.LetterTopic `json:"topics" doc:"By name"`
+		Next   string                 `json:"next,omitempty" doc:"cursor of the next page; absent at the end"`
 	}
 }
 
@@ -153,33 +113,6 @@ func parseCode(text string) (core.Code, error) {
 	return core.Code(n), nil
 }
 
-func letterTopicOf(t *leat.DeadLetterTopic) LetterTopic {
-	doc := LetterTopic{Name: t.Name, Topic: t.Topic, Group: t.Group, Pending: t.Pending(),
-		Redriven: t.Redriven(), Dropped: t.Dropped(), Partitions: []LetterPartition{}}
-	for i := range t.Partitions {
-		p := &t.Partitions[i]
-		doc.Partitions = append(doc.Partitions, LetterPartition{Partition: p.Partition, Node: p.Node,
-			Pending: p.Pending, Redriven: p.Redriven, Dropped: p.Dropped, Error: errorText(p.Err)})
-	}
-	return doc
-}
-
-func letterOf(l *leat.DeadLetter, preview int) Letter {
-	m := leat.Message{Topic: l.Topic, Partition: l.Partition, Offset: l.Offset, Time: l.Died, Key: l.Key,
-		Value: l.Value, Headers: l.Headers}
-	doc := Letter{PeekedMessage: PeekedMessage{KeyBytes: len(l.Key), ValueBytes: len(l.Value)}}
-	if preview > 0 {
-		m.Key, m.Value = m.Key[:min(len(m.Key), preview)], m.Value[:min(len(m.Value), preview)]
-	}
-	doc.Message = messagedoc.Of(&m)
-	if o := &l.Origin; l.Known {
-		doc.Origin = &LetterOrigin{Topic: o.Topic, Partition: o.Partition, Offset: o.Offset,
-			Time: time.Unix(0, o.Time).UTC(), Group: o.Group, Attempts: o.Attempts, Code: o.Code.String(),
-			Reason: messagedoc.ValidText(o.Reason)}
-	}
-	return doc
-}
-
 func (d *Door) adminLetterRoutes() {
 	const path = "/dead-letters/{topic}"
 	register(d, admin("admin-list-dead-letters", http.MethodGet, "/dead-letters",
@@ -209,9 +142,9 @@ func (d *Door) adminLetters(ctx context.Context, in *adminLettersQuery) (*adminL
 	page, next := cut(&in.AdminPage, all, func(t *leat.DeadLetterTopic) string { return t.Name },
 		func(t *leat.DeadLetterTopic) bool { return strings.Contains(t.Name, in.Q) })
 	out := &adminLettersAnswer{}
-	out.Body.Topics, out.Body.Next = make([]LetterTopic, len(page)), next
+	out.Body.Topics, out.Body.Next = make([]admindoc.LetterTopic, len(page)), next
 	for i := range page {
-		out.Body.Topics[i] = letterTopicOf(&page[i])
+		out.Body.Topics[i] = admindoc.LetterTopicOf(&page[i])
 	}
 	return out, nil
 }
@@ -232,12 +165,12 @@ func (d *Door) letters(ctx context.Context, op, name string) (*leat.DeadLetterTo
 
 func (d *Door) adminLetterTopic(
 	ctx context.Context, in *AdminTopicPath,
-) (*struct{ Body LetterTopic }, error) {
+) (*struct{ Body admindoc.LetterTopic }, error) {
 	t, err := d.letters(ctx, "count dead letters "+core.Quote(in.Topic), in.Topic)
 	if err != nil {
 		return nil, err
 	}
-	return &struct{ Body LetterTopic }{letterTopicOf(t)}, nil
+	return &struct{ Body admindoc.LetterTopic }{admindoc.LetterTopicOf(t)}, nil
 }
 
 func (d *Door) adminLetterPage(
@@ -266,7 +199,7 @@ func (d *Door) adminLetterPage(
 		}
 		at = leat.PeekPoint{Partition: after.Partition, Offset: max(after.Offset, 0)}
 	}
-	out := &struct{ Body LetterPage }{LetterPage{Letters: []Letter{}}}
+	out := &struct{ Body LetterPage }{LetterPage{Letters: []admindoc.Letter{}}}
 	for reads := 0; at.Partition <= last; reads++ {
 		left := in.Most - len(out.Body.Letters)
 		if left == 0 || reads == letterReads {
@@ -279,7 +212,7 @@ func (d *Door) adminLetterPage(
 			return nil, err
 		}
 		for i := range page.Letters {
-			out.Body.Letters = append(out.Body.Letters, letterOf(&page.Letters[i], in.Preview))
+			out.Body.Letters = append(out.Body.Letters, admindoc.LetterOf(&page.Letters[i], in.Preview))
 		}
 		if at.Offset = page.Next; page.Next >= page.End {
 			at = leat.PeekPoint{Partition: at.Partition + 1}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
-	"github.com/leatbus/leat/internal/messagedoc"
+	"github.com/leatbus/leat/internal/admindoc"
 )
 
 type adminMessagesQuery struct {
@@ -20,6 +20,7 @@ type adminMessagesQuery struct {
 	To        string `query:"to" doc:"An offset or @TIME, itself left out; absent: the end"`
 	Key       string `query:"key" doc:"Only messages with this key; empty: any"`
 	KeyBase64 string `query:"key_base64" doc:"The same, for keys that are not UTF-8"`
+	ID        string `query:"id" maxLength:"128" doc:"Only messages with this id; empty: any"`
 	Filter    string `query:"filter" maxLength:"4096" doc:"Only messages that pass; see docs/filters.md"`
 	Most      int    `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Messages on the page"`
 	Scan      int64  `query:"scan" default:"100000" minimum:"1" maximum:"10000000" doc:"Looked at, at most"`
@@ -27,18 +28,11 @@ type adminMessagesQuery struct {
 	Cursor    string `query:"cursor" maxLength:"40" doc:"next of the page before"`
 }
 
-// PeekedMessage is a message that was looked at, cut to a preview.
-type PeekedMessage struct {
-	Message
-	KeyBytes   int `json:"key_bytes" doc:"Of the whole key"`
-	ValueBytes int `json:"value_bytes" doc:"Of the whole value"`
-}
-
 // PeekedPage is a page of them.
 type PeekedPage struct {
-	Messages []PeekedMessage `json:"messages" doc:"Partition after partition, each by offset"`
-	Scanned  int64           `json:"scanned" doc:"Messages looked at"`
-	Next     string          `json:"next,omitempty" doc:"cursor of the next page; absent at the end"`
+	Messages []admindoc.PeekedMessage `json:"messages" doc:"Partition after partition, each by offset"`
+	Scanned  int64                    `json:"scanned" doc:"Messages looked at"`
+	Next     string                   `json:"next,omitempty" doc:"cursor of the next page; absent at the end"`
 }
 
 type adminMessagePath struct {
@@ -51,7 +45,8 @@ func (d *Door) adminMessageRoutes() {
 	list := admin("admin-peek", http.MethodGet, "/topics/{topic}/messages", "Look at messages",
 		http.StatusBadRequest, http.StatusNotFound)
 	list.Description = "Nothing is joined or acknowledged. A page ends after limit messages, after scan that " +
-		"were looked at, or where there are no more."
+		"were looked at, or where there are no more. A message whose id is remembered is found at once, and is " +
+		"all of the page; else pages look for it."
 	register(d, list, d.adminMessages)
 	register(d, admin("admin-get-message", http.MethodGet, "/topics/{topic}/messages/{partition}/{offset}",
 		"Get one message in full", http.StatusNotFound), d.adminMessage)
@@ -68,9 +63,10 @@ func (d *Door) adminMessages(
 	if err != nil {
 		return nil, err
 	}
-	out := &struct{ Body PeekedPage }{PeekedPage{Messages: []PeekedMessage{}, Scanned: page.Scanned}}
+	out := &struct{ Body PeekedPage }{PeekedPage{Messages: []admindoc.PeekedMessage{},
+		Scanned: page.Scanned}}
 	for i := range page.Messages {
-		out.Body.Messages = append(out.Body.Messages, peekedOf(&page.Messages[i]))
+		out.Body.Messages = append(out.Body.Messages, admindoc.PeekedOf(&page.Messages[i]))
 	}
 	if page.Next != nil {
 		out.Body.Next = fmt.Sprintf("%d:%d", page.Next.Partition, page.Next.Offset)
@@ -78,13 +74,10 @@ func (d *Door) adminMessages(
 	return out, nil
 }
 
-func peekedOf(m *leat.Peeked) PeekedMessage {
-	return PeekedMessage{Message: messagedoc.Of(&m.Message), KeyBytes: m.KeyBytes, ValueBytes: m.ValueBytes}
-}
-
 // query reads what was asked for. Errors name the parameter.
 func (in *adminMessagesQuery) query() (q leat.PeekQuery, err error) {
-	q = leat.PeekQuery{Limit: in.Most, Scan: in.Scan, ValueBytes: in.Preview, Filter: in.Filter}
+	q = leat.PeekQuery{Limit: in.Most, Scan: in.Scan, ValueBytes: in.Preview, Filter: in.Filter,
+		ID: in.ID}
 	if in.Only >= 0 {
 		q.Partitions = []int32{in.Only}
 	}
@@ -139,7 +132,7 @@ func parsePoint(text string) (*leat.PeekPoint, error) {
 
 func (d *Door) adminMessage(
 	ctx context.Context, in *adminMessagePath,
-) (*struct{ Body PeekedMessage }, error) {
+) (*struct{ Body admindoc.PeekedMessage }, error) {
 	page, err := d.bus.Peek(ctx, in.Topic, leat.PeekQuery{Partitions: []int32{in.Partition},
 		From: leat.AtOffset(in.Offset), To: leat.AtOffset(in.Offset + 1), Limit: 1})
 	if err != nil {
@@ -149,5 +142,5 @@ func (d *Door) adminMessage(
 		return nil, &badRequest{http.StatusNotFound, core.Errorf(core.CodeOffsetOutOfRange, "get message",
 			"partition %d of topic %s has none with offset %d", in.Partition, core.Quote(in.Topic), in.Offset)}
 	}
-	return &struct{ Body PeekedMessage }{peekedOf(&page.Messages[0])}, nil
+	return &struct{ Body admindoc.PeekedMessage }{admindoc.PeekedOf(&page.Messages[0])}, nil
 }

@@ -3,12 +3,14 @@ package httpdoor
 import (
 	"cmp"
 	"context"
+	"math"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/admindoc"
 )
 
 // TopicConfig is what a topic is made with.
@@ -25,49 +27,8 @@ type TopicLimits struct {
 	RetentionBytes   *int64 `json:"retention_bytes,omitempty" minimum:"0" doc:"Of each partition; 0: any"`
 	RetentionRecords *int64 `json:"retention_records,omitempty" minimum:"0" doc:"Of each partition; 0: any"`
 	MaxRecordBytes   *int   `json:"max_record_bytes,omitempty" minimum:"0" doc:"Largest message; 0: 1 MiB"`
-}
-
-// AdminTopic describes a topic.
-type AdminTopic struct {
-	Name             string `json:"name"`
-	Partitions       int    `json:"partitions"`
-	Ack              string `json:"ack"`
-	Cleanup          string `json:"cleanup"`
-	RetentionMillis  int64  `json:"retention_ms" doc:"0: for ever"`
-	RetentionBytes   int64  `json:"retention_bytes" doc:"Of each partition; 0: any"`
-	RetentionRecords int64  `json:"retention_records" doc:"Of each partition; 0: any"`
-	MaxRecordBytes   int    `json:"max_record_bytes"`
-	SegmentBytes     int64  `json:"segment_bytes"`
-	Messages         int64  `json:"messages" doc:"Offsets that can be read, of nodes that are reached"`
-	Bytes            int64  `json:"bytes" doc:"On disk, of nodes that are reached"`
-	Unavailable      int    `json:"unavailable" doc:"Partitions that take no records or are not reached"`
-}
-
-// AdminPartition describes a partition.
-type AdminPartition struct {
-	Partition  int32  `json:"partition"`
-	Node       uint16 `json:"node"`
-	Start      int64  `json:"start" doc:"First offset that is kept"`
-	HighWater  int64  `json:"high_water" doc:"First offset that cannot be read yet"`
-	End        int64  `json:"end" doc:"Next offset to be written"`
-	DurableEnd int64  `json:"durable_end" doc:"First offset that is not known to be synced"`
-	Bytes      int64  `json:"bytes"`
-	Error      string `json:"error,omitempty" doc:"Why it takes no records"`
-}
-
-func adminTopicOf(t *leat.TopicInfo) AdminTopic {
-	c := t.Config
-	doc := AdminTopic{Name: t.Name, Partitions: c.Partitions, Ack: c.Ack.String(), Cleanup: c.Cleanup.String(),
-		RetentionMillis: max(c.Retention, 0).Milliseconds(), RetentionBytes: c.RetentionBytes,
-		RetentionRecords: c.RetentionRecords, MaxRecordBytes: c.MaxRecordBytes, SegmentBytes: c.SegmentBytes}
-	for _, p := range t.Partitions {
-		doc.Messages += p.HighWater - p.Start
-		doc.Bytes += p.Bytes
-		if p.Err != nil {
-			doc.Unavailable++
-		}
-	}
-	return doc
+	TTLMillis        *int64 `json:"ttl_ms,omitempty" minimum:"0" doc:"Messages are delivered so long; 0: any"`
+	DedupMillis      *int64 `json:"dedup_window_ms,omitempty" minimum:"0" doc:"Of ids; 0: 2 minutes"`
 }
 
 // topicTag changes with the configuration of a topic, and when another one gets its name.
@@ -80,15 +41,15 @@ type adminTopicsQuery struct {
 
 type adminTopicsAnswer struct {
 	Body struct {
-		Topics []AdminTopic `json:"topics" doc:"By name"`
-		Next   string       `json:"next,omitempty" doc:"cursor of the next page; absent at the end"`
+		Topics []admindoc.TopicState `json:"topics" doc:"By name"`
+		Next   string                `json:"next,omitempty" doc:"cursor of the next page; absent at the end"`
 	}
 }
 
 type adminTopicAnswer struct {
 	Status int
 	ETag   string `header:"ETag" doc:"Changes with the configuration"`
-	Body   AdminTopic
+	Body   admindoc.TopicState
 }
 
 type adminCreate struct {
@@ -123,8 +84,8 @@ type adminPartitionsQuery struct {
 
 type adminPartitionsAnswer struct {
 	Body struct {
-		Partitions []AdminPartition `json:"partitions" doc:"By number"`
-		Next       string           `json:"next,omitempty" doc:"cursor of the next page; absent at the end"`
+		Partitions []admindoc.PartitionState `json:"partitions" doc:"By number"`
+		Next       string                    `json:"next,omitempty" doc:"cursor of the next page; absent at end"`
 	}
 }
 
@@ -153,23 +114,29 @@ func (d *Door) adminTopics(ctx context.Context, in *adminTopicsQuery) (*adminTop
 	page, next := cut(&in.AdminPage, all, func(t *leat.TopicInfo) string { return t.Name },
 		func(t *leat.TopicInfo) bool { return strings.Contains(t.Name, in.Q) })
 	out := &adminTopicsAnswer{}
-	out.Body.Topics, out.Body.Next = make([]AdminTopic, len(page)), next
+	out.Body.Topics, out.Body.Next = make([]admindoc.TopicState, len(page)), next
 	for i := range page {
-		out.Body.Topics[i] = adminTopicOf(&page[i])
+		out.Body.Topics[i] = admindoc.TopicOf(&page[i])
 	}
 	return out, nil
 }
 
 func (d *Door) adminTopic(ctx context.Context, in *AdminTopicPath) (*adminTopicAnswer, error) {
-	return d.adminTopicNow(ctx, in.Topic, http.StatusOK)
+	info, err := d.bus.Topic(ctx, in.Topic)
+	if err != nil {
+		return nil, err
+	}
+	return &adminTopicAnswer{Status: http.StatusOK, ETag: topicTag(&info),
+		Body: admindoc.FullTopicOf(&info)}, nil
 }
 
+// adminTopicNow answers a change.
 func (d *Door) adminTopicNow(ctx context.Context, name string, status int) (*adminTopicAnswer, error) {
 	info, err := d.bus.Topic(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	return &adminTopicAnswer{Status: status, ETag: topicTag(&info), Body: adminTopicOf(&info)}, nil
+	return &adminTopicAnswer{Status: status, ETag: topicTag(&info), Body: admindoc.TopicOf(&info)}, nil
 }
 
 func (d *Door) adminCreate(ctx context.Context, in *adminCreate) (*adminTopicAnswer, error) {
@@ -190,6 +157,8 @@ func (d *Door) adminCreate(ctx context.Context, in *adminCreate) (*adminTopicAns
 	set(&cfg.RetentionBytes, change.RetentionBytes)
 	set(&cfg.RetentionRecords, change.RetentionRecords)
 	set(&cfg.MaxRecordBytes, change.MaxRecordBytes)
+	set(&cfg.TTL, change.TTL)
+	set(&cfg.DedupWindow, change.DedupWindow)
 	if err := d.bus.CreateTopic(ctx, in.Topic, cfg); err != nil {
 		return nil, err
 	}
@@ -209,11 +178,22 @@ func (l *TopicLimits) change() leat.TopicChange {
 	if l.RetentionMillis != nil {
 		keep := leat.KeepForever
 		if millis := *l.RetentionMillis; millis > 0 {
-			keep = time.Duration(min(millis, int64(1<<63-1)/int64(time.Millisecond))) * time.Millisecond
+			keep = millisToSpan(millis)
 		}
 		change.Retention = &keep
 	}
+	if l.TTLMillis != nil {
+		change.TTL = new(millisToSpan(*l.TTLMillis))
+	}
+	if l.DedupMillis != nil {
+		change.DedupWindow = new(millisToSpan(*l.DedupMillis))
+	}
 	return change
+}
+
+// millisToSpan gives milliseconds as a time, the longest there is where they are more.
+func millisToSpan(millis int64) time.Duration {
+	return time.Duration(min(millis, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
 func (d *Door) adminAlter(ctx context.Context, in *adminAlter) (*adminTopicAnswer, error) {
@@ -248,7 +228,7 @@ func (d *Door) adminDelete(ctx context.Context, in *adminDelete) (*struct{ Body 
 		return nil, err
 	}
 	out := &struct{ Body Deleted }{Deleted{Topic: in.Topic, DryRun: in.DryRun,
-		Messages: adminTopicOf(&info).Messages, Groups: []string{}}}
+		Messages: admindoc.TopicOf(&info).Messages, Groups: []string{}}}
 	for i := range groups {
 		if groups[i].Topic == in.Topic && len(out.Body.Groups) < pageMost {
 			out.Body.Groups = append(out.Body.Groups, groups[i].Group)
@@ -271,10 +251,9 @@ func (d *Door) adminPartitions(
 		func(p *leat.PartitionInfo) string { return padded(int64(p.Partition)) },
 		func(*leat.PartitionInfo) bool { return true })
 	out := &adminPartitionsAnswer{}
-	out.Body.Partitions, out.Body.Next = make([]AdminPartition, len(page)), next
-	for i, p := range page {
-		out.Body.Partitions[i] = AdminPartition{Partition: p.Partition, Node: p.Node, Start: p.Start,
-			HighWater: p.HighWater, End: p.End, DurableEnd: p.DurableEnd, Bytes: p.Bytes, Error: errorText(p.Err)}
+	out.Body.Partitions, out.Body.Next = make([]admindoc.PartitionState, len(page)), next
+	for i := range page {
+		out.Body.Partitions[i] = admindoc.PartitionOf(&page[i])
 	}
 	return out, nil
 }

@@ -39,6 +39,7 @@ var units = []unit{
 	{folder: "cluster", layer: 4, tests: []string{"node"}},
 	{folder: "internal/messagedoc", layer: 4},
 	{folder: "node", layer: 5},
+	{folder: "internal/admindoc", layer: 5},
 	// leat bench is a door to the scenarios of benchkit, leat serve opens the doors of gateway.
 	{folder: "cmd", layer: 6, also: []string{"internal/benchkit", "gateway"}},
 	{folder: "examples", layer: 6, tests: []string{"gateway", "leattest"}},

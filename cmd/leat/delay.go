@@ -16,12 +16,12 @@ import (
 func newDelay(a *app) *cobra.Command {
 	delay := &cobra.Command{
 		Use:   "delay",
-		Short: "List and cancel delayed messages",
+		Short: "List, cancel and reschedule delayed messages",
 		Long: "What was published with --delay or --at waits until it is due. Each message has a handle,\n" +
 			"which leat pub prints.",
 		Example: examples("leat delay ls", "leat delay cancel --topic trades -k ACME --yes"),
 	}
-	delay.AddCommand(newDelayList(a), newDelayCancel(a))
+	delay.AddCommand(newDelayList(a), newDelayCancel(a), newDelayReschedule(a))
 	asGroup(delay)
 	return delay
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"regexp"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/core"
+	"github.com/leatbus/leat/internal/admindoc"
 )
 
 // handles replaces what differs from run to run: when a message was stored, its place and its tag.
@@ -112,6 +114,43 @@ $ leat delay cancel -k ACME --yes
 cancelled 0 delayed messages
 `
 
+// TestDelayReschedule: a message gets another time and another handle.
+func TestDelayReschedule(t *testing.T) {
+	d := newDelayDesk(t)
+	old := strings.Fields(d.must("delay ls --topic trades"))[6]
+	d.goldenAs("\n$ leat delay reschedule "+old+` --at 2035-02-01T01:00:00+01:00
+d1.16.0.0.00000000 2035-02-01T00:00:00.000000000Z
+$ leat delay ls --from 2035-01-05
+HANDLE              DUE                             TOPIC   PARTITION  KEY   BYTES
+d1.16.0.0.00000000  2035-02-01T00:00:00.000000000Z  trades          0  ACME     32
+$ leat delay cancel `+old+`
+`+old+` rescheduled
+error: 1 of 1 messages were not cancelled
+hint: fired means that a message is in its topic already: leat delay ls lists those that wait
+$ leat delay reschedule `+old+` --delay 5m
+`+old+` rescheduled
+error: the message was not rescheduled: rescheduled
+hint: leat delay ls lists those that wait
+$ leat delay reschedule `+old+` --delay 5m -o json
+{
+  "handle": "`+old+`",
+  "outcome": "rescheduled"
+}
+error: the message was not rescheduled: rescheduled
+hint: leat delay ls lists those that wait
+`, handles)
+	moved := strings.Fields(d.must("delay ls --from 2035-01-05"))[6]
+	var doc admindoc.Rescheduled
+	text := d.must("delay reschedule " + moved + " --at 2001-01-01 -o json")
+	if err := json.Unmarshal([]byte(text), &doc); err != nil || doc.Handle != moved || doc.New == moved ||
+		doc.Outcome != "rescheduled" || !strings.HasPrefix(doc.Due, "20") {
+		t.Errorf("reschedule printed %s, %v", text, err)
+	}
+	if got := d.must("sub trades --from earliest --count 1"); got != "111\n" {
+		t.Errorf("due now: %s", got)
+	}
+}
+
 // TestPublishLater: what is published with --delay comes once it is due, and a batch of lines too.
 func TestPublishLater(t *testing.T) {
 	d := newDesk(t, "trades")
@@ -152,17 +191,23 @@ func TestDelayUsage(t *testing.T) {
 		"delay cancel":                      "nothing to cancel",
 		"delay cancel x":                    "handle",
 		"delay cancel d1.16.0.0.00000000 x": "handle",
-		"delay cancel d1.16.0.0.00000000 --topic trades": "want one of them",
-		"delay cancel d1.16.0.0.00000000 --dry-run":      "want one of them",
-		"delay cancel --topic trades":                    "--yes",
-		"pub trades x --delay 1m --at 2035-01-01":        "want one of them",
-		"pub trades x --delay 1us":                       "--delay",
-		"pub trades x --delay -1m":                       "--delay",
-		"pub trades x --delay 4000d":                     "--delay",
-		"pub trades x --delay x":                         "--delay",
-		"pub trades x --at tomorrow":                     "--at",
-		"pub trades x --at ''":                           "--at",
-		"pub trades x --delay 1m --id a":                 "--id",
+		"delay cancel d1.16.0.0.00000000 --topic trades":               "want one of them",
+		"delay cancel d1.16.0.0.00000000 --dry-run":                    "want one of them",
+		"delay cancel --topic trades":                                  "--yes",
+		"delay reschedule":                                             "want HANDLE",
+		"delay reschedule x --delay 1m":                                "handle",
+		"delay reschedule d1.16.0.0.00000000":                          "want --at or --delay",
+		"delay reschedule d1.16.0.0.00000000 --delay 1m --at 2035-1-1": "want one of them",
+		"delay reschedule d1.16.0.0.00000000 --delay 0s":               "--delay",
+		"delay reschedule d1.16.0.0.00000000 --at soon":                "--at",
+		"pub trades x --delay 1m --at 2035-01-01":                      "want one of them",
+		"pub trades x --delay 1us":                                     "--delay",
+		"pub trades x --delay -1m":                                     "--delay",
+		"pub trades x --delay 4000d":                                   "--delay",
+		"pub trades x --delay x":                                       "--delay",
+		"pub trades x --at tomorrow":                                   "--at",
+		"pub trades x --at ''":                                         "--at",
+		"pub trades x --delay 1m --id a":                               "--id",
 	} {
 		code := exitUsage
 		if want == "" {
@@ -173,8 +218,10 @@ func TestDelayUsage(t *testing.T) {
 		}
 	}
 	for line, want := range map[string]string{
-		"pub trades x --at 2200-01-01": "at most",
-		"delay ls --after x":           "page",
+		"pub trades x --at 2200-01-01":                        "at most",
+		"delay ls --after x":                                  "page",
+		"delay reschedule d1.16.0.0.00000000 --at 2200-01-01": "at most",
+		"delay reschedule d1.99.0.0.00000000 --delay 1m":      "unknown",
 	} {
 		if got := d.run(line); got.code == exitOK || !strings.Contains(got.stderr, want) {
 			t.Errorf("leat %s = %+v; want an error with %q", line, got, want)

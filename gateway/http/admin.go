@@ -31,6 +31,7 @@ func (d *Door) adminRoutes() {
 	d.adminGroupRoutes()
 	d.adminLetterRoutes()
 	d.adminJobRoutes()
+	d.adminDelayedRoutes()
 }
 
 // admin is the operation of a route below /api/v1.

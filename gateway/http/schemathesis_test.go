@@ -38,6 +38,7 @@ func TestSchemathesis(t *testing.T) {
 	for i := range 5 { // what testdata/schemathesis_hooks.py names
 		d.call("POST", fmt.Sprintf("/v1/topics/wide/messages?partition=%d", i%3), nil)
 	}
+	waiting := d.publish("wide", leat.Message{Key: []byte("k"), Delay: 1000 * time.Hour})
 	sub := must(d.bus.Subscribe("wide", leat.Group("g")))
 	shop := push.Config{Name: "shop", Topic: "t", URL: "https://example.com"} // t has no messages
 	must(d.door.pusher.Add(t.Context(), shop, "", true))
@@ -57,7 +58,7 @@ func TestSchemathesis(t *testing.T) {
 	}
 	cmd.Dir = t.TempDir() // it leaves files where it runs
 	cmd.Env = append(os.Environ(), "SCHEMATHESIS_HOOKS=schemathesis_hooks", "PYTHONPATH="+hooks,
-		"PYTHONDONTWRITEBYTECODE=1", "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1")
+		"LEAT_HANDLE="+waiting.Handle, "PYTHONDONTWRITEBYTECODE=1", "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1")
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -1,8 +1,11 @@
 """What the fuzzer of the document has to be told about the door."""
+import os
+
 import schemathesis
 
 # Names of what is there. Every other request gets them, unless it would delete them: what is made up is not found.
-THERE = {"topic": "wide", "name": "shop", "group": "g", "partition": 1, "offset": 0}
+THERE = {"topic": "wide", "name": "shop", "group": "g", "partition": 1, "offset": 0,
+         "handle": os.environ.get("LEAT_HANDLE", "")}
 
 
 @schemathesis.hook

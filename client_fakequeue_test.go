@@ -83,9 +83,9 @@ func (n *fakeNode) queue(s *fakeStream, h wire.Header, payload []byte) error {
 		f.stepLocked(open.Group, p, q, core.QueueInput{Kind: core.QueueJoin, Member: m.id, Max: open.MaxHeld})
 	}
 	f.mu.Unlock()
-	lease := int64(f.queues.config.WithDefaults().Lease)
+	cfg := f.queues.config.WithDefaults()
 	if err := s.json(wire.Header{Type: wire.QueueOpened}, wire.QueueOpenedBody{Member: fmt.Sprint("q", m.id),
-		TopicID: t.id, Lease: lease}); err != nil {
+		TopicID: t.id, Lease: int64(cfg.Lease), MaxUnsettled: cfg.MaxUnsettled}); err != nil {
 		return err
 	}
 	var writing sync.WaitGroup

@@ -462,3 +462,47 @@ func TestRemoteQueueRenewal(t *testing.T) {
 		}
 	})
 }
+
+// TestRemoteQueueKeepsAcks: acks of a queue wait for others while nothing depends on them, for a moment only;
+// those of a key-shared group do not.
+func TestRemoteQueueKeepsAcks(t *testing.T) {
+	for name, tt := range map[string]struct {
+		mode  func(...QueueConfig) SubscribeOption
+		held  int
+		kept  int64 // of the acks of 12 messages, before any time has passed
+		group core.QueueConfig
+	}{
+		"queue":            {Queue, 1000, 12, core.QueueConfig{}},
+		"a quarter":        {Queue, 20, 2, core.QueueConfig{}},
+		"one at a time":    {Queue, 1, 0, core.QueueConfig{}},
+		"key-shared":       {KeyShared, 1000, 0, core.QueueConfig{}},
+		"little unsettled": {Queue, 1000, 0, core.QueueConfig{MaxUnsettled: patientUnsettled - 1}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f, bus := queued(t, 1, 3)
+			f.queues.config = tt.group
+			sub := subscribeTo(t, bus, "t", Group("g"), tt.mode(), MaxHeld(tt.held))
+			synctest.Wait() // the writer, which begins with what was said before it, has looked
+			began := time.Now()
+			for range 12 {
+				if err := takeFrom(t, sub, 1)[0].Ack(); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+			if lag := f.queueLag("g"); lag != tt.kept {
+				t.Errorf("%s: %d acks are kept, want %d", name, lag, tt.kept)
+			}
+			if tt.held == 1 && time.Since(began) != 0 {
+				t.Errorf("%s: acks took %v", name, time.Since(began))
+			}
+			pass(tellWait)
+			synctest.Wait()
+			if lag := f.queueLag("g"); lag != 0 {
+				t.Errorf("%s: %d acks are kept after %v", name, lag, tellWait)
+			}
+			_ = bus.Close()
+			f.stop()
+		})
+	}
+}

@@ -11,7 +11,8 @@ import (
 )
 
 // queueSession is one stream of a member. The source's goroutine reads it, and the writer writes what was
-// settled meanwhile: at once when it is idle, and everything that came in between when it is not.
+// settled meanwhile: at once when it is idle, and everything that came in between when it is not. Acks that
+// nothing depends on wait for others.
 type queueSession struct {
 	source *queueSource
 	stream *clientStream
@@ -40,7 +41,10 @@ type queueSession struct {
 	parting  bool // LEAVE was sent
 	left     bool // and answered
 	leftErr  error
-	idle     bool // the writer waits
+	kept     int  // records acked in settles, while only acks are to be written
+	tellFrom int  // records acked from which they are written at once
+	hurry    bool // what is to be written is not to wait
+	writer   writerState
 
 	slab []remoteGrant // of the reader, to be used
 }
@@ -78,6 +82,10 @@ func (s *queueSession) open() error {
 		return core.Errorf(core.CodeTopicNotFound, q.topic.op("read"), "another topic has its name now")
 	}
 	s.lease = time.Duration(opened.Lease)
+	s.tellFrom = 1
+	if o.Mode == core.GroupQueue && opened.MaxUnsettled >= patientUnsettled {
+		s.tellFrom = min(max(int(body.MaxHeld)/4, 1), tellMost)
+	}
 	return nil
 }
 
@@ -93,6 +101,7 @@ func (s *queueSession) run() error {
 	s.sent = map[uint64][]chan error{}
 	q.mu.Lock()
 	s.live, s.source.session = true, s
+	s.hurry = true // the user may have closed the subscription
 	s.leaving = q.closed.Load()
 	q.mu.Unlock()
 	var writing sync.WaitGroup

@@ -2,7 +2,9 @@ package leat
 
 import (
 	"context"
+	"math/bits"
 	"runtime"
+	"time"
 
 	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/transport/wire"
@@ -72,31 +74,67 @@ func (l *settleQueue) appendTo(dst []byte) []byte {
 	return dst
 }
 
+// Acks of a queue are collected where nothing depends on them: of a key-shared group the next message of the
+// key does, and of a group that may leave few records unsettled any next one.
+const (
+	tellMost         = 256                  // records acked that are told at once
+	tellWait         = 2 * time.Millisecond // how long fewer wait
+	patientUnsettled = 4096                 // what a group must at least be able to leave unsettled
+)
+
+// writerState is what the writer of a stream does.
+type writerState uint8
+
+const (
+	writerRuns    writerState = iota
+	writerIdles               // there is nothing to write
+	writerLingers             // there are acks, which wait for more
+)
+
 // settleLocked leaves what the user says to the writer; the next COMMIT confirms it.
 func (s *queueSession) settleLocked(kind wire.SettleKind, g *remoteGrant, which uint64, delay int64,
 	reason string) {
 	s.doubt = true
-	s.tellLocked(kind, g, which, delay, reason)
+	if kind != wire.SettleAck {
+		s.tellLocked(kind, g, which, delay, reason)
+		return
+	}
+	s.addLocked(kind, g, which, 0, "")
+	if s.kept += bits.OnesCount64(which); s.kept >= s.tellFrom {
+		s.signalLocked()
+	} else if s.writer == writerIdles {
+		s.wakeLocked() // so that it lingers
+	}
 }
 
-// tellLocked leaves something to the writer.
+// tellLocked leaves something to the writer that is to be written at once.
 func (s *queueSession) tellLocked(kind wire.SettleKind, g *remoteGrant, which uint64, delay int64,
+	reason string) {
+	s.addLocked(kind, g, which, delay, reason)
+	s.signalLocked()
+}
+
+func (s *queueSession) addLocked(kind wire.SettleKind, g *remoteGrant, which uint64, delay int64,
 	reason string) {
 	grant := g.grant
 	grant.Left = which
 	s.settles.add(settleRun{kind: kind, delay: delay, reason: reason},
 		wire.QueueEntry{Partition: g.partition, Grant: grant})
-	s.signalLocked()
 }
 
-// signalLocked wakes the writer if it waits. What it is woken for was noted before.
+// signalLocked has the writer write everything there is. What it is woken for was noted before.
 func (s *queueSession) signalLocked() {
-	if s.idle {
-		s.idle = false
-		select {
-		case s.wake <- struct{}{}:
-		default: // a token is left from before: the writer looks again by that
-		}
+	s.hurry = true
+	if s.writer != writerRuns {
+		s.wakeLocked()
+	}
+}
+
+func (s *queueSession) wakeLocked() {
+	s.writer = writerRuns
+	select {
+	case s.wake <- struct{}{}:
+	default: // a token is left from before: the writer looks again by that
 	}
 }
 
@@ -104,8 +142,11 @@ func (s *queueSession) signalLocked() {
 func (s *queueSession) write() {
 	var frames []byte
 	var taken settleQueue
-	renewal := s.queue().client.clock.NewTimer(s.renewEvery())
+	clock := s.queue().client.clock
+	renewal, patience := clock.NewTimer(s.renewEvery()), clock.NewTimer(time.Hour)
 	defer renewal.Stop()
+	defer patience.Stop()
+	lingers := false
 	for {
 		select { // also where there is always something to write
 		case <-renewal.C():
@@ -113,7 +154,12 @@ func (s *queueSession) write() {
 			renewal.Reset(s.renewEvery())
 		default:
 		}
-		frames = s.gather(frames[:0], &taken)
+		var state writerState
+		frames, state = s.gather(frames[:0], &taken)
+		if state == writerLingers && !lingers {
+			patience.Reset(tellWait)
+		}
+		lingers = state == writerLingers
 		if len(frames) > 0 {
 			if _, err := s.stream.Write(frames); err != nil {
 				s.stream.Reset(0) // the reader sees it, too
@@ -122,6 +168,8 @@ func (s *queueSession) write() {
 			if cap(frames) > chunkKept {
 				frames = nil
 			}
+		}
+		if state == writerRuns {
 			continue
 		}
 		select {
@@ -130,6 +178,8 @@ func (s *queueSession) write() {
 		case <-renewal.C():
 			s.renew()
 			renewal.Reset(s.renewEvery())
+		case <-patience.C():
+			s.hasten(lingers)
 		case <-s.stop:
 			return
 		}
@@ -139,10 +189,26 @@ func (s *queueSession) write() {
 // chunkKept is the largest buffer that a writer keeps.
 const chunkKept = 64 << 10
 
-// gather encodes what there is to say. Where that is nothing the writer is idle.
-func (s *queueSession) gather(dst []byte, taken *settleQueue) []byte {
+// hasten has what has waited for long enough be written, if that was what was waited for.
+func (s *queueSession) hasten(lingers bool) {
 	q := s.queue()
 	q.mu.Lock()
+	defer q.mu.Unlock()
+	s.hurry = s.hurry || lingers
+}
+
+// gather encodes what there is to say, unless that can wait, and gives what the writer does then.
+func (s *queueSession) gather(dst []byte, taken *settleQueue) ([]byte, writerState) {
+	q := s.queue()
+	q.mu.Lock()
+	if !s.hurry {
+		defer q.mu.Unlock()
+		if s.writer = writerIdles; len(s.settles.list) > 0 {
+			s.writer = writerLingers
+		}
+		return dst, s.writer
+	}
+	s.hurry, s.kept, s.writer = false, 0, writerRuns
 	s.settles, *taken = *taken, s.settles
 	s.extends = 0
 	var commit, leave bool
@@ -159,7 +225,6 @@ func (s *queueSession) gather(dst []byte, taken *settleQueue) []byte {
 	if s.granted != s.credited {
 		s.credited, credit = s.granted, s.granted
 	}
-	s.idle = len(taken.list) == 0 && !commit && !leave && credit == 0
 	q.mu.Unlock()
 	dst = taken.appendTo(dst)
 	taken.reset()
@@ -175,7 +240,7 @@ func (s *queueSession) gather(dst []byte, taken *settleQueue) []byte {
 		h := wire.Header{Type: wire.Leave}
 		dst = h.Append(dst)
 	}
-	return dst
+	return dst, writerRuns
 }
 
 // committed answers the calls of one COMMIT.

@@ -19,6 +19,7 @@ type queueSubscription struct {
 	options leat.SubscribeOptions
 	member  *queueMember
 	sleeper *sleeper
+	far     bool // who reads is at the other end of a network: records are copied, and a moment does not matter
 	closed  atomic.Bool
 
 	// The following is owned by the loop.
@@ -166,7 +167,7 @@ func (s *queueSubscription) find(p *partition, offset int64) (int64, error) {
 		c.moveTo(offset)
 	}
 	c.skipped.Reset()
-	found, err := c.fetch(p.highWater.Load(), false)
+	found, err := c.fetch(p.highWater.Load(), s.far) // what goes out is copied once, and only that
 	if core.CodeOf(err) == core.CodeOffsetOutOfRange {
 		start := p.log.Start()
 		c.reader.Seek(start)
@@ -195,8 +196,6 @@ func (c *cursor) skipTo(offset int64) error {
 
 // await waits until the member was handed something.
 func (s *queueSubscription) await(ctx context.Context) error {
-	clear(s.grants)
-	s.grants, s.at = s.grants[:0], 0
 	for idle := 0; ; idle++ {
 		if idle == 0 || s.member.pending() {
 			if len(s.faults) > 0 {
@@ -204,8 +203,7 @@ func (s *queueSubscription) await(ctx context.Context) error {
 				s.faults = s.faults[1:]
 				return fault
 			}
-			var err error
-			if s.grants, err = s.member.take(s.grants); err != nil || len(s.grants) > 0 {
+			if err := s.take(); err != nil || len(s.grants) > 0 {
 				return err
 			}
 		}
@@ -218,15 +216,30 @@ func (s *queueSubscription) await(ctx context.Context) error {
 	}
 }
 
+// take takes what the member was handed, in place of what it had.
+func (s *queueSubscription) take() (err error) {
+	clear(s.grants)
+	s.at = 0
+	s.grants, err = s.member.take(s.grants[:0])
+	return err
+}
+
+// farYields is how often the loop of a member at a client lets others run before it sleeps.
+const farYields = 4
+
 // pause lets others run, and after a while sleeps until there may be something.
 func (s *queueSubscription) pause(ctx context.Context, idle int) error {
+	spins, yields := loopSpins, loopYields
+	if s.far {
+		spins, yields = 0, farYields
+	}
 	crowd := int(max(s.member.group.idle.Load(), 1))
-	for range 1 + loopSpins/crowd {
+	for range 1 + spins/crowd {
 		if s.member.pending() {
 			return nil
 		}
 	}
-	if s.options.Spin || idle < loopYields/crowd {
+	if s.options.Spin || idle < yields/crowd {
 		runtime.Gosched()
 		return nil
 	}
@@ -248,9 +261,14 @@ func (s *queueSubscription) rest() {
 	s.loop.Lock()
 	defer s.loop.Unlock()
 	for _, c := range s.cursors {
-		if c != nil {
-			c.rest()
+		if c == nil {
+			continue
 		}
+		if c.pin != nil { // the rest of its run is read anew
+			c.reader.Seek(c.next)
+			c.moveTo(c.next)
+		}
+		c.rest()
 	}
 }
 

@@ -96,7 +96,7 @@ func (c *session) newQueueStream(stream transport.Stream, body *wire.QueueOpenBo
 		granted: make(chan struct{}, 1), over: make(chan struct{}),
 		counted: c.server.stats.topic(t.name).group(body.Group),
 		grants:  map[queueDelivery]*queueGrant{}, sweep: grantsKept,
-		sub: &queueSubscription{node: c.node, topic: t, options: o, sleeper: newSleeper(),
+		sub: &queueSubscription{node: c.node, topic: t, options: o, sleeper: newSleeper(), far: true,
 			cursors: make([]*cursor, len(t.partitions))}}
 	if s.sub.member, err = c.node.joinQueue(c.ctx, t, &o, s.sub.sleeper); err != nil {
 		return nil, err
@@ -119,10 +119,10 @@ func queuePolicy(b *wire.QueueConfigBody) core.QueueConfig {
 func (s *queueStream) run(r *transport.Reader) error {
 	g := s.sub.member.group
 	g.mu.Lock()
-	lease := g.cfg.Lease
+	cfg := g.cfg.WithDefaults()
 	g.mu.Unlock()
 	frames := wire.Marshal(nil, wire.Header{Type: wire.QueueOpened}, &wire.QueueOpenedBody{
-		Member: s.sub.member.name, TopicID: s.topic.id, Lease: int64(lease)})
+		Member: s.sub.member.name, TopicID: s.topic.id, Lease: int64(cfg.Lease), MaxUnsettled: cfg.MaxUnsettled})
 	for _, p := range s.topic.local {
 		if p.log == nil {
 			h := wire.Header{Type: wire.PartitionFailed, Aux: uint16(p.number)}

@@ -56,12 +56,12 @@ func (s *queueStream) grantMore(credit uint64) {
 // settle does what the client says of its records, and tells it what came too late.
 func (s *queueStream) settle(said *wire.Settlement) error {
 	var stale []byte
-	for i := range said.Entries {
-		e := &said.Entries[i]
-		if late := s.settleOne(said, e); late != 0 {
-			over := *e
-			over.Grant.Left = late
-			stale = over.Append(stale)
+	if said.Kind == wire.SettleAck {
+		stale = s.ack(said.Entries)
+	} else {
+		for i := range said.Entries {
+			e := &said.Entries[i]
+			stale = appendStale(stale, e, s.settleOne(said, e))
 		}
 	}
 	if len(stale) == 0 {
@@ -71,19 +71,43 @@ func (s *queueStream) settle(said *wire.Settlement) error {
 	return s.lane.Send(append(h.Append(nil), stale...))
 }
 
-// settleOne gives the records of an entry that are not the member's any more.
+// appendStale appends what of an entry came too late.
+func appendStale(dst []byte, e *wire.QueueEntry, late uint64) []byte {
+	if late == 0 {
+		return dst
+	}
+	over := *e
+	over.Grant.Left = late
+	return over.Append(dst)
+}
+
+// ack takes all acks of a frame, and then has the member look once.
+func (s *queueStream) ack(entries []wire.QueueEntry) (stale []byte) {
+	acked := 0
+	s.mu.Lock()
+	for i := range entries {
+		e, taken := &entries[i], uint64(0)
+		if g := s.grantLocked(e); g != nil {
+			taken = g.take(e.Grant.Left)
+			acked += bits.OnesCount64(taken)
+		}
+		stale = appendStale(stale, e, e.Grant.Left&^taken)
+	}
+	s.mu.Unlock()
+	if acked > 0 {
+		addSome(&s.counted.acked, int64(acked))
+		s.sub.member.acked()
+	}
+	return stale
+}
+
+// settleOne gives the records of an entry that are not the member's any more. It is not an ack.
 func (s *queueStream) settleOne(said *wire.Settlement, e *wire.QueueEntry) (late uint64) {
-	g := s.grantOf(e)
+	s.mu.Lock()
+	g := s.grantLocked(e)
+	s.mu.Unlock()
 	if g == nil {
 		return e.Grant.Left
-	}
-	if said.Kind == wire.SettleAck {
-		taken := g.take(e.Grant.Left)
-		if taken != 0 {
-			addSome(&s.counted.acked, int64(bits.OnesCount64(taken)))
-			g.member.acked()
-		}
-		return e.Grant.Left &^ taken
 	}
 	if said.Kind == wire.SettleExtend {
 		return g.member.group.extend(g, e.Grant.Left)
@@ -105,10 +129,8 @@ func (s *queueStream) settleOne(said *wire.Settlement, e *wire.QueueEntry) (late
 	return late
 }
 
-// grantOf finds what was handed out as the client says.
-func (s *queueStream) grantOf(e *wire.QueueEntry) *queueGrant {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// grantLocked finds what was handed out as the client says.
+func (s *queueStream) grantLocked(e *wire.QueueEntry) *queueGrant {
 	g := s.grants[queueDelivery{e.Partition, e.Grant.Epoch}]
 	if g == nil || g.lo != e.Grant.Lo || g.slot != e.Grant.Slot {
 		return nil

@@ -22,21 +22,34 @@ func (s *queueStream) sendAll() error {
 		if err := s.sub.await(s.sending); err != nil {
 			return err
 		}
-		for _, g := range s.sub.grants {
-			s.remember(g)
-			if err := s.gather(g); err != nil {
+		for len(s.sub.grants) > 0 {
+			if err := s.gatherAll(); err != nil {
 				return err
 			}
-			if len(s.out) >= sendBytes {
-				if err := s.flush(); err != nil {
-					return err
-				}
+			if err := s.sub.take(); err != nil { // what comes at once goes with it
+				return err
 			}
 		}
 		if err := s.flush(); err != nil {
 			return err
 		}
 	}
+}
+
+// gatherAll gathers what was handed to the member, and writes what is a lot.
+func (s *queueStream) gatherAll() error {
+	for _, g := range s.sub.grants {
+		s.remember(g)
+		if err := s.gather(g); err != nil {
+			return err
+		}
+		if len(s.out) >= sendBytes {
+			if err := s.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (s *queueStream) flush() error {

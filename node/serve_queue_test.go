@@ -196,6 +196,22 @@ func TestQueueStreamStale(t *testing.T) {
 	m.leave()
 }
 
+// TestQueueStreamStaleAmongOthers: of many answers those that came too late are told, and the others count.
+func TestQueueStreamStaleAmongOthers(t *testing.T) {
+	d := newGroupDoor(t, ServeConfig{})
+	m := d.connect().joinQueue(plenty, queueBody(100))
+	list := m.granted(20, 1)
+	wrong := list[0]
+	wrong.Grant.Epoch++
+	m.settle(wire.SettleAck, append(list, wrong)...)
+	m.wantStale("among others", wrong)
+	m.commit(1)
+	if lag := d.queueLag(); lag != 0 {
+		t.Errorf("lag %d when all is acked", lag)
+	}
+	m.leave()
+}
+
 // TestQueueStreamLimits: a frame goes out only with credit, and no more records than the member may hold.
 func TestQueueStreamLimits(t *testing.T) {
 	d := newGroupDoor(t, ServeConfig{})

@@ -202,7 +202,7 @@ var examples = []example{
 	{name: "queue-open-filter", head: Header{Type: QueueOpen, Arg: 1 << 20}, body: QueueOpenBody{Group: "work",
 		Topic: "trades", Mode: 1, MaxHeld: 500, Filter: `size > 1024`}},
 	{name: "queue-opened", head: Header{Type: QueueOpened}, body: QueueOpenedBody{Member: "m1", TopicID: 5,
-		Lease: 3e10}},
+		Lease: 3e10, MaxUnsettled: 1 << 17}},
 	{name: "grant", head: grantHeader(), raw: grantPayload(),
 		says: "A member of a queue group gets offset 1000 of partition 3 for the first time: bit 0 of " +
 			"what begins\nthere, in slot 5 of epoch 7. The run begins at 0x30 with the time, its record at 0x40."},

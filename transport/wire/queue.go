@@ -72,6 +72,8 @@ type QueueOpenedBody struct {
 	Member  string `json:"member"`
 	TopicID uint64 `json:"topicId"`
 	Lease   int64  `json:"lease"` // of the group, nanoseconds
+	// MaxUnsettled is that of the group; 0 where the node does not say.
+	MaxUnsettled int64 `json:"maxUnsettled,omitempty"`
 }
 
 // QueueEntry names records of one grant. The layout is

@@ -510,6 +510,38 @@ func TestDelayedEndsThatWereRefused(t *testing.T) {
 	})
 }
 
+// TestDelayedEndsThatAreFound: the end of a message that its target has when the node is opened is among those
+// that are written again if they are refused, and no mark passes it before it is there.
+func TestDelayedEndsThatAreFound(t *testing.T) {
+	b := one(t, leat.TopicConfig{Ack: leat.AckPage})
+	text := publish(t, b.producer("t"), delayed("delivered", time.Hour)).Handle
+	h, err := core.ParseDelayHandle(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lane *delayLane
+	err = b.node.delays.do(soon(t), "find", func(l *delayLoop) {
+		lane = l.lane(delayTarget{h.Topic, h.Partition})
+		if err := l.delivered(lane, text, 7); err != nil {
+			t.Errorf("delivered: %v", err)
+		}
+		if at, due := lane.NextMark(true, 8); l.ending.Len() != 1 || lane.Idle() || due {
+			t.Errorf("%d ends are on their way, idle %v, a mark at %d is due %v", l.ending.Len(),
+				lane.Idle(), at, due)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the end is there", func() bool {
+		there := false
+		err := b.node.delays.do(soon(t), "look", func(l *delayLoop) {
+			there = l.ending.Len() == 0 && lane.Idle() && l.state.Outcome(h.Offset, h.Tag) == core.DelayFired
+		})
+		return err == nil && there
+	})
+}
+
 // TestDelayedChangesThatWereRefused: a message waits on where the record that was to replace it is refused.
 func TestDelayedChangesThatWereRefused(t *testing.T) {
 	b := one(t, leat.TopicConfig{Ack: leat.AckPage})

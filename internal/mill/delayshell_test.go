@@ -389,9 +389,9 @@ func (s *delayShell) append(record []byte) (offset int64, ok bool) {
 	return s.w.disk.delay.append([][]byte{record}), true
 }
 
-// refuses reports whether a disk is full.
+// refuses reports whether a disk is full. Now and then there is room for something.
 func (s *delayShell) refuses(log int) bool {
-	if s.w.healed || s.w.mono >= s.full[log] {
+	if s.w.healed || s.w.mono >= s.full[log] || s.w.chance(4) {
 		return false
 	}
 	s.w.counts.refused++

@@ -62,9 +62,9 @@ func reproduce(p plan) string {
 func TestMill(t *testing.T) {
 	first, n := *seedFlag, *seedsFlag
 	if n == 0 {
-		n = 2500
+		n = 2200
 		if testing.Short() {
-			n = 250
+			n = 220
 		}
 	}
 	var verbose func(string, ...any)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/leatbus/leat/actors"
@@ -37,14 +38,11 @@ func (s *subscription) Released(partition int32) {
 
 // Fenced ends the membership: every Ack fails from now on, and the loop yields err once.
 func (s *subscription) Fenced(err error) {
-	list := *s.byPart.Load()
-	for _, c := range list {
-		if c != nil {
-			c.revoking.Store(true)
-		}
+	for _, c := range s.held {
+		c.revoking.Store(true)
+		s.byPart[c.part.number].Store(nil)
 	}
-	none := make([]*cursor, len(list))
-	s.byPart.Store(&none)
+	s.held = nil
 	s.mu.Lock()
 	if s.fenced == nil {
 		s.fenced = core.NewError(core.CodeOf(err), s.topic.op("read"), err)
@@ -55,14 +53,11 @@ func (s *subscription) Fenced(err error) {
 
 // Acks adds the partitions whose acked position moved since the last call.
 func (s *subscription) Acks(into []actors.PartitionAck) []actors.PartitionAck {
-	for number, c := range *s.byPart.Load() {
-		if c == nil {
-			continue
-		}
+	for _, c := range s.held {
 		if acked := c.acked.Load(); acked > c.reported.Load() {
 			c.reported.Store(acked)
 			into = append(into, actors.PartitionAck{
-				Partition: int32(number), Offset: acked, Generation: c.generation,
+				Partition: c.part.number, Offset: acked, Generation: c.generation,
 			})
 		}
 	}
@@ -76,17 +71,24 @@ func (s *subscription) InFlight(partition int32) bool {
 }
 
 func (s *subscription) cursorOf(partition int32) *cursor {
-	if list := *s.byPart.Load(); int(partition) < len(list) {
-		return list[partition]
+	if partition < 0 || int(partition) >= len(s.byPart) {
+		return nil
 	}
-	return nil
+	return s.byPart[partition].Load()
 }
 
-// setCursor replaces one entry of byPart. Only the member's actor changes it.
+// setCursor sets or, for nil, takes away what the subscription has of a partition. Only the member's actor
+// changes it.
 func (s *subscription) setCursor(partition int32, c *cursor) {
-	list := slices.Clone(*s.byPart.Load())
-	list[partition] = c
-	s.byPart.Store(&list)
+	at, found := slices.BinarySearchFunc(s.held, partition,
+		func(c *cursor, number int32) int { return cmp.Compare(c.part.number, number) })
+	if found {
+		s.held = slices.Delete(s.held, at, at+1)
+	}
+	if c != nil {
+		s.held = slices.Insert(s.held, at, c)
+	}
+	s.byPart[partition].Store(c)
 }
 
 func (s *subscription) change(ch change) {

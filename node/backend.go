@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/leatbus/leat"
 	"github.com/leatbus/leat/actors"
@@ -178,11 +179,10 @@ func (n *Node) OpenSubscription(name string, o leat.SubscribeOptions) (leat.Subs
 	}
 	s := &subscription{node: n, topic: t, options: o, filter: filter, sleeper: newSleeper(), id: n.nextID()}
 	s.news = newAssignmentNews(o.OnAssign)
-	none := make([]*cursor, len(t.partitions))
-	s.byPart.Store(&none)
 	if o.Group == "" {
 		err = s.readAll()
 	} else {
+		s.byPart = make([]atomic.Pointer[cursor], len(t.partitions))
 		s.member, err = n.groups.Join(o.Group, t.id, int32(len(t.partitions)), s)
 	}
 	if err != nil {

@@ -45,7 +45,9 @@ type subscription struct {
 
 	changed atomic.Bool // there is something in changes, or closed or fenced is set
 	closed  atomic.Bool
-	byPart  atomic.Pointer[[]*cursor] // by partition number; nil where not assigned
+	// byPart has a place for each partition of the topic; nil where not assigned.
+	byPart []atomic.Pointer[cursor]
+	held   []*cursor // those of byPart, by partition; it belongs to the member's actor
 
 	mu      sync.Mutex // guards the following
 	changes []change
@@ -349,14 +351,13 @@ func (s *subscription) Ack(partition int32, offset int64) error {
 	if s.member == nil {
 		return nil
 	}
-	list := *s.byPart.Load()
-	if partition < 0 || int(partition) >= len(list) || list[partition] == nil {
+	c := s.cursorOf(partition)
+	if c == nil {
 		if s.closed.Load() {
 			return core.NewError(core.CodeClosed, s.topic.op("ack on"), nil)
 		}
 		return core.Errorf(core.CodeFenced, s.topic.op("ack on"), "partition %d is not this member's", partition)
 	}
-	c := list[partition]
 	for {
 		acked := c.acked.Load()
 		if offset < acked {

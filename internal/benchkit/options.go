@@ -19,6 +19,8 @@ type Options struct {
 	Size     int           // bytes: the encoded record for Log, the value for Bus
 	Bytes    int64         // of the log that Open reopens
 	Idle     int           // partitions of Idle, connections of Net
+	Members  int           // of the group of the suite scale
+	Backlog  int64         // messages that lie in the topic of the suite scale
 	IdleFor  time.Duration // of Net: how long it watches a server that does nothing
 	Progress func(string)  // told what is measured now; nil for silence
 	Only     []string      // scenarios of a suite, by name; empty means all

@@ -60,6 +60,8 @@ func TestUsage(t *testing.T) {
 		{"run -h", 0, "-canary-max"},
 		{"run -rounds 0", 2, "-rounds"},
 		{"run -rounds many", 2, "-rounds"},
+		{"run -backlog -1 steady", 2, "-backlog"},
+		{"run -members -1 steady", 2, "-members"},
 		{"run -o xml", 2, "-o xml: want table, md or json"},
 		{"run nothing", 2, `no suite "nothing"; there are: steady`},
 		{"run steady/three -unguarded", 2, `no suite "-unguarded"`},

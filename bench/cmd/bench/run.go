@@ -40,6 +40,8 @@ func (p *program) measure(ctx context.Context, args []string) error {
 	flags.IntVar(&o.Rounds, "rounds", 5, "measured rounds, at least 1; figures to keep need 5 or more")
 	flags.DurationVar(&o.For, "for", 0, "time of one measured round (what the suite says)")
 	flags.IntVar(&o.Size, "size", 0, "bytes of a value, where that is free (what the suite says)")
+	flags.IntVar(&o.Members, "members", 0, "members of a group in the suite scale (what it says)")
+	flags.Int64Var(&o.Backlog, "backlog", 0, "messages that lie in a topic in the suite scale (what it says)")
 	flags.StringVar(&o.Dir, "dir", "", "folder for data; it is the disk that is measured (the temporary folder)")
 	flags.Float64Var(&o.Guard.CanaryMax, "canary-max", 0,
 		"nanoseconds that handing a cache line over may take in a round that counts (1.5 times the best)")
@@ -56,8 +58,8 @@ func (p *program) measure(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if o.Rounds < 1 || o.For < 0 || o.Size < 0 {
-		return usagef("-rounds, -for and -size: want nothing below 1")
+	if o.Rounds < 1 || o.For < 0 || o.Size < 0 || o.Members < 0 || o.Backlog < 0 {
+		return usagef("-rounds, -for, -size, -members and -backlog: want nothing below 1")
 	}
 	asked, err := p.requests(flags.Args())
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/leatbus/leat/bench/log"
 	"github.com/leatbus/leat/bench/queue"
 	"github.com/leatbus/leat/bench/ring"
+	"github.com/leatbus/leat/bench/scale"
 	"github.com/leatbus/leat/internal/benchkit"
 )
 
@@ -24,6 +25,7 @@ var suites = []entry{
 	{"log", log.Suite},
 	{"bus", benchkit.BusSuite},
 	{"queue", queue.Suite},
+	{"scale", scale.Suite},
 }
 
 // request is a suite with the scenarios that were asked for, none for all.

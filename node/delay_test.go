@@ -510,8 +510,8 @@ func TestDelayedEndsThatWereRefused(t *testing.T) {
 	})
 }
 
-// TestDelayedEndsThatAreFound: the end of a message that its target has when the node is opened is among those
-// that are written again if they are refused, and no mark passes it before it is there.
+// TestDelayedEndsThatAreFound: the end of a message that its target has when the node is opened is among
+// those that are written again if they are refused, and no mark passes it before it is there.
 func TestDelayedEndsThatAreFound(t *testing.T) {
 	b := one(t, leat.TopicConfig{Ack: leat.AckPage})
 	text := publish(t, b.producer("t"), delayed("delivered", time.Hour)).Handle

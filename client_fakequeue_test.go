@@ -153,7 +153,7 @@ func (n *fakeNode) queueFrames(s *fakeStream, m *fakeQueueMember, t *fakeTopic, 
 				}
 				kind := map[wire.SettleKind]core.QueueInputKind{wire.SettleAck: core.QueueAck,
 					wire.SettleNack: core.QueueNack, wire.SettleReject: core.QueueReject,
-					wire.SettleExtend: core.QueueExtend}[settled.Kind]
+					wire.SettleExtend: core.QueueExtend, wire.SettleNackBecause: core.QueueNack}[settled.Kind]
 				f.stepLocked(open.Group, p, mine[p], core.QueueInput{Kind: kind, Member: m.id, Grant: e.Grant,
 					Delay: settled.Delay})
 			}

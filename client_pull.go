@@ -200,12 +200,16 @@ func (c *client) Answer(
 func (c *client) answerAt(ctx context.Context, n *clientNode, t *clientTopic, group string, a *Answer,
 	loans []Loan, which []int, results []error) {
 	body := wire.LoansBody{Topic: t.name, Group: group, Kind: wire.SettleKind(a.Kind), Delay: int64(a.Delay),
-		Reason: []byte(a.Reason[:min(len(a.Reason), wire.MaxReasonBytes)])}
+		Reason: []byte(core.CutReason(a.Reason))}
 	for _, i := range which {
 		body.Loans = append(body.Loans, wire.LoanBody(loans[i]))
 	}
 	var answer wire.LoansAnswer
-	err := c.ask(ctx, n, false, wire.OpAnswerLoans, body, &answer)
+	var needs uint64
+	if a.Kind == AnswerNack && a.Reason != "" {
+		needs = wire.FeatureReasons
+	}
+	err := c.askWith(ctx, n, false, needs, wire.OpAnswerLoans, body, &answer)
 	if err == nil && len(answer.Codes) != len(which) {
 		err = wire.Errorf("%d answers for %d loans", len(answer.Codes), len(which))
 	}

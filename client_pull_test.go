@@ -1,6 +1,7 @@
 package leat
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,4 +44,13 @@ func TestRemotePullLetters(t *testing.T) {
 		pass(24 * time.Hour)
 		prepared("once it was there", false)
 	})
+}
+
+// TestRemoteNackReasonUnsupported: a node that takes no reasons is not told of a nack that has one.
+func TestRemoteNackReasonUnsupported(t *testing.T) {
+	_, bus := queued(t, 1, 0)
+	results, err := bus.Answer(soon(t), "t", "g", Answer{Kind: AnswerNack, Reason: "no stock"}, []Loan{{}})
+	if err != nil || !errors.Is(results[0], ErrUnsupported) {
+		t.Errorf("a reason for a node that takes none: %v, %v", results, err)
+	}
 }

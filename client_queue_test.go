@@ -77,7 +77,10 @@ func TestRemoteQueueAnswers(t *testing.T) {
 	f, bus := queued(t, 1, 2)
 	sub := subscribeTo(t, bus, "t", Group("g"), Queue(QueueConfig{Lease: time.Hour}))
 	first := takeFrom(t, sub, 8)
-	if err := first[0].Nack(0); err != nil {
+	if err := first[0].NackBecause(0, "later"); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("a reason for a node that takes none: %v", err)
+	}
+	if err := first[0].NackBecause(0, ""); err != nil {
 		t.Fatal(err)
 	}
 	again := takeFrom(t, sub, 1)[0]
@@ -129,6 +132,35 @@ func TestRemoteQueueAnswers(t *testing.T) {
 	}
 	if err := sub.Commit(soon(t)); !errors.Is(err, ErrClosed) {
 		t.Errorf("Commit after Close: %v", err)
+	}
+}
+
+// TestRemoteQueueReasons: the reason of a nack reaches a node that takes it, whole characters of it.
+func TestRemoteQueueReasons(t *testing.T) {
+	f := newFake(t, 1)
+	f.features |= wire.FeatureReasons
+	f.topic("t", core.TopicConfig{Partitions: 1})
+	bus, _ := f.client()
+	fillTopic(t, bus, "t", 1, 1)
+	sub := subscribeTo(t, bus, "t", Group("g"), Queue(QueueConfig{Lease: time.Hour}))
+	for attempt, reason := range []string{"busy", "still busy", "x" + strings.Repeat("é", wire.MaxReasonBytes)} {
+		m := takeFrom(t, sub, 1)[0]
+		if m.Attempt != int32(attempt+1) {
+			t.Errorf("attempt %d, want %d", m.Attempt, attempt+1)
+		}
+		if err := m.NackBecause(0, reason); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := takeFrom(t, sub, 1)[0].Nack(0); err != nil {
+		t.Fatal(err)
+	}
+	takeFrom(t, sub, 1)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	want := []string{"busy", "still busy", "x" + strings.Repeat("é", wire.MaxReasonBytes/2-1)}
+	if !slices.Equal(f.queues.reasons, want) {
+		t.Errorf("reasons %q, want %q", f.queues.reasons, want)
 	}
 }
 

@@ -86,13 +86,23 @@ func (g *remoteGrant) Ack(offset int64) error {
 }
 
 // Nack implements Delivery.
-func (g *remoteGrant) Nack(offset int64, delay time.Duration) error {
-	return g.answer("nack on", wire.SettleNack, offset, max(int64(delay), -1), "")
+func (g *remoteGrant) Nack(offset int64, delay time.Duration, reason string) error {
+	const op = "nack on"
+	if reason == "" {
+		return g.answer(op, wire.SettleNack, offset, max(int64(delay), -1), "")
+	}
+	if !g.session.reasons {
+		err := core.Errorf(core.CodeUnsupported, g.session.op(op), "partition %d, offset %d: its node is of a "+
+			"version whose nacks have no reason", g.partition, offset)
+		err.Hint = "call Nack, which takes none, or upgrade the node"
+		return err
+	}
+	return g.answer(op, wire.SettleNackBecause, offset, max(int64(delay), -1), core.CutReason(reason))
 }
 
 // Reject implements Delivery.
 func (g *remoteGrant) Reject(offset int64, reason string) error {
-	return g.answer("reject on", wire.SettleReject, offset, 0, reason[:min(len(reason), wire.MaxReasonBytes)])
+	return g.answer("reject on", wire.SettleReject, offset, 0, core.CutReason(reason))
 }
 
 // Extend implements Delivery.

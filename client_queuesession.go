@@ -14,13 +14,14 @@ import (
 // settled meanwhile: at once when it is idle, and everything that came in between when it is not. Acks that
 // nothing depends on wait for others.
 type queueSession struct {
-	source *queueSource
-	stream *clientStream
-	wake   chan struct{} // for the writer; capacity 1
-	stop   chan struct{} // ends the writer
-	ended  chan struct{} // closed when nothing comes of the stream any more
-	lease  time.Duration // of the group
-	over   atomic.Bool   // what was granted is not to be delivered any more
+	source  *queueSource
+	stream  *clientStream
+	wake    chan struct{} // for the writer; capacity 1
+	stop    chan struct{} // ends the writer
+	ended   chan struct{} // closed when nothing comes of the stream any more
+	lease   time.Duration // of the group
+	reasons bool          // the node takes nacks with a reason
+	over    atomic.Bool   // what was granted is not to be delivered any more
 
 	// The following is guarded by the queue's lock.
 	live     bool // answers reach the node

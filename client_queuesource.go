@@ -128,7 +128,7 @@ func (f *queueSource) serve() error {
 	stop := context.AfterFunc(q.ctx, func() { stream.Reset(0) })
 	defer stop()
 	s := &queueSession{source: f, stream: stream, wake: make(chan struct{}, 1), stop: make(chan struct{}),
-		ended: make(chan struct{})}
+		ended: make(chan struct{}), reasons: conn.welcome.Features&wire.FeatureReasons != 0}
 	if err = s.open(); err == nil {
 		f.tell(nil)
 		err = s.run()

@@ -69,7 +69,7 @@ func (k AnswerKind) String() string {
 type Answer struct {
 	Kind   AnswerKind
 	Delay  time.Duration // of AnswerNack; below 0: that of the group
-	Reason string        // of AnswerReject, as in Message.Reject
+	Reason string        // of AnswerReject and AnswerNack, as in Message.Reject and NackBecause
 }
 
 // Pull borrows messages of a queue group, or key-shared group, for somebody who is no member: there is no
@@ -129,8 +129,8 @@ func (b *Bus) Answer(ctx context.Context, topic, group string, a Answer, loans [
 		return bad("%d loans: want at most %d", len(loans), PullMost)
 	case a.Delay != 0 && a.Kind != AnswerNack:
 		return bad("Delay with %v: it is for nack", a.Kind)
-	case a.Reason != "" && a.Kind != AnswerReject:
-		return bad("Reason with %v: it is for reject", a.Kind)
+	case a.Reason != "" && a.Kind != AnswerReject && a.Kind != AnswerNack:
+		return bad("Reason with %v: it is for nack and reject", a.Kind)
 	}
 	if err := core.ValidateName("group", group); err != nil {
 		return nil, err

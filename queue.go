@@ -113,8 +113,9 @@ func (o *SubscribeOptions) validateQueue() error {
 type Delivery interface {
 	// Ack says that a message is done.
 	Ack(offset int64) error
-	// Nack says that an attempt failed; the message comes again after delay, below 0 for that of the group.
-	Nack(offset int64, delay time.Duration) error
+	// Nack says that an attempt failed; the message comes again after delay, below 0 for that of the group. If
+	// it was the last one the dead letter has the reason; "" says none.
+	Nack(offset int64, delay time.Duration, reason string) error
 	// Reject says that a message is not to be tried again.
 	Reject(offset int64, reason string) error
 	// Extend begins the lease of a message anew.
@@ -128,11 +129,16 @@ func SetDelivery(m *Message, attempt int32, d Delivery) { m.Attempt, m.delivery 
 // Nack says that the work on a message of a queue group failed: it is delivered again after delay, below 0
 // for that of the group's Retry, and is counted as an attempt. It does not block. ErrStaleAck says that the
 // lease is over. Messages that were not lent by a queue group answer ErrUnsupported.
-func (m *Message) Nack(delay time.Duration) error {
+func (m *Message) Nack(delay time.Duration) error { return m.NackBecause(delay, "") }
+
+// NackBecause is Nack with the reason, of which at most 1,024 bytes are kept: if this was the last attempt,
+// the dead letter that the message becomes has it. It does not block; errors are those of Nack, and
+// ErrUnsupported where the node is of a version that takes no reasons: then nothing was said of the message.
+func (m *Message) NackBecause(delay time.Duration, reason string) error {
 	if m.delivery == nil {
 		return m.notLent("nack")
 	}
-	return m.delivery.Nack(m.Offset, delay)
+	return m.delivery.Nack(m.Offset, delay, reason)
 }
 
 // Reject says that a message of a queue group is not worth another attempt: it becomes a dead letter, with

@@ -51,8 +51,8 @@ func TestQueueOptions(t *testing.T) {
 type fakeDelivery struct{ said string }
 
 func (f *fakeDelivery) Ack(int64) error { f.said = "ack"; return nil }
-func (f *fakeDelivery) Nack(_ int64, delay time.Duration) error {
-	f.said = "nack " + delay.String()
+func (f *fakeDelivery) Nack(_ int64, delay time.Duration, reason string) error {
+	f.said = "nack " + delay.String() + reason
 	return nil
 }
 func (f *fakeDelivery) Reject(_ int64, reason string) error { f.said = "reject " + reason; return nil }
@@ -62,7 +62,7 @@ func TestDelivery(t *testing.T) {
 	var m Message
 	for name, call := range map[string]func() error{
 		"Nack": func() error { return m.Nack(0) }, "Reject": func() error { return m.Reject("") },
-		"Extend": m.Extend,
+		"Extend": m.Extend, "NackBecause": func() error { return m.NackBecause(0, "") },
 	} {
 		if err := call(); !errors.Is(err, ErrUnsupported) {
 			t.Errorf("%s of a message of no queue group: %v", name, err)
@@ -76,7 +76,8 @@ func TestDelivery(t *testing.T) {
 	}
 	for want, call := range map[string]func() error{
 		"ack": kept.Ack, "nack 1s": func() error { return kept.Nack(time.Second) },
-		"reject why": func() error { return kept.Reject("why") }, "extend": kept.Extend,
+		"nack 1s busy": func() error { return kept.NackBecause(time.Second, " busy") },
+		"reject why":   func() error { return kept.Reject("why") }, "extend": kept.Extend,
 	} {
 		if err := call(); err != nil || f.said != want {
 			t.Errorf("%q, %v; want %q", f.said, err, want)

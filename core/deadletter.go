@@ -80,8 +80,8 @@ type DeadLetterOrigin struct {
 	Group     string
 }
 
-// cutReason keeps what of a reason a letter has room for, whole characters only.
-func cutReason(reason string) string {
+// CutReason keeps what of a reason a letter has room for, whole characters only.
+func CutReason(reason string) string {
 	if len(reason) <= MaxDeadLetterReason {
 		return reason
 	}
@@ -126,7 +126,7 @@ func (o *DeadLetterOrigin) appendHeaders(dst []Header) []Header {
 		Header{deadLetterTime, time.Unix(0, o.Time).UTC().AppendFormat(nil, deadLetterTimeForm)},
 		Header{deadLetterAttempts, strconv.AppendInt(nil, int64(o.Attempts), 10)},
 		Header{deadLetterCode, strconv.AppendUint(nil, uint64(o.Code), 10)},
-		Header{deadLetterReason, []byte(cutReason(o.Reason))},
+		Header{deadLetterReason, []byte(CutReason(o.Reason))},
 		Header{deadLetterGroup, []byte(o.Group)})
 }
 

@@ -204,7 +204,7 @@ func FuzzDeadLetter(f *testing.F) {
 			wantCode(t, "UnwrapDeadLetter", err, CodeInvalidRecord)
 			return
 		}
-		o.Reason = cutReason(o.Reason)
+		o.Reason = CutReason(o.Reason)
 		o2, back2, own2, err := UnwrapDeadLetter(o.Wrap(back, own))
 		if err != nil || o2 != o || !bytes.Equal(back2, back) || len(own2) != len(own) {
 			t.Fatalf("%+v, %q, %v became %+v, %q, %v, %v", o, back, own, o2, back2, own2, err)

@@ -11,6 +11,7 @@ const (
 	queueFailedKind     = 4
 	queueRecordKeyFixed = 24
 	queueFailedBytes    = 24
+	queueReasonVersion  = 2 // of what is stored of a failed record with a reason
 )
 
 // QueueRecord is what is stored of a queue group on one partition, a record of __groups: its progress, or
@@ -26,6 +27,8 @@ type QueueRecord struct {
 	Attempts int32
 	Code     Code  // why it is to become a dead letter, 0 if it is not
 	Due      int64 // nanoseconds since 1970
+	// Reason is why in words, of a record that is to become a dead letter: at most MaxDeadLetterReason bytes.
+	Reason string
 }
 
 // IsQueueRecord reports whether the key of a record of __groups is that of a QueueRecord.
@@ -63,11 +66,16 @@ func (r *QueueRecord) EncodeValue(dst []byte) []byte {
 		return append(dst, r.Progress...)
 	}
 	le := binary.LittleEndian
-	dst = append(dst, CommitVersion, 0)
+	version := byte(CommitVersion)
+	if r.Reason != "" {
+		version = queueReasonVersion
+	}
+	dst = append(dst, version, 0)
 	dst = le.AppendUint16(dst, uint16(r.Code))
 	dst = le.AppendUint32(dst, uint32(r.Attempts))
 	dst = le.AppendUint64(dst, uint64(r.Due))
-	return le.AppendUint64(dst, 0)
+	dst = le.AppendUint64(dst, uint64(len(r.Reason)))
+	return append(dst, r.Reason...)
 }
 
 // DecodeQueueRecord reads a record of __groups that IsQueueRecord; a nil value removes it. A newer version is
@@ -106,14 +114,22 @@ func DecodeQueueRecord(key, value []byte) (QueueRecord, error) {
 }
 
 func (r *QueueRecord) decodeFailed(value []byte) error {
-	if err := checkCommitVersion(value, queueFailedBytes); err != nil {
-		return err
+	switch {
+	case len(value) > 0 && value[0] > queueReasonVersion:
+		return Errorf(CodeVersionTooNew, "read queue record", "version %d, this build reads up to %d", value[0],
+			queueReasonVersion)
+	case len(value) < queueFailedBytes || value[0] == 0:
+		return corruptCommit("queue value of %d bytes, at least %d", len(value), queueFailedBytes)
 	}
 	le := binary.LittleEndian
 	r.Code, r.Attempts = Code(le.Uint16(value[2:])), int32(le.Uint32(value[4:]))
 	r.Due = int64(le.Uint64(value[8:]))
-	if len(value) != queueFailedBytes || value[1] != 0 || le.Uint64(value[16:]) != 0 || r.Attempts < 1 {
-		return corruptCommit("queue value of %d bytes, %d attempts", len(value), r.Attempts)
+	reason := le.Uint64(value[16:])
+	if value[1] != 0 || r.Attempts < 1 || reason > MaxDeadLetterReason ||
+		(reason > 0) != (value[0] == queueReasonVersion) || uint64(len(value)) != queueFailedBytes+reason {
+		return corruptCommit("queue value of %d bytes, version %d, %d attempts, reason of %d bytes", len(value),
+			value[0], r.Attempts, reason)
 	}
+	r.Reason = string(value[queueFailedBytes:])
 	return nil
 }

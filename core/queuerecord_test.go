@@ -11,6 +11,7 @@ var queueRecords = []QueueRecord{
 	{Group: "workers", TopicID: 16, Partition: 3, Offset: -1, Progress: []byte{1, 2, 3}},
 	{Group: "w", TopicID: 1 << 40, Partition: MaxPartitions - 1, Offset: 0, Attempts: 1, Due: 5},
 	{Group: "workers", TopicID: 16, Offset: 1 << 50, Attempts: 16, Code: CodeRejected, Due: -1},
+	{Group: "workers", TopicID: 16, Offset: 1, Attempts: 2, Code: CodeAttemptsExhausted, Reason: "no stock"},
 	{Group: "workers", TopicID: 16, Offset: 7, Removed: true},
 	{Group: "workers", TopicID: 16, Offset: -1, Removed: true},
 }
@@ -83,4 +84,35 @@ func TestQueueRecordGolden(t *testing.T) {
 	goldenHex(t, "queue-progress-value.hex", progress.EncodeValue(nil))
 	goldenHex(t, "queue-failed-key.hex", failed.EncodeKey(nil))
 	goldenHex(t, "queue-failed-value.hex", failed.EncodeValue(nil))
+	failed.Reason = "no stock"
+	goldenHex(t, "queue-failed-reason.hex", failed.EncodeValue(nil))
+}
+
+// TestQueueRecordIsChecked: a value that does not fit its length, or its version, is told.
+func TestQueueRecordIsChecked(t *testing.T) {
+	r := QueueRecord{Group: "w", TopicID: 16, Offset: 1, Attempts: 2, Code: CodeRejected, Reason: "why"}
+	key, good := encodeQueueRecord(&r)
+	change := func(at int, to byte) []byte {
+		bad := bytes.Clone(good)
+		bad[at] = to
+		return bad
+	}
+	for name, tt := range map[string]struct {
+		value []byte
+		want  error
+	}{
+		"a newer version":           {change(0, 3), ErrVersionTooNew},
+		"no version":                {change(0, 0), ErrCorrupt},
+		"a reason in version 1":     {change(0, 1), ErrCorrupt},
+		"a reason that is longer":   {change(16, 4), ErrCorrupt},
+		"a reason that is shorter":  {change(16, 2), ErrCorrupt},
+		"version 2 and no reason":   {change(16, 0)[:queueFailedBytes], ErrCorrupt},
+		"a reason of 2⁵⁶ bytes":     {change(23, 1), ErrCorrupt},
+		"cut short":                 {good[:queueFailedBytes-1], ErrCorrupt},
+		"a reason that is too long": {append(change(17, 5), make([]byte, 5<<8)...), ErrCorrupt},
+	} {
+		if _, err := DecodeQueueRecord(key, tt.value); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", name, err, tt.want)
+		}
+	}
 }

@@ -199,7 +199,7 @@ func (g *queueGroup) answerLoan(a leat.Answer, l *leat.Loan) error {
 	var err error
 	switch a.Kind {
 	case leat.AnswerNack:
-		err = grant.Nack(l.Offset, a.Delay)
+		err = grant.Nack(l.Offset, a.Delay, a.Reason)
 	case leat.AnswerReject:
 		err = grant.Reject(l.Offset, a.Reason)
 	default:

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -55,6 +56,51 @@ func TestQueuePowerCut(t *testing.T) {
 				t.Errorf("seed %d, offset %d: attempt %d, want %d", seed, offset, got[offset], want)
 			}
 		}
+	}
+}
+
+// TestQueueReasonOutlivesACrash: a letter that is made only after a crash has the reason, of a message that
+// was rejected and of a last attempt.
+func TestQueueReasonOutlivesACrash(t *testing.T) {
+	b := one(t, leat.TopicConfig{Ack: leat.AckDisk})
+	once := leat.Queue(leat.QueueConfig{MaxAttempts: 1})
+	letters, err := b.node.letterTopic(soon(t), b.node.topicNamed("t"), "g")
+	if err != nil {
+		t.Fatal(err)
+	}
+	box := b.node.letters.box(letterKey{letters.id, 0})
+	mustDo(t, "take", box.take(soon(t))) // nothing is buried
+	sub := b.subscribe("t", leat.Group("g"), once)
+	b.fill(3)
+	for range 3 {
+		switch m := next(t, sub); m.Offset {
+		case 0:
+			mustDo(t, "Reject", m.Reject("no good"))
+		case 1:
+			mustDo(t, "NackBecause", m.NackBecause(-1, "no stock"))
+		default:
+			mustDo(t, "Nack", m.Nack(-1))
+		}
+	}
+	mustDo(t, "Commit", sub.Commit(soon(t)))
+	for seed := range uint64(2) {
+		g := b.node.queueGroup(b.node.topicNamed("t"), "g")
+		if seed > 0 { // a snapshot has them, too
+			mustDo(t, "cut", b.node.commits.cut(g.part))
+		}
+		b = b.crash(seed)
+	}
+	_ = b.subscribe("t", leat.Group("g"), once)
+	found := map[int64]string{}
+	sub = b.subscribeSoon("t.dlq.g", leat.From(leat.Earliest))
+	for range 3 {
+		m := next(t, sub)
+		origin, _, _, err := core.UnwrapDeadLetter(m.Value, m.Headers)
+		mustDo(t, "UnwrapDeadLetter", err)
+		found[origin.Offset] = origin.Reason
+	}
+	if want := (map[int64]string{0: "no good", 1: "no stock", 2: ""}); !maps.Equal(found, want) {
+		t.Errorf("reasons %v, want %v", found, want)
 	}
 }
 

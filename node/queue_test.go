@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -343,36 +345,52 @@ func TestQueueRefusals(t *testing.T) {
 func TestQueueBuries(t *testing.T) {
 	b := one(t, leat.TopicConfig{Ack: leat.AckPage})
 	sub := b.subscribe("t", leat.Group("g"), leat.Queue(leat.QueueConfig{MaxAttempts: 2}))
-	b.fill(3)
-	for range 3 {
+	b.fill(4)
+	for range 4 {
 		if m := next(t, sub); m.Offset == 0 {
 			mustDo(t, "Reject", m.Reject("no good"))
 		} else {
-			mustDo(t, "Nack", m.Nack(0))
+			mustDo(t, "NackBecause", m.NackBecause(0, "first"))
 		}
 	}
-	for range 2 {
+	long := strings.Repeat("é", core.MaxDeadLetterReason/2) // one byte more is in the middle of a character
+	for range 3 {
 		m := next(t, sub)
 		wantAttempt(t, m, m.Offset, 2)
-		if m.Offset == 1 {
+		switch m.Offset {
+		case 1:
+			mustDo(t, "NackBecause", m.NackBecause(0, "x"+long))
+		case 2:
 			mustDo(t, "Nack", m.Nack(0))
-		} else {
+		default:
 			mustDo(t, "Ack", m.Ack())
 		}
 	}
 	letters := b.subscribeSoon("t.dlq.g", leat.From(leat.Earliest))
-	reasons := map[string]bool{}
-	for range 2 {
+	reasons := map[string]string{}
+	for range 3 {
+		var offset, reason string
 		for _, h := range next(t, letters).Headers {
-			if h.Key == "leat-dlq-reason" {
-				reasons[string(h.Value)] = true
+			switch h.Key {
+			case "leat-dlq-offset":
+				offset = string(h.Value)
+			case "leat-dlq-reason":
+				reason = string(h.Value)
 			}
 		}
+		reasons[offset] = reason
 	}
-	if !reasons["no good"] {
-		t.Errorf("reasons %v", reasons)
+	want := map[string]string{"0": "no good", "1": "x" + long[:len(long)-2], "2": ""}
+	if !maps.Equal(reasons, want) {
+		t.Errorf("reasons %q, want %q: those of the last attempts", reasons, want)
 	}
 	eventually(t, "all is settled", func() bool { return b.queueLag() == 0 })
+	g := b.node.queueGroup(b.node.topicNamed("t"), "g")
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.reasons) > 0 {
+		t.Errorf("reasons are kept of %d records that are settled", len(g.reasons))
+	}
 }
 
 // subscribeSoon waits until there is a topic.

@@ -64,9 +64,9 @@ func (g *queueGrant) Ack(offset int64) error {
 }
 
 // Nack implements leat.Delivery.
-func (g *queueGrant) Nack(offset int64, delay time.Duration) error {
+func (g *queueGrant) Nack(offset int64, delay time.Duration, reason string) error {
 	in := core.QueueInput{Kind: core.QueueNack, Delay: max(int64(delay), -1)}
-	return g.member.group.answer(g, offset, &in, "")
+	return g.member.group.answer(g, offset, &in, reason)
 }
 
 // Reject implements leat.Delivery.

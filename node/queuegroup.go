@@ -59,7 +59,7 @@ type queueGroup struct {
 	log     queueLog
 	dying   []dyingRecord
 	buried  []buriedRecord
-	reasons map[recordRef]string
+	reasons map[recordRef]string // of records that become dead letters
 }
 
 // queuePart is what a group has of one partition. But for seen it is guarded by the group's lock.
@@ -241,9 +241,10 @@ func (g *queueGroup) apply(p *queuePart, e *core.QueueEffect) {
 		g.dying = append(g.dying, dyingRecord{p, p.q, *e, g.log.storing})
 		g.nudge = true
 	case core.QueueStore, core.QueueErase:
-		g.log.change(p, e)
+		g.log.change(p, e, g.reasonOf(p, e.Offset, e.Code))
 		g.nudge = true
 		if e.Kind == core.QueueErase {
+			delete(g.reasons, recordRef{p, e.Offset})
 			g.foldSoon()
 		}
 	case core.QueueStale:
@@ -381,21 +382,38 @@ func (g *queueGroup) answer(grant *queueGrant, offset int64, in *core.QueueInput
 	grant.known &^= bit
 	grant.member.held--
 	grant.member.sweep, grant.member.moved = true, true
-	if in.Kind == core.QueueReject {
-		g.reasons[recordRef{p, offset}] = reason[:min(len(reason), maxReason)]
-	}
-	g.step(p, in, now)
+	g.stepBecause(p, offset, in, now, reason)
 	g.feed(p, nil, now)
 	g.nudge = true
 	return nil
 }
 
+// stepBecause steps a queue with a record that failed. Its reason is kept if it is to become a dead letter.
+func (g *queueGroup) stepBecause(p *queuePart, offset int64, in *core.QueueInput, now int64, reason string) {
+	if reason == "" {
+		g.step(p, in, now)
+		return
+	}
+	ref, before := recordRef{p, offset}, len(g.dying)
+	g.reasons[ref] = core.CutReason(reason) // the step stores it
+	g.step(p, in, now)
+	dies := func(d dyingRecord) bool { return d.part == p && d.Offset == offset }
+	if !slices.ContainsFunc(g.dying[before:], dies) {
+		delete(g.reasons, ref)
+	}
+}
+
+// reasonOf gives the reason of a record that is to become a dead letter because of code.
+func (g *queueGroup) reasonOf(p *queuePart, offset int64, code core.Code) string {
+	if code == 0 {
+		return ""
+	}
+	return g.reasons[recordRef{p, offset}]
+}
+
 var answerNames = map[core.QueueInputKind]string{
 	core.QueueNack: "nack", core.QueueReject: "reject",
 }
-
-// maxReason bounds what is kept of the reason of a Message.Reject.
-const maxReason = 1024
 
 // drop takes a member out of the group: what it acked is settled, the rest is delivered again.
 func (g *queueGroup) drop(m *queueMember, how core.QueueInputKind) {

@@ -211,8 +211,6 @@ func (g *queueGroup) takeBuried(now int64) {
 		if b.err != nil && core.CodeOf(b.err) != core.CodeOffsetOutOfRange {
 			retry := g.cfg.WithDefaults().Retry
 			in.Kind, in.Delay = core.QueueBuryFailed, int64(retry.Max)
-		} else {
-			delete(g.reasons, recordRef{b.part, b.Offset})
 		}
 		g.feed(b.part, &in, now)
 	}
@@ -230,7 +228,7 @@ func (g *queueGroup) buryAll(dying []dyingRecord) {
 		g.mu.Lock()
 		for i := range records {
 			d := &records[i]
-			list[i] = burial{d.Offset, d.Attempt, d.Code, g.reasons[recordRef{p, d.Offset}]}
+			list[i] = burial{d.Offset, d.Attempt, d.Code, g.reasonOf(p, d.Offset, d.Code)}
 		}
 		g.mu.Unlock()
 		g.ended.Go(func() {

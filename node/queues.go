@@ -82,6 +82,7 @@ func (s *queues) restored(n *Node) error {
 				continue
 			}
 			g.parts = append(g.parts, &queuePart{part: p, q: q, written: true})
+			g.restoreReasons(part.failed)
 		}
 		g.sortParts()
 		if len(g.parts) > 0 {
@@ -90,6 +91,16 @@ func (s *queues) restored(n *Node) error {
 	}
 	s.stored = nil
 	return errors.Join(errs...)
+}
+
+// restoreReasons brings back why records of the last partition are to become dead letters.
+func (g *queueGroup) restoreReasons(failed map[int64]core.QueueRecord) {
+	p := g.parts[len(g.parts)-1]
+	for offset, r := range failed {
+		if r.Reason != "" && p.part.log != nil && offset < p.part.log.End() { // others are not the record any more
+			g.reasons[recordRef{p, offset}] = r.Reason
+		}
+	}
 }
 
 func (s *queues) addLocked(key queueKey, g *queueGroup) {
@@ -454,7 +465,8 @@ func (g *queueGroup) moveTo(offsets map[int32]int64) error {
 			continue
 		}
 		p.q.Failures(func(offset, _ int64, _ int32, _ core.Code) {
-			g.log.change(p, &core.QueueEffect{Kind: core.QueueErase, Offset: offset})
+			g.log.change(p, &core.QueueEffect{Kind: core.QueueErase, Offset: offset}, "")
+			delete(g.reasons, recordRef{p, offset})
 		})
 		p.begin(core.NewQueue(core.QueueConfig{}, to, now, seedOf(p.part, now)), now)
 		p.written = false

@@ -59,7 +59,7 @@ type queueBatch struct {
 }
 
 // change notes what is to be stored of a failed record.
-func (l *queueLog) change(p *queuePart, e *core.QueueEffect) {
+func (l *queueLog) change(p *queuePart, e *core.QueueEffect, reason string) {
 	ref := recordRef{p, e.Offset}
 	if e.Kind == core.QueueErase {
 		if l.erased == nil {
@@ -70,7 +70,7 @@ func (l *queueLog) change(p *queuePart, e *core.QueueEffect) {
 	}
 	delete(l.erased, ref)
 	r := core.QueueRecord{Partition: p.part.number, Offset: e.Offset}
-	r.Attempts, r.Due, r.Code = e.Attempt, e.Due, e.Code
+	r.Attempts, r.Due, r.Code, r.Reason = e.Attempt, e.Due, e.Code, reason
 	l.storing = l.round
 	l.changes = append(l.changes, queueChange{p, r})
 }
@@ -128,7 +128,8 @@ func (g *queueGroup) everything() []leat.Message {
 	var list []leat.Message
 	for _, p := range g.parts {
 		p.q.Failures(func(offset, due int64, attempts int32, code core.Code) {
-			r := core.QueueRecord{Partition: p.part.number, Offset: offset, Attempts: attempts, Due: due, Code: code}
+			r := core.QueueRecord{Partition: p.part.number, Offset: offset, Attempts: attempts, Due: due, Code: code,
+				Reason: g.reasonOf(p, offset, code)}
 			list = append(list, g.message(&r))
 		})
 		list = append(list, g.progress(p))

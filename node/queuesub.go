@@ -102,7 +102,7 @@ func (s *queueSubscription) deliver(m *leat.Message) (bool, error) {
 		case err != nil && core.CodeOf(err) == core.CodeClosed:
 			return false, err
 		case err != nil:
-			_ = g.Nack(offset, -1) // a stale lease is as good
+			_ = g.Nack(offset, -1, err.Error()) // a stale lease is as good
 			return false, err
 		case !found:
 			_ = g.Ack(offset)
@@ -113,7 +113,7 @@ func (s *queueSubscription) deliver(m *leat.Message) (bool, error) {
 	given, err := c.take(m, &s.headers)
 	switch {
 	case err != nil:
-		_ = g.Nack(offset, -1)
+		_ = g.Nack(offset, -1, err.Error())
 		return false, err
 	case !given: // its time to live is over
 		c.skipped.Reset() // the group keeps what is settled

@@ -117,8 +117,8 @@ func (s *queueStream) settleOne(said *wire.Settlement, e *wire.QueueEntry) (late
 		offset := g.lo + int64(bit)
 		var err error
 		switch said.Kind {
-		case wire.SettleNack:
-			err = g.Nack(offset, time.Duration(said.Delay))
+		case wire.SettleNack, wire.SettleNackBecause:
+			err = g.Nack(offset, time.Duration(said.Delay), said.Reason)
 		default:
 			err = g.Reject(offset, said.Reason)
 		}

@@ -163,7 +163,7 @@ func (s *queueStream) unreadable(g *queueGrant, offset int64, err error) error {
 	if core.CodeOf(err) == core.CodeClosed || s.topic.deleted.Load() {
 		return err
 	}
-	_ = g.Nack(offset, -1) // a stale lease is as good
+	_ = g.Nack(offset, -1, err.Error()) // a stale lease is as good
 	h := wire.Header{Type: wire.PartitionFailed, Aux: uint16(g.part.part.number)}
 	return s.lane.Send(errorFrame(nil, h, err, true))
 }

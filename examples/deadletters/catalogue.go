@@ -78,8 +78,7 @@ func (c *catalogue) follow(ctx context.Context, bus *leat.Bus, parse parser) err
 	return nil
 }
 
-// handle enters a quake, or says why not. The bus keeps the reason of a rejection; for failed attempts it
-// keeps their number.
+// handle enters a quake, or says why not. A dead letter has the reason of its last attempt.
 func (c *catalogue) handle(m *leat.Message, parse parser) error {
 	q, err := parse(m.Value)
 	var hopeless hopelessError
@@ -87,7 +86,7 @@ func (c *catalogue) handle(m *leat.Message, parse parser) error {
 	case errors.As(err, &hopeless):
 		return m.Reject(hopeless.reason)
 	case err != nil:
-		return m.Nack(-1) // again, behind the delay of the policy
+		return m.NackBecause(-1, err.Error()) // again, behind the delay of the policy
 	}
 	c.quakes[q.ID] = q
 	if err := m.Ack(); err != nil {

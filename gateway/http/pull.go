@@ -54,6 +54,7 @@ type nackInput struct {
 	Body struct {
 		Tokens
 		DelayMillis *int64 `json:"delay_ms,omitempty" minimum:"0" maximum:"315360000000" doc:"Absent: the group's"`
+		Reason      string `json:"reason,omitempty" maxLength:"1024" doc:"Of a last attempt: for the dead letter"`
 	}
 }
 
@@ -138,7 +139,7 @@ func (d *Door) ack(ctx context.Context, in *ackInput) (*answeredAnswer, error) {
 }
 
 func (d *Door) nack(ctx context.Context, in *nackInput) (*answeredAnswer, error) {
-	a := leat.Answer{Kind: leat.AnswerNack, Delay: -1}
+	a := leat.Answer{Kind: leat.AnswerNack, Delay: -1, Reason: in.Body.Reason}
 	if in.Body.DelayMillis != nil {
 		a.Delay = time.Duration(*in.Body.DelayMillis) * time.Millisecond
 	}

@@ -118,6 +118,27 @@ func TestPullHTTP(t *testing.T) {
 	})
 }
 
+// TestNackHTTPReason: the reason of the last attempt is that of the dead letter.
+func TestNackHTTPReason(t *testing.T) {
+	d := open(t, Config{})
+	d.publish("wide", leat.Message{Value: []byte("x")})
+	once := leat.PullConfig{Queue: leat.QueueConfig{MaxAttempts: 2}} // the group is as who comes first says
+	list, err := d.bus.Pull(t.Context(), "wide", "work", once)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("pulled %+v, %v", list, err)
+	}
+	if results, err := d.bus.Answer(t.Context(), "wide", "work", leat.Answer{Kind: leat.AnswerNack, Reason: "a"},
+		[]leat.Loan{list[0].Loan}); err != nil || results[0] != nil {
+		t.Fatalf("nack: %v, %v", results, err)
+	}
+	last := d.pull("wait=30")
+	d.said("nack", d.answer("nack", `,"delay_ms":0,"reason":"no stock"`, last[0].Token), 0)
+	waitFor(t, func() (string, bool) {
+		got := d.call("GET", "/api/v1/dead-letters/wide.dlq.work/messages", nil)
+		return got.body, got.status == 200 && strings.Contains(got.body, `"no stock"`)
+	})
+}
+
 // waitFor asks until it is so.
 func waitFor(t *testing.T, ask func() (string, bool)) {
 	t.Helper()
@@ -193,6 +214,8 @@ func TestPullHTTPRefuses(t *testing.T) {
 		"another field":     {"wide/groups/work/ack", `{"tokens":["x"],"no":1}`, 422, core.CodeInvalidRequest, "no"},
 		"a delay of an ack": {"wide/groups/work/ack", `{"tokens":["x"],"delay_ms":1}`, 422, core.CodeInvalidRequest, ""},
 		"no delay":          {"wide/groups/work/nack", `{"tokens":["x"],"delay_ms":-1}`, 422, core.CodeInvalidRequest, ""},
+		"a long reason of a nack": {"wide/groups/work/nack", `{"tokens":["x"],"reason":"` +
+			strings.Repeat("x", 1025) + `"}`, 422, core.CodeInvalidRequest, ""},
 		"a long reason": {"wide/groups/work/reject", `{"tokens":["x"],"reason":"` + strings.Repeat("x", 1025) + `"}`,
 			422, core.CodeInvalidRequest, "reason"},
 		"an ack of no topic": {"no/groups/work/ack", tokens(1), 404, core.CodeTopicNotFound, `"no"`},

@@ -137,7 +137,7 @@ func (n *runner) deliver(m *leat.Message) {
 		n.figures.delivered.Add(1)
 		err = m.Ack()
 	case again:
-		err = m.Nack(v.delay)
+		err = m.NackBecause(v.delay, v.fault.Text)
 	case gone:
 		n.gone.Store(true)
 		n.stop()

@@ -165,3 +165,56 @@ var _ = register("a queue group tells where its messages stand", func(t *testing
 		}
 	}
 })
+
+var _ = register("a dead letter has the reason of the last nack", func(t *testing.T, c *carrier) {
+	if c.cuts {
+		return // an attempt that ends with its connection has no reason
+	}
+	topic := c.topic(t, leat.TopicConfig{Ack: leat.AckPage})
+	publish(t, c.producer(t, topic), "k", "v")
+	twice := quickly
+	twice.MaxAttempts = 2
+	sub := subscribe(t, c.bus, topic, leat.Group("member"), leat.Queue(twice))
+	for _, reason := range []string{"busy", "no stock"} {
+		if err := take(t, sub, 1)[0].NackBecause(0, reason); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantReason(t, c.bus, topic+".dlq.member", "no stock")
+	once := leat.PullConfig{Wait: 30 * time.Second, Queue: leat.QueueConfig{MaxAttempts: 1}}
+	list, err := c.bus.Pull(soon(t), topic, "puller", once)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("pulled %+v, %v", list, err)
+	}
+	results, err := c.bus.Answer(soon(t), topic, "puller", leat.Answer{Kind: leat.AnswerNack, Reason: "no room"},
+		[]leat.Loan{list[0].Loan})
+	if err != nil || results[0] != nil {
+		t.Fatalf("nack: %v, %v", results, err)
+	}
+	wantReason(t, c.bus, topic+".dlq.puller", "no room")
+})
+
+// wantReason waits for the first letter of a topic with one partition and looks at why it is one.
+func wantReason(t *testing.T, bus *leat.Bus, letters, want string) {
+	t.Helper()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for ctx := soon(t); ; {
+		page, err := bus.ReadDeadLetters(ctx, letters, leat.DeadLetterRead{})
+		if err != nil && !errors.Is(err, leat.ErrTopicNotFound) {
+			t.Fatal(err)
+		}
+		if len(page.Letters) > 0 {
+			o := page.Letters[0].Origin
+			if o.Reason != want || o.Code != leat.CodeAttemptsExhausted {
+				t.Errorf("%s: %v because of %q, want %q", letters, o.Code, o.Reason, want)
+			}
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			t.Fatalf("no letter came to %s", letters)
+		}
+	}
+}

@@ -212,6 +212,8 @@ var examples = []example{
 		raw: settlePayload(SettleNack)},
 	{name: "settle-reject", head: Header{Type: Settle, Aux: uint16(SettleReject), Arg: 11},
 		raw: settlePayload(SettleReject)},
+	{name: "settle-nack-because", head: Header{Type: Settle, Aux: uint16(SettleNackBecause), Arg: 1<<64 - 1},
+		raw: settlePayload(SettleNackBecause)},
 	{name: "settle-extend", head: Header{Type: Settle, Aux: uint16(SettleExtend)},
 		raw: settlePayload(SettleExtend)},
 	{name: "stale", head: Header{Type: Stale}, raw: settlePayload(SettleAck)},

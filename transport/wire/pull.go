@@ -38,11 +38,12 @@ type LoanBody struct {
 
 // LoansBody says what became of messages that the node has lent.
 type LoansBody struct {
-	Topic  string     `json:"topic"`
-	Group  string     `json:"group"`
-	Kind   SettleKind `json:"kind"`
-	Delay  int64      `json:"delay,omitempty"`  // of SettleNack: nanoseconds, −1 for that of the policy
-	Reason []byte     `json:"reason,omitempty"` // of SettleReject; it need not be UTF-8
+	Topic string     `json:"topic"`
+	Group string     `json:"group"`
+	Kind  SettleKind `json:"kind"`
+	Delay int64      `json:"delay,omitempty"` // of SettleNack: nanoseconds, −1 for that of the policy
+	// Reason is that of SettleReject, and with FeatureReasons of SettleNack. It need not be UTF-8.
+	Reason []byte     `json:"reason,omitempty"`
 	Loans  []LoanBody `json:"loans"`
 }
 

@@ -11,6 +11,9 @@ import (
 // FeatureQueues is the bit of a side that knows queue streams. A client opens none to a node without it.
 const FeatureQueues uint64 = 1
 
+// FeatureReasons is the bit of a side that takes the reason of a nack, in SETTLE and in OpAnswerLoans.
+const FeatureReasons uint64 = 1 << 14
+
 // The frames of a queue stream, which goes to each node that has partitions of the topic. CREDIT, COMMIT,
 // COMMITTED, REVOKE, LEAVE, LEFT and PARTITION_FAILED are on it, too.
 const (
@@ -30,10 +33,16 @@ const (
 	SettleNack   SettleKind = 2 // failed; arg: nanoseconds until another try, −1 for those of the policy
 	SettleReject SettleKind = 3 // failed for good; arg: bytes of the reason, which ends the payload
 	SettleExtend SettleKind = 4 // the lease begins anew
+	// SettleNackBecause is SettleNack with a reason, which ends the payload, and behind it its length u16; only
+	// with FeatureReasons.
+	SettleNackBecause SettleKind = 5
 )
 
 // MaxReasonBytes is the longest reason of a SETTLE.
 const MaxReasonBytes = 1024
+
+// reasonLength is the size of what ends a payload behind a reason.
+const reasonLength = 2
 
 // Sizes on a queue stream.
 const (
@@ -125,8 +134,8 @@ func DecodeQueueEntries(payload []byte, into []QueueEntry) ([]QueueEntry, error)
 // Settlement is a SETTLE frame.
 type Settlement struct {
 	Kind    SettleKind
-	Delay   int64  // of SettleNack: nanoseconds, −1 for that of the policy
-	Reason  string // of SettleReject
+	Delay   int64  // of SettleNack and SettleNackBecause: nanoseconds, −1 for that of the policy
+	Reason  string // of SettleReject; of SettleNackBecause, not empty
 	Entries []QueueEntry
 }
 
@@ -139,12 +148,19 @@ func AppendSettle(dst []byte, s *Settlement) []byte {
 		h.Arg = uint64(s.Delay)
 	case SettleReject:
 		h.Arg = uint64(len(s.Reason))
+	case SettleNackBecause:
+		h.Arg = uint64(s.Delay)
+		h.Length += reasonLength
 	}
 	dst = h.Append(dst)
 	for i := range s.Entries {
 		dst = s.Entries[i].Append(dst)
 	}
-	return append(dst, s.Reason...)
+	dst = append(dst, s.Reason...)
+	if s.Kind == SettleNackBecause {
+		dst = binary.LittleEndian.AppendUint16(dst, uint16(len(s.Reason)))
+	}
+	return dst
 }
 
 // DecodeSettle reads a SETTLE frame into s, whose Entries it reuses.
@@ -162,9 +178,29 @@ func DecodeSettle(h *Header, payload []byte, s *Settlement) (err error) {
 		}
 		at := len(payload) - int(h.Arg)
 		s.Reason, payload = string(payload[at:]), payload[:at]
+	case SettleNackBecause:
+		if s.Delay = int64(h.Arg); s.Delay < -1 {
+			return Errorf("SETTLE with a delay of %d", s.Delay)
+		}
+		if s.Reason, payload, err = splitReason(payload); err != nil {
+			return err
+		}
 	default:
 		return Errorf("SETTLE of kind %d", h.Aux)
 	}
 	s.Entries, err = DecodeQueueEntries(payload, s.Entries)
 	return err
+}
+
+// splitReason takes the reason and its length off the end of a payload.
+func splitReason(payload []byte) (reason string, entries []byte, err error) {
+	end := len(payload) - reasonLength
+	if end < 0 {
+		return "", nil, Errorf("SETTLE of %d bytes, which has no reason", len(payload))
+	}
+	n := int(binary.LittleEndian.Uint16(payload[end:]))
+	if n == 0 || n > MaxReasonBytes || n > end {
+		return "", nil, Errorf("SETTLE with a reason of %d bytes", n)
+	}
+	return string(payload[end-n : end]), payload[:end-n], nil
 }

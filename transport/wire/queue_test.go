@@ -25,6 +25,8 @@ func exampleSettlement(kind SettleKind) *Settlement {
 		s.Delay = 5e9
 	case SettleReject:
 		s.Reason = "no such ISO"
+	case SettleNackBecause:
+		s.Delay, s.Reason = -1, "no answer"
 	}
 	return s
 }
@@ -57,7 +59,7 @@ func grantPayload() []byte {
 
 func TestSettle(t *testing.T) {
 	var got Settlement
-	for kind := SettleAck; kind <= SettleExtend; kind++ {
+	for kind := SettleAck; kind <= SettleNackBecause; kind++ {
 		want := exampleSettlement(kind)
 		frame := AppendSettle(nil, want)
 		h := ParseHeader(frame)
@@ -137,7 +139,7 @@ func TestQueueFramesAreChecked(t *testing.T) {
 		"offset below 0":      entries(entry(func(e *QueueEntry) { e.Grant.Lo = -1 })),
 		"offset too large":    entries(entry(func(e *QueueEntry) { e.Grant.Lo = math.MaxInt64 })),
 		"kind 0":              settle(0, 0, good),
-		"kind 5":              settle(5, 0, good),
+		"kind 6":              settle(6, 0, good),
 		"delay -2":            settle(uint16(SettleNack), math.MaxUint64-1, good),
 		"reason too long":     settle(uint16(SettleReject), MaxReasonBytes+1, make([]byte, 2*MaxReasonBytes)),
 		"reason cut short":    settle(uint16(SettleReject), 40, good),
@@ -173,6 +175,31 @@ func TestQueueFramesAreChecked(t *testing.T) {
 	}
 }
 
+// TestNackReasonIsChecked: the reason behind the entries of a nack is as long as it says, and is one.
+func TestNackReasonIsChecked(t *testing.T) {
+	good := exampleEntries[0].Append(nil)
+	settle := func(delay uint64, tail ...byte) error {
+		h := Header{Type: Settle, Aux: uint16(SettleNackBecause), Arg: delay}
+		return DecodeSettle(&h, append(slices.Clone(good), tail...), new(Settlement))
+	}
+	if err := settle(5, 'n', 'o', 2, 0); err != nil {
+		t.Errorf("a good one: %v", err)
+	}
+	long := append(make([]byte, 2*MaxReasonBytes), (MaxReasonBytes+1)&0xff, (MaxReasonBytes+1)>>8)
+	for name, err := range map[string]error{
+		"no reason":               settle(0, 0, 0),
+		"no length":               settle(0, 1),
+		"a longer reason":         settle(0, 'n', byte(len(good)+2), 0),
+		"all of it is the reason": settle(0, 'n', byte(len(good)+1), 0),
+		"a reason too long":       settle(0, long...),
+		"a delay of -2":           settle(math.MaxUint64-1, 'n', 1, 0),
+	} {
+		if !errors.Is(err, core.ErrProtocol) {
+			t.Errorf("%s: %v, want a protocol error", name, err)
+		}
+	}
+}
+
 func TestQueueHotPathDoesNotAllocate(t *testing.T) {
 	buf, record := make([]byte, 0, 1024), exampleLog(true)[core.FrameHeaderSize:]
 	var s Settlement
@@ -199,7 +226,7 @@ func TestQueueHotPathDoesNotAllocate(t *testing.T) {
 
 // FuzzSettle: what reads well writes the same.
 func FuzzSettle(f *testing.F) {
-	for kind := SettleAck; kind <= SettleExtend; kind++ {
+	for kind := SettleAck; kind <= SettleNackBecause; kind++ {
 		frame := AppendSettle(nil, exampleSettlement(kind))
 		h := ParseHeader(frame)
 		f.Add(h.Aux, h.Arg, frame[HeaderSize:])

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -249,5 +250,89 @@ var _ = register("a context that ends stops the wait and nothing else", func(t *
 	publish(t, p, "k", "v")
 	if got := take(t, sub, 1)[0]; string(got.Value) != "v" {
 		t.Errorf("got %q", got.Value)
+	}
+})
+
+// batchPlace tells in the value of a message which one of which batch it is.
+func batchPlace(batch, i, n int) []byte { return fmt.Appendf(nil, "%d %d %d", batch, i, n) }
+
+func placeOf(t *testing.T, m *leat.Message) (batch, i, n int) {
+	t.Helper()
+	if _, err := fmt.Sscanf(string(m.Value), "%d %d %d", &batch, &i, &n); err != nil {
+		t.Fatalf("offset %d has %q: %v", m.Offset, m.Value, err)
+	}
+	return batch, i, n
+}
+
+var _ = register("a batch is seen as a whole", func(t *testing.T, c *carrier) {
+	const batches = 30
+	topic := c.topic(t, leat.TopicConfig{Ack: leat.AckPage})
+	p := c.producer(t, topic)
+	looker := c.dial(t)
+	ctx, published := context.WithCancel(soon(t))
+	marks := map[int64]bool{}
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		for ctx.Err() == nil {
+			info, err := looker.Topic(ctx, topic)
+			if err != nil || info.Partitions[0].Err != nil {
+				continue // the connection was lost, or all is published
+			}
+			end := info.Partitions[0].HighWater
+			marks[end] = true
+			page, err := looker.Peek(ctx, topic, leat.PeekQuery{From: leat.AtOffset(end - 1), Limit: 1000})
+			if err != nil || page.Next != nil || len(page.Messages) == 0 {
+				continue
+			}
+			marks[page.Messages[len(page.Messages)-1].Offset+1] = true
+		}
+	})
+	total := 0
+	for number := range batches {
+		n := 1 + number*number%97
+		list := make([]leat.Message, n)
+		for i := range list {
+			list[i] = leat.Message{Key: []byte("k"), Value: batchPlace(number, i, n)}
+		}
+		total += n
+		if _, err := p.PublishBatch(soon(t), list); err != nil {
+			t.Errorf("batch %d: %v", number, err)
+		}
+	}
+	published()
+	looking.Wait()
+	if t.Failed() {
+		return
+	}
+	whole := map[int64]bool{0: true}
+	batch, next := -1, 0
+	for _, m := range take(t, subscribe(t, c.bus, topic, leat.From(leat.Earliest)), total) {
+		b, i, n := placeOf(t, m)
+		if i == 0 {
+			batch++
+			next = 0
+		}
+		if b != batch || i != next {
+			t.Fatalf("offset %d has message %d of batch %d, want %d of %d", m.Offset, i, b, next, batch)
+		}
+		if next++; next == n {
+			whole[m.Offset+1] = true
+		}
+	}
+	for mark := range marks {
+		if !whole[mark] {
+			t.Errorf("readers saw the topic up to %d, where no batch ends", mark)
+		}
+	}
+	worked := map[int]int{}
+	for _, m := range take(t, subscribe(t, c.bus, topic, leat.Group(topic), leat.Queue(), leat.MaxHeld(total)),
+		total) {
+		b, _, _ := placeOf(t, m)
+		worked[b]++
+	}
+	for b, n := range worked {
+		if want := 1 + b*b%97; n != want && !c.cuts {
+			t.Errorf("a queue group got %d of %d messages of batch %d", n, want, b)
+		}
 	}
 })

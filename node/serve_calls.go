@@ -23,10 +23,8 @@ type callStream struct {
 	stream  transport.Stream
 	lane    *transport.Lane
 
-	mu    sync.Mutex // guards the following
-	asked map[uint64]*remoteAsked
-	bytes int
-	idle  chan struct{} // closed when nothing is asked; nil while nobody waits for it
+	mu    sync.Mutex              // guards the following
+	asked map[uint64]*remoteAsked // each is in session.calls
 }
 
 // remoteAsked is a request of a client without its last answer.
@@ -46,11 +44,11 @@ func (c *session) serveCalls(stream transport.Stream, r *transport.Reader) error
 	s.mu.Lock()
 	list := s.asked
 	s.asked = nil
-	s.idleLocked()
 	s.mu.Unlock()
 	// The newest first, so that none of them is handed out in place of another.
 	for _, id := range slices.Backward(slices.Sorted(maps.Keys(list))) {
 		list[id].asked.cancel(c.node)
+		c.calls.give(list[id].bytes)
 	}
 	if err != nil {
 		stream.Reset(core.CodeOf(outward(err)))
@@ -95,14 +93,13 @@ func (s *callStream) call(id uint64, payload []byte) error {
 	case s.asked[id] != nil:
 		defer s.mu.Unlock()
 		return wire.Errorf("CALL %d, which is under way", id)
-	case len(s.asked) >= wire.MaxCalls || s.bytes > 0 && s.bytes+len(record) > wire.MaxCallBytes:
+	case !s.session.calls.take(len(record)):
 		s.mu.Unlock()
 		s.refuse(id, &head, core.Errorf(core.CodeLimited, "request",
 			"more than %d requests or %d bytes of them at once", wire.MaxCalls, wire.MaxCallBytes))
 		return nil
 	}
 	s.asked[id] = mine
-	s.bytes += mine.bytes
 	s.mu.Unlock()
 	t, err := s.callee(&head, record)
 	if err != nil {
@@ -195,15 +192,7 @@ func (s *callStream) forget(id uint64, mine *remoteAsked) {
 		return
 	}
 	delete(s.asked, id)
-	s.bytes -= mine.bytes
-	s.idleLocked()
-}
-
-func (s *callStream) idleLocked() {
-	if len(s.asked) == 0 && s.idle != nil {
-		close(s.idle)
-		s.idle = nil
-	}
+	s.session.calls.give(mine.bytes)
 }
 
 // cancel gives up a request, if it is still under way.
@@ -217,21 +206,6 @@ func (s *callStream) cancel(id uint64) {
 	}
 }
 
-// drain waits until what is asked is answered. More is refused by then.
-func (s *callStream) drain(ctx context.Context) {
-	s.mu.Lock()
-	if len(s.asked) == 0 {
-		s.mu.Unlock()
-		return
-	}
-	if s.idle == nil {
-		s.idle = make(chan struct{})
-	}
-	idle := s.idle
-	s.mu.Unlock()
-	select {
-	case <-idle:
-	case <-s.session.ctx.Done():
-	case <-ctx.Done():
-	}
-}
+// drain waits until what is asked is answered, on all call streams of the connection. More is refused by
+// then.
+func (s *callStream) drain(ctx context.Context) { s.session.await(ctx, s.session.calls.whenIdle()) }

@@ -268,6 +268,9 @@ func TestServeCallsIsBounded(t *testing.T) {
 	}
 	asks.ask(wire.MaxCalls, wire.CallHead{}, "x")
 	asks.wantReply(wire.MaxCalls, "", core.CodeLimited)
+	second := c.openCalls() // the bounds are those of the connection
+	second.ask(1, wire.CallHead{}, "x")
+	second.wantReply(1, "", core.CodeLimited)
 	other := d.connect().openCalls()
 	other.ask(1, wire.CallHead{}, "x") // one more than wait for the responder: 1,023 do
 	other.ask(2, wire.CallHead{}, "x")
@@ -281,6 +284,9 @@ func TestServeCallsIsBounded(t *testing.T) {
 	r.reply(id, "late")
 	r.reply(r.wantCall("x"), "done")
 	other.wantReply(1, "done", 0)
+	second.ask(2, wire.CallHead{}, "y")
+	r.reply(r.wantCall("y"), "room again")
+	second.wantReply(2, "room again", 0)
 }
 
 // TestDrainAnswersCalls: a node that drains takes no request and answers those that it has.

@@ -36,15 +36,17 @@ type session struct {
 	work    sync.WaitGroup
 	streams atomic.Int32
 
+	requests quota // of the control stream
+	calls    quota // of call streams
+
 	greeted bool // guarded by Server.mu
 	// What HELLO showed; not written after it.
 	secret string
 	scopes []core.Scope
 
-	mu      sync.Mutex // guards the following
-	client  string
-	running running
-	open    map[drainer]struct{}
+	mu     sync.Mutex // guards the following
+	client string
+	open   map[drainer]struct{}
 }
 
 // drainer is a stream that has something to bring to an end when the node drains.
@@ -76,7 +78,9 @@ func (s *Server) serveClient(ctx context.Context, conn transport.Conn) {
 	defer cancel()
 	c := &session{
 		server: s, node: s.node, conn: conn, ctx: ctx, open: make(map[drainer]struct{}),
-		budget: budget{free: s.limits.UnansweredBytes},
+		budget:   budget{free: s.limits.UnansweredBytes},
+		requests: quota{most: maxRequests, mostBytes: wire.MaxOpenPayload},
+		calls:    quota{most: wire.MaxCalls, mostBytes: wire.MaxCallBytes},
 	}
 	if err := s.admit(c); err != nil {
 		s.stats.refused.Add(1)

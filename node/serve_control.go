@@ -41,13 +41,13 @@ func (c *session) request(r *transport.Reader, h *wire.Header) error {
 		return err
 	}
 	op, id := wire.Op(h.Aux), h.Arg
-	if !c.takeRequest(len(payload)) {
+	if !c.requests.take(len(payload)) {
 		return c.respond(id, nil, core.Errorf(core.CodeLimited, "request",
 			"more than %d requests or %d bytes of them at once", maxRequests, wire.MaxOpenPayload))
 	}
 	payload = bytes.Clone(payload)
 	c.work.Go(func() {
-		defer c.giveRequest(len(payload))
+		defer c.requests.give(len(payload))
 		answer, err := c.answer(op, payload)
 		c.server.stats.request(op, err)
 		if errors.Is(err, core.ErrProtocol) {
@@ -59,47 +59,6 @@ func (c *session) request(r *transport.Reader, h *wire.Header) error {
 		}
 	})
 	return nil
-}
-
-// running is what a connection has under way.
-type running struct {
-	requests int
-	bytes    int           // of their bodies
-	idle     chan struct{} // closed when there is none; nil while nobody waits for it
-}
-
-func (c *session) takeRequest(size int) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if r := &c.running; r.requests >= maxRequests || r.bytes > 0 && r.bytes+size > wire.MaxOpenPayload {
-		return false
-	}
-	c.running.requests++
-	c.running.bytes += size
-	return true
-}
-
-func (c *session) giveRequest(size int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r := &c.running
-	r.requests--
-	r.bytes -= size
-	if r.requests == 0 && r.idle != nil {
-		close(r.idle)
-		r.idle = nil
-	}
-}
-
-// whenIdle gives a channel that is closed when no request is under way; nil if none is.
-func (c *session) whenIdle() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r := &c.running
-	if r.requests > 0 && r.idle == nil {
-		r.idle = make(chan struct{})
-	}
-	return r.idle
 }
 
 // respond sends the answer of a request, or its error.

@@ -87,12 +87,7 @@ func (c *session) drain(ctx context.Context, kind func(drainer) bool) {
 	}
 	c.mu.Unlock()
 	inParallel(list, func(d drainer) { d.drain(ctx) })
-	if idle := c.whenIdle(); idle != nil {
-		select {
-		case <-idle:
-		case <-ctx.Done():
-		}
-	}
+	c.await(ctx, c.requests.whenIdle())
 }
 
 // inParallel calls f for each of a list and waits.

@@ -26,9 +26,9 @@ type responderStream struct {
 	mu     sync.Mutex // guards the following
 	nextID uint64
 	held   map[uint64]*call
-	opened bool          // RESPONDING was queued
-	early  []byte        // CALL frames that go behind it
-	idle   chan struct{} // closed when nothing is held; nil while nobody waits for it
+	mark   idleMark // of held
+	opened bool     // RESPONDING was queued
+	early  []byte   // CALL frames that go behind it
 }
 
 var _ answerer = (*responderStream)(nil)
@@ -142,7 +142,7 @@ func (s *responderStream) reply(h *wire.Header, payload []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.idleLocked()
+	s.mark.set(len(s.held)) // once the answer is on its way
 	return nil
 }
 
@@ -165,6 +165,7 @@ func (s *responderStream) give(c *call, timeout time.Duration) {
 	s.nextID++
 	c.id.Store(s.nextID)
 	s.held[s.nextID] = c
+	s.mark.set(len(s.held))
 	frame = wire.AppendCall(frame, s.nextID, &head, c.record)
 	var err error
 	if s.opened {
@@ -185,7 +186,7 @@ func (s *responderStream) withdraw(c *call) {
 	mine := s.held[id] == c
 	if mine {
 		delete(s.held, id)
-		s.idleLocked()
+		s.mark.set(len(s.held))
 	}
 	s.mu.Unlock()
 	if mine {
@@ -197,37 +198,19 @@ func (s *responderStream) withdraw(c *call) {
 // end implements answerer.
 func (s *responderStream) end(err error) { s.stream.Reset(core.CodeOf(outward(err))) }
 
-func (s *responderStream) idleLocked() {
-	if len(s.held) == 0 && s.idle != nil {
-		close(s.idle)
-		s.idle = nil
-	}
-}
-
 // nothingHeld forgets what a responder that is gone will not answer.
 func (s *responderStream) nothingHeld() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.held)
-	s.idleLocked()
+	s.mark.set(0)
 }
 
 // drain gives the responder nothing more and waits until it has answered.
 func (s *responderStream) drain(ctx context.Context) {
 	s.topic.leave(&s.CallResponder, false)
 	s.mu.Lock()
-	if len(s.held) == 0 {
-		s.mu.Unlock()
-		return
-	}
-	if s.idle == nil {
-		s.idle = make(chan struct{})
-	}
-	idle := s.idle
+	idle := s.mark.wait()
 	s.mu.Unlock()
-	select {
-	case <-idle:
-	case <-s.session.ctx.Done():
-	case <-ctx.Done():
-	}
+	s.session.await(ctx, idle)
 }

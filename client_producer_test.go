@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -264,6 +265,10 @@ func TestRemoteNoneAndFullPolicy(t *testing.T) {
 	cancel()
 	if _, err := full.Publish(ctx, Message{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Publish without room: %v", err)
+	}
+	if err := full.Flush(ctx); !errors.Is(err, context.Canceled) ||
+		!strings.Contains(err.Error(), "published and not answered") {
+		t.Errorf("Flush while nothing is answered: %v", err)
 	}
 	close(hold)
 	if err := full.Flush(soon(t)); err != nil {

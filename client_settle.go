@@ -111,22 +111,29 @@ func (p *remoteProducer) flush(ctx context.Context) error {
 		}
 	}
 	p.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	err := p.awaitSettledCtx(ctx, func() bool {
-		for len(targets) > 0 {
-			if last := targets[len(targets)-1]; last.part.settled.Load() < last.issued {
-				return true
+	err := ctx.Err()
+	if err == nil {
+		err = p.awaitSettledCtx(ctx, func() bool {
+			for len(targets) > 0 {
+				if last := targets[len(targets)-1]; last.part.settled.Load() < last.issued {
+					return true
+				}
+				targets = targets[:len(targets)-1]
 			}
-			targets = targets[:len(targets)-1]
-		}
-		return false
-	})
-	if err != nil {
+			return false
+		})
+	}
+	switch {
+	case err == nil:
+		return p.flushCallbacks(ctx)
+	case err != ctx.Err():
 		return err
 	}
-	return p.flushCallbacks(ctx)
+	left := int64(0)
+	for _, t := range targets {
+		left += max(int64(t.issued-t.part.settled.Load()), 0)
+	}
+	return FlushEnded(p.topic.name, left, err)
 }
 
 // flushCallbacks waits until everything that was put so far has been called back.
@@ -135,11 +142,15 @@ func (p *remoteProducer) flushCallbacks(ctx context.Context) error {
 	c.mu.Lock()
 	puts := c.puts
 	c.mu.Unlock()
-	return p.awaitSettledCtx(ctx, func() bool {
+	err := p.awaitSettledCtx(ctx, func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return c.runs < puts
 	})
+	if err != nil && err == ctx.Err() {
+		return FlushEnded(p.topic.name, 0, err)
+	}
+	return err
 }
 
 // Close implements ProducerBackend.

@@ -2,6 +2,7 @@ package leat
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/leatbus/leat/core"
 )
@@ -102,9 +103,21 @@ func (p *Producer) PublishBatch(ctx context.Context, batch []Message) (Receipt, 
 	return p.backend.PublishBatch(ctx, batch)
 }
 
-// Flush waits until everything published so far has been answered and its callbacks have returned.
-// It must not be called from a callback.
+// Flush waits until everything published so far has been answered and its callbacks have returned. If ctx
+// ends first, what has no answer yet goes on, and another Flush waits for it. It must not be called from a
+// callback.
 func (p *Producer) Flush(ctx context.Context) error { return p.backend.Flush(ctx) }
 
 // Close flushes for at most 10 s and frees the producer. It must not be called from a callback.
 func (p *Producer) Close() error { return p.backend.Close() }
+
+// FlushEnded is the error of a Flush whose context ended with cause, while so many messages had no answer. It
+// is for packages that implement the bus.
+func FlushEnded(topic string, unanswered int64, cause error) error {
+	found := "callbacks may be running still"
+	if unanswered > 0 {
+		found = fmt.Sprintf("%d published and not answered", unanswered)
+	}
+	return fmt.Errorf("leat: flush a producer of topic %s: %w: %s; they go on, and another Flush waits for them",
+		core.Quote(topic), cause, found)
+}

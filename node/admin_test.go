@@ -1,6 +1,8 @@
 package node
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -307,5 +309,24 @@ func TestCatalogueLogIsCut(t *testing.T) {
 	list, err := b.Topics(soon(t))
 	if err != nil || len(list) != 1 || list[0].ID != id {
 		t.Errorf("after reopening: %+v, %v", list, err)
+	}
+}
+
+// TestAdminEndsWithItsContext: the error of a call whose context ended says what was tried.
+func TestAdminEndsWithItsContext(t *testing.T) {
+	b := one(t, leat.TopicConfig{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, listed := b.Topics(ctx)
+	for op, err := range map[string]error{
+		`create topic "x"`: b.CreateTopic(ctx, "x", leat.TopicConfig{}),
+		`delete topic "t"`: b.DeleteTopic(ctx, "t"),
+		`alter topic "t"`:  b.AlterTopic(ctx, "t", leat.TopicChange{MaxRecordBytes: new(1 << 20)}),
+		"list topics":      listed,
+	} {
+		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), op) ||
+			strings.Contains(err.Error(), "actors:") {
+			t.Errorf("%s: %v; want what was tried, and that the context ended", op, err)
+		}
 	}
 }

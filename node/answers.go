@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -354,6 +355,10 @@ func (a *answers) flush(ctx context.Context) error {
 	_, err := actors.Call(ctx, a.sys, a.pid, func(r actors.Reply[struct{}]) any {
 		return actors.FlushProducer{Until: uint32(issued), Reply: r}
 	})
+	if cause := ctx.Err(); cause != nil && errors.Is(err, cause) {
+		left, _ := inFlight(issued, a.done.Load())
+		return leat.FlushEnded(a.topic, int64(max(int32(left), 0)), cause) // done may have passed issued
+	}
 	return err
 }
 

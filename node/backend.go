@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -19,10 +20,11 @@ func (n *Node) CreateTopic(ctx context.Context, name string, cfg leat.TopicConfi
 	if err := cfg.Validate(name); err != nil {
 		return err
 	}
-	if err := n.writesCatalogue("create topic " + core.Quote(name)); err != nil {
+	op := "create topic " + core.Quote(name)
+	if err := n.writesCatalogue(op); err != nil {
 		return err
 	}
-	_, err := actors.Call(ctx, n.system, n.self, func(r actors.Reply[struct{}]) any {
+	_, err := askNode(ctx, n, op, func(r actors.Reply[struct{}]) any {
 		return actors.CreateTopic{Name: name, Config: cfg, Reply: r}
 	})
 	if err != nil {
@@ -37,10 +39,11 @@ func (n *Node) DeleteTopic(ctx context.Context, name string) error {
 	if err := core.ValidateName("topic", name); err != nil {
 		return err
 	}
-	if err := n.writesCatalogue("delete topic " + core.Quote(name)); err != nil {
+	op := "delete topic " + core.Quote(name)
+	if err := n.writesCatalogue(op); err != nil {
 		return err
 	}
-	id, err := actors.Call(ctx, n.system, n.self, func(r actors.Reply[uint64]) any {
+	id, err := askNode(ctx, n, op, func(r actors.Reply[uint64]) any {
 		return actors.DeleteTopicNamed{Name: name, Reply: r}
 	})
 	if err != nil {
@@ -52,17 +55,18 @@ func (n *Node) DeleteTopic(ctx context.Context, name string) error {
 
 // Topics implements leat.Backend.
 func (n *Node) Topics(ctx context.Context) ([]leat.TopicInfo, error) {
-	return actors.Call(ctx, n.system, n.self, func(r actors.Reply[[]leat.TopicInfo]) any {
+	return askNode(ctx, n, "list topics", func(r actors.Reply[[]leat.TopicInfo]) any {
 		return actors.ListTopics{Reply: r}
 	})
 }
 
 // AlterTopic implements leat.Backend.
 func (n *Node) AlterTopic(ctx context.Context, name string, change leat.TopicChange) error {
-	if err := n.writesCatalogue("alter topic " + core.Quote(name)); err != nil {
+	op := "alter topic " + core.Quote(name)
+	if err := n.writesCatalogue(op); err != nil {
 		return err
 	}
-	_, err := actors.Call(ctx, n.system, n.self, func(r actors.Reply[struct{}]) any {
+	_, err := askNode(ctx, n, op, func(r actors.Reply[struct{}]) any {
 		return actors.AlterTopic{Name: name, Change: change, Reply: r}
 	})
 	if err != nil {
@@ -70,6 +74,18 @@ func (n *Node) AlterTopic(ctx context.Context, name string, change leat.TopicCha
 	}
 	n.awaitFollowers(ctx)
 	return nil
+}
+
+// askNode has the node's actor do what op says. Where ctx ends first, the actor may do it all the same.
+func askNode[R any](
+	ctx context.Context, n *Node, op string, request func(actors.Reply[R]) any,
+) (R, error) {
+	answer, err := actors.Call(ctx, n.system, n.self, request)
+	if cause := ctx.Err(); cause != nil && errors.Is(err, cause) {
+		err = fmt.Errorf("leat: %s: %w before there was an answer: look whether it was done, then try again", op,
+			cause)
+	}
+	return answer, err
 }
 
 // Cluster implements leat.Backend.

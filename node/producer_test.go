@@ -546,6 +546,9 @@ func TestFlush(t *testing.T) {
 	cancel()
 	if err := receive(t, "Flush ends with its context", flushed); !errors.Is(err, context.Canceled) {
 		t.Errorf("Flush: %v, want context canceled", err)
+	} else if text := err.Error(); !strings.Contains(text, `topic "t"`) ||
+		!strings.Contains(text, "1 published and not answered") || strings.Contains(text, "actors:") {
+		t.Errorf("Flush: %v; want what was tried and found", err)
 	}
 	release()
 	var done atomic.Bool
@@ -557,6 +560,11 @@ func TestFlush(t *testing.T) {
 		flushed <- err
 	}()
 	eventually(t, "the record is synced", func() bool { return b.partition(0).log.DurableEnd() == 1 })
+	a := &b.backendOf(p).answers
+	eventually(t, "its callback runs", func() bool { return uint32(a.done.Load()) == 1 })
+	if err := p.Flush(ctx); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "callbacks") {
+		t.Errorf("Flush while a callback runs: %v", err)
+	}
 	done.Store(true)
 	close(returned)
 	if err := receive(t, "Flush returns", flushed); err != nil {

@@ -147,8 +147,10 @@ func TestRedriveSurvivesKill(t *testing.T) {
 	})
 	_ = command.Process.Signal(os.Interrupt) // it may go on by itself, at its slow rate, or have ended
 	_ = command.Wait()                       // the exit code is that of an interrupt, or of a lost connection
-	if doc := document(t, stdout.String()); doc["redriven"].(float64) < 1 {
-		t.Errorf("the command has told %s %s", &stdout, &stderr)
+	told := int(document(t, stdout.String())["redriven"].(float64))
+	if _, redriven := letterCounts(t, s); redriven < before+told {
+		t.Errorf("%d letters were redriven before, the command has told %d, and there are %d: %s", before, told,
+			redriven, &stderr)
 	}
 
 	got := document(t, mustRemote(t, s.listen, "", "dlq redrive t.dlq.g -o json"))

@@ -282,11 +282,11 @@ func (a *app) writeReset(doc *admindoc.GroupReset) error {
 
 func newGroupRemove(a *app) *cobra.Command {
 	var topic string
-	var yes bool
+	var yes, dry bool
 	cmd := &cobra.Command{
 		Use:   "rm GROUP --topic T",
 		Short: "Forget what a group has acknowledged on a topic",
-		Example: examples("leat group rm risk --topic trades --yes",
+		Example: examples("leat group rm risk --topic trades --dry-run", "leat group rm risk --topic trades --yes",
 			"leat group rm risk --topic trades --yes -o json"),
 		Args:              oneArgument("GROUP"),
 		ValidArgsFunction: a.completeGroup,
@@ -295,12 +295,27 @@ func newGroupRemove(a *app) *cobra.Command {
 		if topic == "" {
 			return usagef(cmd, "want --topic")
 		}
+		doc := admindoc.Forgotten{DryRun: dry}
 		err := a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
-			_, err := findGroup(ctx, bus, "remove group", args[0], topic)
-			return err
+			groups, err := findGroup(ctx, bus, "remove group", args[0], topic)
+			if err != nil {
+				return err
+			}
+			doc.Group = admindoc.FullGroupOf(&groups[0])
+			if members := len(doc.Members); dry && members > 0 {
+				return core.Errorf(core.CodeGroupActive, "remove group "+core.Quote(args[0]), "%d members", members)
+			}
+			return nil
 		})
 		if err != nil {
 			return err
+		}
+		if dry {
+			return a.write(doc, func() error {
+				_, err := fmt.Fprintf(a.stdout, "would remove %s on %s: lag %s\n", printable(args[0]), topic,
+					countText(doc.Lag))
+				return err
+			})
 		}
 		if err := a.confirm(cmd, yes, args[0],
 			fmt.Sprintf("This forgets where group %s is on topic %s.", args[0], topic)); err != nil {
@@ -312,13 +327,14 @@ func newGroupRemove(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.write(removed{Group: args[0], Topic: topic}, func() error {
+		return a.write(doc, func() error {
 			_, err := fmt.Fprintf(a.stdout, "removed %s on %s\n", printable(args[0]), topic)
 			return err
 		})
 	}
 	cmd.Flags().StringVar(&topic, "topic", "", "the topic (required)")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only tell what would go")
 	a.completeFlagWithTopics(cmd, "topic")
 	return cmd
 }

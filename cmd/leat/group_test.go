@@ -143,12 +143,33 @@ per_partition:
 - partition: 0
   from: 0
   to: 3
+$ leat group rm risk --topic trades --dry-run
+would remove risk on trades: lag 3
 $ leat group rm risk --topic trades --yes
 removed risk on trades
 $ leat group rm risk --topic wide --yes -o json
 {
+  "dry_run": false,
   "group": "risk",
-  "topic": "wide"
+  "topic": "wide",
+  "mode": "stream",
+  "generation": 2,
+  "members": [],
+  "lag": 0,
+  "lag_seconds": <n>,
+  "per_partition": [
+    {
+      "partition": 0,
+      "lag": 0,
+      "lag_seconds": <n>
+    },
+    {
+      "partition": 1,
+      "committed": 1,
+      "lag": 0,
+      "lag_seconds": <n>
+    }
+  ]
 }
 $ leat group ls -o json
 []
@@ -220,7 +241,7 @@ func TestGroupActive(t *testing.T) {
 	<-out.seen
 	for _, line := range []string{
 		"group reset risk --topic trades --to earliest", "group reset risk --topic trades --to earliest --dry-run",
-		"group rm risk --topic trades --yes",
+		"group rm risk --topic trades --yes", "group rm risk --topic trades --dry-run",
 	} {
 		if got := d.run(line); got.code != 1 || !strings.Contains(got.stderr, "LEAT-6004") {
 			t.Errorf("leat %s = %+v; want GROUP_ACTIVE", line, got)

@@ -114,6 +114,8 @@ func TestOneDocument(t *testing.T) {
 			`{"topic":"wide","to":"earliest"}`, "", 0},
 		{"group reset stream --topic wide --to @2020-01-01T00:00:00Z --dry-run", "POST",
 			"/groups/stream/reset?dry_run=true", `{"topic":"wide","to":"@2020-01-01T00:00:00Z"}`, "", 0},
+		{"group rm stream --topic wide --dry-run", "DELETE", "/groups/stream?topic=wide&dry_run=true", "", "", 0},
+		{"topic rm wide --dry-run", "DELETE", "/topics/wide?dry_run=true", "", "", 0},
 		{"topic peek trades --id order-1", "GET", "/topics/trades/messages?id=order-1", "", "messages", 1},
 		{"topic peek trades --bytes 1", "GET", "/topics/trades/messages?preview=1", "", "messages", 2},
 		{"dlq ls", "GET", "/dead-letters", "", "topics", 1},

@@ -213,25 +213,37 @@ func (a *app) alterTopic(ctx context.Context, bus *leat.Bus, name string, change
 }
 
 func newTopicRemove(a *app) *cobra.Command {
-	var yes bool
+	var yes, dry bool
 	cmd := &cobra.Command{
-		Use:               "rm NAME",
-		Short:             "Remove a topic with its records and the commits of its groups",
-		Example:           examples("leat topic rm trades --yes", "leat topic rm trades --yes -o json"),
+		Use:   "rm NAME",
+		Short: "Remove a topic with its records and the commits of its groups",
+		Example: examples("leat topic rm trades --dry-run", "leat topic rm trades --yes",
+			"leat topic rm trades --yes -o json"),
 		Args:              oneArgument("NAME"),
 		ValidArgsFunction: a.completeTopic,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		var doc admindoc.TopicState
+		var doc admindoc.Deleted
 		err := a.request(cmd, func(ctx context.Context, bus *leat.Bus) error {
 			info, err := findTopic(ctx, bus, "remove topic", args[0])
-			if err == nil {
-				doc = admindoc.TopicOf(info)
+			if err != nil {
+				return err
 			}
-			return err
+			groups, missing := bus.Groups(ctx)
+			if doc = admindoc.DeletedOf(info, groups, dry); dry {
+				return missing
+			}
+			return nil // the topic goes from groups that are not known of, too
 		})
 		if err != nil {
 			return err
+		}
+		if dry {
+			return a.write(doc, func() error {
+				_, err := fmt.Fprintf(a.stdout, "would remove %s: %s messages, and the place of %s groups\n",
+					args[0], grouped(doc.Messages), grouped(int64(len(doc.Groups))))
+				return err
+			})
 		}
 		if err := a.confirm(cmd, yes, args[0], fmt.Sprintf("This removes topic %s with %s messages for good.",
 			args[0], grouped(doc.Messages))); err != nil {
@@ -243,20 +255,14 @@ func newTopicRemove(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.write(removed{Topic: args[0], Messages: &doc.Messages}, func() error {
+		return a.write(doc, func() error {
 			_, err := fmt.Fprintf(a.stdout, "removed %s: %s messages\n", args[0], grouped(doc.Messages))
 			return err
 		})
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only tell what would go")
 	return cmd
-}
-
-// removed is the result of a verb that removes something.
-type removed struct {
-	Group    string `json:"group,omitempty"`
-	Topic    string `json:"topic"`
-	Messages *int64 `json:"messages,omitempty"`
 }
 
 // confirm asks on a terminal for the name of what would be removed; elsewhere it wants --yes.

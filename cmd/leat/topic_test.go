@@ -88,12 +88,16 @@ per_partition:
   end: 0
   durable_end: 0
   bytes: 0
+$ leat topic rm clicks --dry-run
+would remove clicks: 0 messages, and the place of 0 groups
 $ leat topic rm clicks --yes
 removed clicks: 0 messages
 $ leat topic rm quakes --yes -o json
 {
   "topic": "quakes",
-  "messages": 1
+  "dry_run": false,
+  "messages": 1,
+  "groups": []
 }
 $ leat topic ls -o yaml
 - name: logs

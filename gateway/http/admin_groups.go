@@ -51,12 +51,6 @@ type adminForget struct {
 	DryRun bool   `query:"dry_run" doc:"Only tell what would go"`
 }
 
-// Forgotten is a group whose place on a topic was forgotten, or would be.
-type Forgotten struct {
-	DryRun bool `json:"dry_run"`
-	admindoc.Group
-}
-
 func (d *Door) adminGroupRoutes() {
 	register(d, admin("admin-list-groups", http.MethodGet, "/groups", "List groups with their lag"),
 		d.adminGroups)
@@ -161,13 +155,14 @@ func (d *Door) adminReset(ctx context.Context, in *adminReset) (*struct{ Body ad
 	return out, nil
 }
 
-func (d *Door) adminForget(ctx context.Context, in *adminForget) (*struct{ Body Forgotten }, error) {
+func (d *Door) adminForget(ctx context.Context, in *adminForget) (*struct{ Body admindoc.Forgotten }, error) {
 	op := "delete group " + core.Quote(in.Group)
 	groups, err := d.groups(ctx, "delete group", in.Group, in.Topic)
 	if err != nil {
 		return nil, err
 	}
-	out := &struct{ Body Forgotten }{Forgotten{DryRun: in.DryRun, Group: fullGroupOf(&groups[0])}}
+	out := &struct{ Body admindoc.Forgotten }{admindoc.Forgotten{DryRun: in.DryRun,
+		Group: fullGroupOf(&groups[0])}}
 	if !in.DryRun {
 		return out, d.bus.DeleteGroup(ctx, in.Group, in.Topic)
 	}

@@ -69,14 +69,6 @@ type adminDelete struct {
 	DryRun  bool   `query:"dry_run" doc:"Only tell what would go"`
 }
 
-// Deleted tells what was deleted, or would be.
-type Deleted struct {
-	Topic    string   `json:"topic"`
-	DryRun   bool     `json:"dry_run"`
-	Messages int64    `json:"messages"`
-	Groups   []string `json:"groups" doc:"That lose their place in it"`
-}
-
 type adminPartitionsQuery struct {
 	AdminTopicPath
 	AdminPage
@@ -215,7 +207,7 @@ func (d *Door) adminAlter(ctx context.Context, in *adminAlter) (*adminTopicAnswe
 	return d.adminTopicNow(ctx, in.Topic, http.StatusOK)
 }
 
-func (d *Door) adminDelete(ctx context.Context, in *adminDelete) (*struct{ Body Deleted }, error) {
+func (d *Door) adminDelete(ctx context.Context, in *adminDelete) (*struct{ Body admindoc.Deleted }, error) {
 	info, err := d.bus.Topic(ctx, in.Topic)
 	if err != nil {
 		return nil, err
@@ -227,13 +219,7 @@ func (d *Door) adminDelete(ctx context.Context, in *adminDelete) (*struct{ Body 
 	if err != nil {
 		return nil, err
 	}
-	out := &struct{ Body Deleted }{Deleted{Topic: in.Topic, DryRun: in.DryRun,
-		Messages: admindoc.TopicOf(&info).Messages, Groups: []string{}}}
-	for i := range groups {
-		if groups[i].Topic == in.Topic && len(out.Body.Groups) < pageMost {
-			out.Body.Groups = append(out.Body.Groups, groups[i].Group)
-		}
-	}
+	out := &struct{ Body admindoc.Deleted }{admindoc.DeletedOf(&info, groups, in.DryRun)}
 	if in.DryRun {
 		return out, nil
 	}

@@ -92,6 +92,20 @@ func TestReset(t *testing.T) {
 			`{"partition":1,"to":5}]}`)
 }
 
+func TestDeleted(t *testing.T) {
+	info := leat.TopicInfo{Name: "t", Partitions: []leat.PartitionInfo{{Start: 2, HighWater: 9}}}
+	groups := []leat.GroupInfo{{Group: "a", Topic: "t"}, {Group: "a", Topic: "other"}}
+	pin(t, DeletedOf(&info, groups, true), `{"topic":"t","dry_run":true,"messages":7,"groups":["a"]}`)
+	pin(t, DeletedOf(&info, nil, false), `{"topic":"t","dry_run":false,"messages":7,"groups":[]}`)
+	groups = make([]leat.GroupInfo, groupsMost+1)
+	for i := range groups {
+		groups[i].Topic = "t"
+	}
+	if doc := DeletedOf(&info, groups, false); len(doc.Groups) != groupsMost {
+		t.Errorf("%d groups, want %d", len(doc.Groups), groupsMost)
+	}
+}
+
 func TestLetters(t *testing.T) {
 	pin(t, LetterTopicOf(&leat.DeadLetterTopic{Name: "t.dlq.g", Topic: "t", Group: "g"}), `{"name":"t.dlq.g",`+
 		`"topic":"t","group":"g","pending":0,"redriven":0,"dropped":0,"per_partition":[]}`)

@@ -127,6 +127,10 @@ func (c *cursor) nextFrame() error {
 	c.records, c.frames = c.run[core.FrameHeaderSize:h.Length], c.run
 	c.run = c.run[size:]
 	c.seen = h.NextOffset()
+	if c.seen <= c.next { // of a queue: all of it is lent to others
+		c.records = nil
+		return nil
+	}
 	c.time, c.ttl = time.Unix(0, h.Time), c.part.topic.changed.Load().TTL
 	for at := h.BaseOffset; at < c.next && len(c.records) > 0; at++ {
 		_, n, err := core.DecodeRecord(c.records)

@@ -153,8 +153,15 @@ func (d *Delay) advance(now int64, most int, into []DelayEntry) []DelayEntry {
 	return into
 }
 
-// fill adds tokens for the time that has passed.
+// fill adds tokens for the time that has passed. Where the clock was set back, what is to be tried again is
+// tried when it is due: that time would come much later now.
 func (d *Delay) fill(now int64) {
+	if now < d.filled {
+		for i := range d.early {
+			d.early[i].Retry = 0
+		}
+		heap.Init(&d.early)
+	}
 	if passed := now - d.filled; passed > 0 && passed < delayOverdueBurst {
 		d.tokens = min(d.tokens+passed*DelayOverduePerMilli, delayOverdueBurst)
 	} else if passed != 0 {

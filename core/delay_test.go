@@ -54,6 +54,21 @@ func TestDelayWithAClockThatIsSet(t *testing.T) {
 	wantOffsets(t, "Take at 9000, a step forward", d.Take(9000, 10, nil), 1)
 }
 
+func TestDelayTriesAgainWhenTheClockWasSetBack(t *testing.T) {
+	d := NewDelay()
+	for offset, due := range []int64{1000, 400, 700} {
+		d.Add(DelayEntry{Due: due, Offset: int64(offset)})
+	}
+	for i, e := range d.Take(1000, 10, nil) {
+		e.Retry = 1010 + 10*int64(i)
+		d.Return(e)
+	}
+	wantOffsets(t, "Take before the time to try again", d.Take(1009, 10, nil))
+	wantOffsets(t, "Take at 600, after a step back", d.Take(600, 10, nil), 1)
+	wantOffsets(t, "Take at 999", d.Take(999, 10, nil), 2)
+	wantOffsets(t, "Take at 1000", d.Take(1000, 10, nil), 0)
+}
+
 func TestDelayRemoveReturnEnd(t *testing.T) {
 	d := NewDelay()
 	for offset := range int64(4) {

@@ -86,9 +86,10 @@ func (l *DelayLane) Wrote(at int64) {
 // Idle reports whether nothing is in the hands of the target, with all ends read back.
 func (l *DelayLane) Idle() bool { return l.flight == 0 }
 
-// Blocked tells until when nothing is handed to the target; 0 if it may be now.
+// Blocked tells until when nothing is handed to the target; 0 if it may be now. What is further away than it
+// is ever made is from before the clock was set back.
 func (l *DelayLane) Blocked(now int64) (until int64) {
-	if l.blocked <= now {
+	if l.blocked <= now || l.blocked > now+delayBackoffMax {
 		return 0
 	}
 	return l.blocked
@@ -107,6 +108,9 @@ func (l *DelayLane) Block(now int64) (until int64) {
 // its record was, in nanoseconds. A message waits for a quarter of the time that it has waited so
 // already, with those behind it, so that they stay in order.
 func (l *DelayLane) Unready(m *Delayed, e DelayEntry, stored, durableEnd, now int64) (until int64) {
+	if l.unready > now+delayUnreadyMax { // the clock was set back
+		l.unready = 0
+	}
 	behind := l.unready > now && e.Offset >= l.unreadyFrom
 	switch {
 	case m.Level < AckDisk || e.Offset < durableEnd && !behind:
@@ -135,7 +139,7 @@ func (l *DelayLane) Stored() {
 // this goes on for a second or more, and was not told yet.
 func (l *DelayLane) Refused(now int64) (retry int64, long bool) {
 	l.flight--
-	if l.blocked <= now {
+	if l.Blocked(now) == 0 {
 		l.backoff = min(max(2*l.backoff, delayBackoffMin), delayBackoffMax)
 		l.blocked = now + l.backoff
 		long = l.backoff >= 1000

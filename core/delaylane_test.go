@@ -135,6 +135,13 @@ func TestDelayLaneThatRefuses(t *testing.T) {
 	if until := l.Block(now); until != now+10_000 || l.Blocked(now) != until {
 		t.Errorf("Block gives %d", until-now)
 	}
+	if until := l.Blocked(now - 1); until != 0 {
+		t.Errorf("blocked for %d ms by a clock that was set back", until-now+1)
+	}
+	l.Sent()
+	if retry, _ := l.Refused(now - 1); retry > now-1+delayBackoffMax {
+		t.Errorf("refused by a clock that was set back, tried again after %d ms", retry-now+1)
+	}
 }
 
 // TestDelayLaneUnready: messages at disk wait until their records are on the disk, in order, and those at
@@ -163,4 +170,5 @@ func TestDelayLaneUnready(t *testing.T) {
 	want("after a second", AckDisk, 12, 12, 2000, 2100)
 	want("one before it", AckDisk, 11, 11, 2040, 2140)
 	want("behind that", AckDisk, 12, 13, 2100, 2140)
+	want("behind that, by a clock that was set back", AckDisk, 12, 13, 1500, 0)
 }

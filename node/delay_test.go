@@ -418,7 +418,7 @@ func TestDelayedWaitForATargetThatTakesNothing(t *testing.T) {
 		blocked := false
 		err := b.node.delays.do(soon(t), "look", func(l *delayLoop) {
 			for _, lane := range l.targets {
-				blocked = lane.Blocked(0) > 0 && l.state.Waiting() == 3
+				blocked = lane.Blocked(l.node.clock.Now()/1e6) > 0 && l.state.Waiting() == 3
 			}
 		})
 		return err == nil && blocked

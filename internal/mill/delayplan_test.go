@@ -58,8 +58,15 @@ func newDelayPlan(seed uint64) plan {
 	return p
 }
 
-// calm reports whether nothing makes messages late but crashes.
-func (p *plan) calm() bool { return !p.has(clockSteps) && !p.has(slowDisk) && !p.has(refusals) }
+// lateMost is how late a message may be at most that nothing is in the way of; ok is false where disks make
+// messages late. A clock that goes forward is noticed after a 256th of the time that was left, of an hour.
+func (p *plan) lateMost() (most int64, ok bool) {
+	most = 100 * ms
+	if p.has(clockSteps) {
+		most += 10*second + 3600*second/256
+	}
+	return most, !p.has(slowDisk) && !p.has(refusals)
+}
 
 // delayPlant is a defect of the shell of __delay, which the oracle has to find.
 type delayPlant int

@@ -15,13 +15,14 @@ type world struct {
 	quiet   func()     // returns when the goroutines of the logs have nothing to do
 	verbose func(format string, args ...any)
 
-	mono    int64 // virtual time
-	wall    int64 // minus mono
-	stepped int64 // all steps of the wall clock together
-	events  eventQueue
-	done    int // events
-	err     error
-	digest  uint64 // of all that happened
+	mono      int64 // virtual time
+	wall      int64 // minus mono
+	stepped   int64 // all steps of the wall clock together
+	steppedAt int64 // when the last one was
+	events    eventQueue
+	done      int // events
+	err       error
+	digest    uint64 // of all that happened
 
 	life    int  // of the node
 	running bool // the node is up
@@ -270,6 +271,7 @@ func (w *world) stepClock() {
 	step += w.until(second)
 	w.wall += step
 	w.stepped += max(step, -step)
+	w.steppedAt = w.mono
 	w.counts.steps++
 	w.say("the wall clock goes by %d s", step/second)
 }

@@ -20,6 +20,7 @@ var racePackages = []string{
 	modulePath + "/actors", modulePath + "/node", modulePath + "/cluster",
 	modulePath + "/transport", modulePath + "/transport/wire", modulePath + "/transport/certs",
 	modulePath + "/internal/netfault",
+	modulePath + "/gateway/http", modulePath + "/gateway/push",
 }
 
 func vet(ctx context.Context, c *checker) error { return c.run(ctx, "vet", "./...") }

@@ -44,6 +44,12 @@ type Backend interface {
 	CancelDelayed(ctx context.Context, handle string) (DelayOutcome, error)
 	// Reschedule makes a delayed message due at another time, and gives its new handle.
 	Reschedule(ctx context.Context, handle string, at time.Time) (string, DelayOutcome, error)
+	// PutSchedule makes a schedule, or replaces the one of its name.
+	PutSchedule(ctx context.Context, s Schedule) error
+	// DeleteSchedule ends a schedule, and tells whether there was one.
+	DeleteSchedule(ctx context.Context, topic, name string) (bool, error)
+	// Schedules lists the schedules of a topic, or of all, by topic and name.
+	Schedules(ctx context.Context, topic string) ([]Schedule, error)
 	// OpenProducer opens a producer on a topic that exists.
 	OpenProducer(topic string, o ProducerOptions) (ProducerBackend, error)
 	// OpenSubscription opens a subscription on a topic that exists; o has been checked.

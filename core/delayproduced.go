@@ -28,6 +28,8 @@ func CheckProducedDelay(r *Record, want Delayed, now int64, maxRecordBytes int) 
 			m.Partition, m.Topic, m.Level, want.Partition, want.Topic, want.Level)
 	case m.Replaces >= 0:
 		return invalidFrame("a delayed message that replaces the one at %d", m.Replaces)
+	case m.Scheduled:
+		return invalidFrame("a delayed message that is a run of a schedule")
 	case m.Relative && m.Due < int64(MinDelay):
 		return invalidFrame("a delay of %v: want at least %v", time.Duration(m.Due), MinDelay)
 	case !m.Relative && m.Due > now+int64(MaxDelay)+delaySkew:

@@ -50,6 +50,7 @@ func TestProducedDelaysAreChecked(t *testing.T) {
 		{"another topic", message(func(m *Delayed) { m.Topic++ }), CodeInvalidRecord},
 		{"another partition", message(func(m *Delayed) { m.Partition++ }), CodeInvalidRecord},
 		{"another level", message(func(m *Delayed) { m.Level = AckPage }), CodeInvalidRecord},
+		{"of a schedule", message(func(m *Delayed) { m.Scheduled = true }), CodeInvalidRecord},
 		{"replaces another", message(func(m *Delayed) { m.Replaces = 0 }), CodeInvalidRecord},
 		{"an end", encodedRecord(t, key, nil, DelayedEnd{Offset: 1, Outcome: DelayFired}.Headers()...),
 			CodeInvalidRecord},

@@ -64,13 +64,18 @@ type Delayed struct {
 	Partition int32
 	Level     Ack   // that the message is stored at when it is due; at least the topic's
 	Relative  bool  // Due counts from the time at which the record of __delay was stored
+	Scheduled bool  // a run of the schedule that has the key's Random
 	Due       int64 // nanoseconds since 1970, or from then
 	Replaces  int64 // offset of the record that this one replaces (Reschedule), -1 for none
 	Record    []byte
 }
 
-// delayFlagRelative is Delayed.Relative among the flags.
-const delayFlagRelative = 1
+// The flags.
+const (
+	delayFlagRelative  = 1 << iota // Delayed.Relative
+	delayFlagScheduled             // Delayed.Scheduled
+	delayFlags         = delayFlagRelative | delayFlagScheduled
+)
 
 // DueAt gives when the message is due, in nanoseconds since 1970; stored is when its record was.
 func (d *Delayed) DueAt(stored int64) int64 {
@@ -92,6 +97,9 @@ func (d *Delayed) EncodeHead(dst []byte) []byte {
 	if d.Relative {
 		flags = delayFlagRelative
 	}
+	if d.Scheduled {
+		flags |= delayFlagScheduled
+	}
 	dst = append(dst, DelayVersion, byte(d.Level), flags, 0)
 	dst = le.AppendUint32(dst, uint32(d.Partition))
 	dst = le.AppendUint64(dst, d.Topic)
@@ -105,9 +113,10 @@ type DelayRecordKind uint8
 
 // The kinds of records of __delay.
 const (
-	DelayMessage DelayRecordKind = iota // a message waits
-	DelayEnd                            // it waits no more
-	DelayMark                           // a place in a target
+	DelayMessage  DelayRecordKind = iota // a message waits
+	DelayEnd                             // it waits no more
+	DelayMark                            // a place in a target
+	DelaySchedule                        // a message waits again and again
 )
 
 // DelayRecord is one decoded record of __delay. Its message points into what was decoded.
@@ -117,6 +126,8 @@ type DelayRecord struct {
 	Message Delayed
 	End     DelayedEnd
 	Mark    DelayMarkAt
+
+	Schedule Schedule
 }
 
 // DelayOutcome is what became of a delayed message. Its numbers are stored.
@@ -128,7 +139,7 @@ const (
 	DelayFired                         // it is in its topic
 	DelayCancelled                     // by its handle
 	DelayMoved                         // another record took its place (Reschedule)
-	DelayDropped                       // its topic was deleted
+	DelayDropped                       // its topic was deleted, or its schedule goes on without it
 	delayOutcomeEnd
 )
 
@@ -194,6 +205,8 @@ func DecodeDelayRecord(r *Record) (DelayRecord, error) {
 		return decodeDelayMessage(r)
 	case delayKindMark:
 		return decodeDelayMark(r)
+	case delayKindSchedule:
+		return decodeSchedule(r)
 	}
 	return DelayRecord{}, corruptDelay("key of kind %d", r.Key[1])
 }
@@ -225,11 +238,12 @@ func DecodeDelayed(value []byte) (Delayed, error) {
 	le := binary.LittleEndian
 	d := Delayed{
 		Level: Ack(value[1]), Relative: value[2]&delayFlagRelative != 0,
+		Scheduled: value[2]&delayFlagScheduled != 0,
 		Partition: int32(le.Uint32(value[4:])), Topic: le.Uint64(value[8:]),
 		Due: int64(le.Uint64(value[16:])), Replaces: int64(le.Uint64(value[24:])) - 1,
 		Record: value[delayHead:],
 	}
-	if d.Level < AckNone || d.Level > AckQuorum || le.Uint16(value[2:])&^delayFlagRelative != 0 ||
+	if d.Level < AckNone || d.Level > AckQuorum || le.Uint16(value[2:])&^delayFlags != 0 ||
 		d.Partition < 0 ||
 		d.Partition >= MaxPartitions || d.Topic < FirstTopicID || d.Due < 0 || d.Relative &&
 		d.Due > int64(MaxDelay) || d.Replaces < -1 ||
@@ -360,8 +374,13 @@ func countHeaders(raw []byte) (n int) {
 // AppendFired appends to dst the record of a message that is due, with its handle as the first header: the
 // record is taken as it is but for that, whatever extensions it has.
 func AppendFired(dst, record []byte, handle string) []byte {
+	return appendWithHeader(dst, record, DelayIDHeader, handle)
+}
+
+// appendWithHeader appends to dst a record, which is right, with one header more, the first.
+func appendWithHeader(dst, record []byte, name, value string) []byte {
 	le := binary.LittleEndian
-	more := 6 + len(DelayIDHeader) + len(handle)
+	more := 6 + len(name) + len(value)
 	length, headers := int(le.Uint32(record)), int(le.Uint32(record[20:]))
 	r, _, err := DecodeRecord(record)
 	if err != nil {
@@ -370,9 +389,9 @@ func AppendFired(dst, record []byte, handle string) []byte {
 	headersAt := length - len(r.Value) - headers
 	start := len(dst)
 	dst = append(dst, record[:headersAt]...)
-	dst = le.AppendUint16(dst, uint16(len(DelayIDHeader)))
-	dst = le.AppendUint32(dst, uint32(len(handle)))
-	dst = append(append(dst, DelayIDHeader...), handle...)
+	dst = le.AppendUint16(dst, uint16(len(name)))
+	dst = le.AppendUint32(dst, uint32(len(value)))
+	dst = append(append(dst, name...), value...)
 	dst = append(dst, record[headersAt:length]...)
 	for (len(dst)-start)%8 != 0 {
 		dst = append(dst, 0)

@@ -41,6 +41,8 @@ func TestDelayRecordRoundTrip(t *testing.T) {
 	key := DelayKey{0x1122334455667788, 7}
 	m := sampleDelayed
 	m.Record = encodedRecord(t, []byte("ACME"), []byte("110"), Header{"source", []byte("desk")})
+	scheduled := m
+	scheduled.Scheduled = true
 	relative := m
 	relative.Relative, relative.Due, relative.Replaces = true, 5_000_000, 99
 	mark := DelayMarkAt{Topic: 17, Partition: 3, Offset: 1234}
@@ -51,6 +53,8 @@ func TestDelayRecordRoundTrip(t *testing.T) {
 		want DelayRecord
 	}{
 		{"message", encodedRecord(t, key.Encode(nil), m.Encode(nil)), DelayRecord{Key: key, Message: m}},
+		{"of a schedule", encodedRecord(t, key.Encode(nil), scheduled.Encode(nil)),
+			DelayRecord{Key: key, Message: scheduled}},
 		{"relative", encodedRecord(t, key.Encode(nil), relative.Encode(nil)), DelayRecord{Key: key,
 			Message: relative}},
 		{"end", encodedRecord(t, key.Encode(nil), nil, DelayedEnd{Offset: 5, Outcome: DelayFired}.Headers()...),
@@ -111,7 +115,7 @@ func TestDelayRecordRefusesDamage(t *testing.T) {
 		{"short value", key, value[:39], nil, CodeCorrupt},
 		{"level 0", key, change(value, 1, 0), nil, CodeCorrupt},
 		{"level 9", key, change(value, 1, 9), nil, CodeCorrupt},
-		{"flags", key, change(value, 2, 2), nil, CodeCorrupt},
+		{"flags", key, change(value, 2, 4), nil, CodeCorrupt},
 		{"partition", key, change(value, 7, 0x80), nil, CodeCorrupt},
 		{"internal topic", key, change(value, 8, 3), nil, CodeCorrupt},
 		{"due before 1970", key, change(value, 23, 0x80), nil, CodeCorrupt},

@@ -104,7 +104,7 @@ func (n *Node) openDelays() error {
 // start reads what waits and delivers it, in the background. The topics are open.
 func (d *delays) start() {
 	d.loop = delayLoop{delays: d, state: core.NewDelay(), targets: map[delayTarget]*delayLane{},
-		gone: map[uint64]bool{}, shards: map[*shard]core.Ack{}}
+		gone: map[uint64]bool{}, shards: map[*shard]core.Ack{}, plans: newSchedules()}
 	if d.part.log == nil {
 		d.fail(d.part.refusal())
 		return

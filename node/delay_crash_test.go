@@ -27,6 +27,19 @@ type delayCrash struct {
 
 // live opens the bus, works until the power is cut, and gives the disk that is left.
 func (c *delayCrash) live(life int) {
+	c.liveWith(life, func(b *bed, over func() bool) {
+		p := b.producer("t", leat.WithPartitioner(leat.Manual))
+		for range 20 + c.random.IntN(30) {
+			if over() {
+				break
+			}
+			c.act(b, p, over)
+		}
+	})
+}
+
+// liveWith is live with other work, which may end once the power is cut.
+func (c *delayCrash) liveWith(life int, work func(b *bed, over func() bool)) {
 	node := atomic.Pointer[Node]{}
 	countdown, cutDisk := atomic.Int64{}, atomic.Pointer[mmaplog.MemFS]{}
 	countdown.Store(int64(1 + c.random.IntN(120)))
@@ -53,13 +66,7 @@ func (c *delayCrash) live(life int) {
 			s.wakeExecutor()
 		}
 	})
-	p := b.producer("t", leat.WithPartitioner(leat.Manual))
-	for range 20 + c.random.IntN(30) {
-		if cutDisk.Load() != nil {
-			break
-		}
-		c.act(b, p, &cutDisk)
-	}
+	work(b, func() bool { return cutDisk.Load() != nil })
 	if cutDisk.Load() == nil {
 		resume := b.stall()
 		crash()
@@ -71,7 +78,7 @@ func (c *delayCrash) live(life int) {
 }
 
 // act publishes or cancels a message, and notes what was promised before the cut.
-func (c *delayCrash) act(b *bed, p *leat.Producer, cut *atomic.Pointer[mmaplog.MemFS]) {
+func (c *delayCrash) act(b *bed, p *leat.Producer, over func() bool) {
 	c.number++
 	value := fmt.Sprint(c.number)
 	m := leat.Message{Value: []byte(value), Partition: int32(c.number % 2),
@@ -85,7 +92,7 @@ func (c *delayCrash) act(b *bed, p *leat.Producer, cut *atomic.Pointer[mmaplog.M
 	if err != nil {
 		c.t.Fatalf("LEAT_SEED=%d: Publish: %v", c.seed, err)
 	}
-	if cut.Load() != nil {
+	if over() {
 		return
 	}
 	if !cancel {
@@ -96,7 +103,7 @@ func (c *delayCrash) act(b *bed, p *leat.Producer, cut *atomic.Pointer[mmaplog.M
 	if err != nil || outcome != leat.DelayCancelled {
 		c.t.Fatalf("LEAT_SEED=%d: CancelDelayed = %v, %v", c.seed, outcome, err)
 	}
-	if cut.Load() == nil {
+	if !over() {
 		c.ended[value] = true
 	}
 }

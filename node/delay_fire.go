@@ -55,7 +55,7 @@ func (l *delayLoop) fireOne(e core.DelayEntry, now int64) error {
 	}
 	m := &d.Message
 	lane := l.lane(delayTarget{m.Topic, m.Partition})
-	if lane.part == nil {
+	if lane.part == nil || l.unwanted(d.Key, m, now) {
 		return l.drop(d.Key, e.Offset)
 	}
 	until := lane.Blocked(now)
@@ -97,11 +97,17 @@ func (l *delayLoop) ticket(f delayFiring) uint32 {
 	return uint32(len(l.firing) - 1)
 }
 
-// again has a message wait that its target did not take, and the target's others behind it.
-func (l *delayLoop) again(ticket uint32, err error, now int64) {
+// endTicket frees a ticket, and gives what was kept with it.
+func (l *delayLoop) endTicket(ticket uint32) delayFiring {
 	f := l.firing[ticket]
 	l.firing[ticket] = delayFiring{}
 	l.free = append(l.free, ticket)
+	return f
+}
+
+// again has a message wait that its target did not take, and the target's others behind it.
+func (l *delayLoop) again(ticket uint32, err error, now int64) {
+	f := l.endTicket(ticket)
 	retry, long := f.lane.Refused(now)
 	if long && f.lane.part != nil && !errors.Is(err, core.ErrClosed) {
 		l.node.report("a delayed message cannot be delivered yet", f.lane.part, err)
@@ -130,13 +136,16 @@ func (l *delayLoop) takeNews() bool {
 
 // settle ends a message that its target has stored.
 func (l *delayLoop) settle(o *delayDone, now int64) {
+	if s := l.firing[o.ticket].plan; s != nil {
+		l.endTicket(o.ticket)
+		l.planned(s, o.err)
+		return
+	}
 	if o.err != nil {
 		l.again(o.ticket, o.err, now)
 		return
 	}
-	f := l.firing[o.ticket]
-	l.firing[o.ticket] = delayFiring{}
-	l.free = append(l.free, o.ticket)
+	f := l.endTicket(o.ticket)
 	f.lane.Stored()
 	l.stats.fired.Add(1)
 	l.stats.late.Add(max(o.time-f.due, 0))

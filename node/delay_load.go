@@ -21,7 +21,7 @@ func (l *delayLoop) load() error {
 			break
 		}
 	}
-	if l.state.Waiting() > 0 {
+	if l.state.Waiting() > 0 || len(l.plans.byName) > 0 {
 		for _, lane := range l.targets {
 			if err := l.resolve(lane); err != nil {
 				return err
@@ -37,13 +37,16 @@ func (l *delayLoop) load() error {
 			return err
 		}
 	}
-	return nil
+	return l.planAll()
 }
 
 // markOpened writes the mark of a target that was read, if the one it has is none, or far behind.
 func (l *delayLoop) markOpened(lane *delayLane) error {
 	if lane.part == nil || lane.part.log == nil {
 		return nil
+	}
+	if len(lane.lost) > 0 && l.pending(lane.target) {
+		return nil // it is to be found again, until __delay says which run is next
 	}
 	at, mark, sure := lane.Opened(lane.part.log.Start(), lane.part.log.End())
 	if mark && sure {
@@ -101,8 +104,13 @@ func (l *delayLoop) resolve(lane *delayLane) error {
 // delivered ends a message that waits although its target has it, at an offset there.
 func (l *delayLoop) delivered(lane *delayLane, text string, at int64) error {
 	h, err := core.ParseDelayHandle(text)
-	if err != nil || h.Topic != lane.target.topic || h.Partition != lane.target.partition ||
-		l.state.State(h.Offset) != core.DelayWaiting {
+	if err != nil || h.Topic != lane.target.topic || h.Partition != lane.target.partition {
+		return nil
+	}
+	if l.state.State(h.Offset) != core.DelayWaiting {
+		if l.state.Outcome(h.Offset, h.Tag) == core.DelayUnknown {
+			lane.lose(h.Tag)
+		}
 		return nil
 	}
 	r, _, found, err := recordAt(l.records, h.Offset)
@@ -113,11 +121,22 @@ func (l *delayLoop) delivered(lane *delayLane, text string, at int64) error {
 	if err != nil {
 		return err
 	}
+	if d.Key.Tag() != h.Tag {
+		lane.lose(h.Tag) // another message has its offset
+	}
 	if l.state.Delivered(h, &d) {
 		lane.Found()
 		l.writeEnd(core.DelayEnding{Lane: &lane.DelayLane, Key: d.Key, At: at, Offset: h.Offset})
 	}
 	return nil
+}
+
+// lose notes that a power cut took what __delay said of a message that the target has.
+func (lane *delayLane) lose(tag uint32) {
+	if lane.lost == nil {
+		lane.lost = map[uint32]struct{}{}
+	}
+	lane.lost[tag] = struct{}{}
 }
 
 // beginSweep has the messages of a deleted topic removed.
@@ -142,6 +161,9 @@ func (l *delayLoop) sweepGone() (more bool, err error) {
 		}
 	}
 	if l.sweep = next; done {
+		if err := l.forgetSchedules(); err != nil {
+			return false, err
+		}
 		return false, l.forgetTargets()
 	}
 	return true, nil
@@ -162,7 +184,7 @@ func (l *delayLoop) dropIfGone(offset int64) error {
 	return l.drop(d.Key, offset)
 }
 
-// drop ends a message whose topic was deleted.
+// drop ends a message whose topic or schedule is gone, or whose schedule goes on without it.
 func (l *delayLoop) drop(key core.DelayKey, offset int64) error {
 	l.stats.dropped.Add(1)
 	end := core.DelayedEnd{Offset: offset, Outcome: core.DelayDropped, Tag: key.Tag()}

@@ -30,6 +30,9 @@ type delayLane struct {
 	core.DelayLane
 	target delayTarget
 	part   *partition
+	// lost has the tags of messages that the target has and of which __delay says nothing, as it may be after
+	// a power cut.
+	lost map[uint32]struct{}
 }
 
 // delayFiring is a message in the hands of its target.
@@ -38,6 +41,8 @@ type delayFiring struct {
 	lane  *delayLane
 	key   core.DelayKey
 	due   int64 // ns
+
+	plan *schedule // if it is not a message for a target, but the next run of a schedule for __delay
 }
 
 // delayLoop is the state of the loop's goroutine.
@@ -57,6 +62,8 @@ type delayLoop struct {
 	timer   delayTimer
 	opened  bool // what was there before has been read and compared with the targets
 	marksAt int64
+
+	plans schedules
 
 	gone  map[uint64]bool // deleted topics whose messages are being removed
 	sweep int64           // offset in __delay that the removal has come to
@@ -98,6 +105,10 @@ func (l *delayLoop) turn() (more bool, err error) {
 	settled := l.takeNews()
 	fired, swept := false, false
 	if !l.stopping.Load() {
+		l.planRefused()
+		if err := l.dropOrphans(); err != nil {
+			return false, err
+		}
 		if fired, err = l.fire(); err != nil {
 			return false, err
 		}
@@ -150,12 +161,18 @@ func (l *delayLoop) apply(r *core.Record, offset, stored int64) error {
 		if d.End.Outcome == core.DelayFired {
 			l.readBack(d.End.Offset)
 		}
+		l.endRun(d.Key, d.End.Offset)
+	case core.DelaySchedule:
+		return l.applySchedule(&d.Schedule, offset)
 	case core.DelayMark:
 		if !l.opened {
 			l.lane(delayTarget{d.Mark.Topic, d.Mark.Partition}).Read(&d.Mark)
 		}
 	default:
 		m := &d.Message
+		if m.Scheduled {
+			l.applyRun(d.Key, offset, m.Due)
+		}
 		if lane := l.lane(delayTarget{m.Topic, m.Partition}); lane.part == nil {
 			l.beginSweep(m.Topic)
 		} else if !lane.Marked() && l.opened && lane.part.log != nil {
@@ -228,12 +245,17 @@ type delayTimer struct {
 	napped int64 // what the last nap was for, or would have been, ms
 }
 
-// next tells when the next message is due, in milliseconds, and how long that is from now.
+// next tells when the next message is due, or planned, in milliseconds, and how long that is from now.
 func (t *delayTimer) next(l *delayLoop) (at int64, left time.Duration, found bool) {
 	if l.stopping.Load() || len(l.free) == 0 && len(l.firing) >= delayFlight {
 		return 0, 0, false
 	}
-	return l.state.Left(l.node.clock.Now())
+	now := l.node.clock.Now()
+	at, left, found = l.state.Left(now)
+	if again := l.plans.again; len(l.plans.refused) > 0 && (!found || again < at) {
+		return again, time.Duration(again*1e6 - now), true
+	}
+	return at, left, found
 }
 
 // nap waits for a message that is due in a moment, and reports whether it did. It is tried once for each

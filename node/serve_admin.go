@@ -36,6 +36,8 @@ func (c *session) answer(op wire.Op, payload []byte) (any, error) {
 		return allowed(c, payload, core.ActionRead, topic, n.answerLoans)
 	case wire.OpDelayed, wire.OpCancelDelayed, wire.OpReschedule:
 		return c.answerDelays(op, payload)
+	case wire.OpPutSchedule, wire.OpDeleteSchedule, wire.OpSchedules:
+		return c.answerSchedule(op, payload)
 	}
 	if err := c.may(core.ActionAdmin, ""); err != nil {
 		return nil, err

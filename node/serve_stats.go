@@ -204,4 +204,6 @@ var opNames = map[wire.Op]string{
 	wire.OpDelayed:       "delayed",
 	wire.OpCancelDelayed: "cancel_delayed",
 	wire.OpReschedule:    "reschedule",
+	wire.OpPutSchedule:   "put_schedule", wire.OpDeleteSchedule: "delete_schedule",
+	wire.OpSchedules: "schedules",
 }

@@ -243,6 +243,7 @@ func visible(cmd *cobra.Command) []*cobra.Command {
 var before = map[string]string{
 	"leat cert issue":      "cert ca --out certs",
 	"leat cert show certs": "cert ca --out certs",
+	"leat schedule rm":     "schedule put trades close @daily x",
 	"leat dlq":             "topic create trades.dlq.risk",
 
 	"leat topic peek trades --id": "pub trades 110 --id order-4711",

@@ -128,20 +128,28 @@ func (a *app) checkPub(cmd *cobra.Command, p *publishing, body, headers []string
 		return usagef(cmd, "--partition %d: want 0 or more", p.partition)
 	}
 	p.separator = strings.ReplaceAll(p.separator, `\t`, "\t")
-	for _, text := range headers {
-		name, value, ok := strings.Cut(text, ":")
-		if !ok || name == "" {
-			return usagef(cmd, "-H %q: want name:value", text)
-		}
-		p.headers = append(p.headers, leat.Header{Key: name, Value: []byte(value)})
+	var err error
+	if p.headers, err = parseHeaders(cmd, headers); err != nil {
+		return err
 	}
 	if level != "" {
-		var err error
 		if p.level, err = core.ParseAck(level); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// parseHeaders reads the values of -H.
+func parseHeaders(cmd *cobra.Command, texts []string) (list []leat.Header, err error) {
+	for _, text := range texts {
+		name, value, ok := strings.Cut(text, ":")
+		if !ok || name == "" {
+			return nil, usagef(cmd, "-H %q: want name:value", text)
+		}
+		list = append(list, leat.Header{Key: name, Value: []byte(value)})
+	}
+	return list, nil
 }
 
 // publish publishes what was asked for and tells what was acknowledged, whatever happened.

@@ -52,8 +52,8 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%v", err) })
 	a.addFlags(root)
 	root.AddCommand(newServe(a), newTopic(a), newGroup(a), newPub(a), newSub(a), newRequest(a), newReply(a),
-		newDelay(a), newDeadLetters(a), newPush(a), newCluster(a), newTop(a), newLog(a), newCompletion(a),
-		newCert(a), newToken(a), newConfig(a), newDemo(a),
+		newDelay(a), newSchedule(a), newDeadLetters(a), newPush(a), newCluster(a), newTop(a), newLog(a),
+		newCompletion(a), newCert(a), newToken(a), newConfig(a), newDemo(a),
 		newBench(a), newVersion(a))
 	asGroup(root)
 	return root

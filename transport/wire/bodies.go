@@ -18,7 +18,7 @@ const (
 
 // Features are bits of HELLO and WELCOME; both sides use what both have. Unknown bits are ignored.
 const Features = FeatureQueues | FeatureTTL | FeatureIDs | FeatureDelays | FeatureFilters | FeatureCalls |
-	FeaturePeekID | FeatureReasons
+	FeaturePeekID | FeatureReasons | FeatureSchedules
 
 // FeatureTTL says that topics and messages may have a time to live.
 const FeatureTTL uint64 = 1 << 8

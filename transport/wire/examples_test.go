@@ -127,6 +127,10 @@ var examples = []example{
 	{name: "request-answer-loans", head: Header{Type: Request, Aux: uint16(OpAnswerLoans), Arg: 9},
 		body: LoansBody{Topic: "trades", Group: "billing", Kind: SettleAck, Loans: []LoanBody{exampleLoan}},
 		says: "A client says that a message which it pulled is done."},
+	{name: "request-put-schedule", head: Header{Type: Request, Aux: uint16(OpPutSchedule), Arg: 10},
+		body: ScheduleBody{Topic: "trades", Name: "close", Cron: "0 18 * * mon-fri", Zone: "Europe/Berlin",
+			Key: new([]byte("AAPL")), Value: new([]byte("{}"))},
+		says: "A client has a message published whenever trading ends. Key and value are in base64."},
 	{name: "response", head: Header{Type: Response, Arg: 7}, body: Empty{}},
 	{name: "response-error", head: Header{Type: Response, Aux: uint16(core.CodeNotLeader), Arg: 7},
 		body: exampleError},
@@ -296,7 +300,16 @@ var requests = map[Op][2]any{
 		Mine: true}},
 	OpReschedule: {RescheduleBody{Handle: exampleHandle, Due: exampleTime},
 		DelayOutcomeBody{Outcome: uint8(core.DelayMoved), Handle: exampleHandle, Mine: true}},
+	OpPutSchedule:    {exampleSchedule, Empty{}},
+	OpDeleteSchedule: {ScheduleNameBody{Topic: "trades", Name: "nightly"}, ScheduleDeleted{Deleted: true}},
+	OpSchedules: {SchedulesBody{Topic: "trades", After: &ScheduleNameBody{Topic: "trades", Name: "hourly"}},
+		SchedulesAnswer{Schedules: []ScheduleBody{exampleSchedule}, More: true}},
 }
+
+var exampleSchedule = ScheduleBody{Topic: "trades", Name: "nightly", Cron: "30 2 * * *",
+	Zone: "Europe/Berlin", Missed: uint8(core.MissedAll), Key: new([]byte("AAPL")),
+	Value: new([]byte("187.44")), TTL: 6e11, Headers: []HeaderBody{{Key: "source", Value: []byte("desk")}},
+	Partition: 3, Next: exampleTime}
 
 // exampleHandle names the delayed message at offset 42 of the node that has partition 3 of topic id 17.
 const exampleHandle = "d1.17.3.42.0b5fb5e1"

@@ -50,7 +50,7 @@ func TestGoldenFrames(t *testing.T) {
 
 // operations are all there are.
 func operations() (list []Op) {
-	for op := OpTopics; op <= OpCheckFilter; op++ {
+	for op := OpTopics; op <= OpSchedules; op++ {
 		list = append(list, op)
 	}
 	return append(list, OpPull, OpAnswerLoans)

@@ -82,7 +82,7 @@ func TestShowcase(t *testing.T) {
 func TestPublishSurvivesKill(t *testing.T) {
 	t.Setenv("LEAT_CONFIG_DIR", t.TempDir())
 	data := filepath.Join(t.TempDir(), "data")
-	s := startServer(t, data)
+	s := startServer(t, data, "--listen", freeAddresses(t, 1)[0])
 	mustRemote(t, s.listen, "", "topic create t --partitions 2 --ack page")
 	count := 1_000_000
 	if testing.Short() {

@@ -1,6 +1,7 @@
 package mmaplog
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -125,5 +126,44 @@ func TestTrimmedStartIsKept(t *testing.T) {
 			t.Fatalf("%v; [%d, %d): %+v", err, l.Start(), l.End(), l.Recovery())
 		}
 		after = after.crash(keepsAll{})
+	}
+}
+
+// TestUselessFileBehindATruncation: a power cut left frames of the newest segment, of which nothing was durable,
+// without their header. They tell what was durable when they were written, so they must not lie there when
+// the log ends before that.
+func TestUselessFileBehindATruncation(t *testing.T) {
+	fs := Heap()
+	s := openTest(t, fs, "data", Options{Clock: clock.NewManual(5)})
+	l := openLog(t, s, core.AckPage)
+	appendValues(t, l, numbered(3, 50)...)
+	syncNow(l)
+	if err := l.roll(0); err != nil {
+		t.Fatal(err)
+	}
+	appendValues(t, l, numbered(3, 50)...)
+	newest := (*l.segs.Load())[1].path
+	drainJanitor(s)
+	fs = fs.crash(keepsAll{})
+	fs.put(newest, append(make([]byte, headerSize), fs.content(newest)[headerSize:]...))
+	if err := fs.Remove("data/MANIFEST"); err != nil {
+		t.Fatal(err)
+	}
+
+	s = openTest(t, fs, "data", Options{Clock: clock.NewManual(6)})
+	l = openLog(t, s, core.AckPage)
+	if l.Start() != 0 || l.End() != 3 {
+		t.Fatalf("[%d, %d), want [0, 3): %+v", l.Start(), l.End(), l.Recovery())
+	}
+	names, err := fs.ReadDir(filepath.Dir(newest))
+	if aside := filepath.Base(newest) + ".cut"; err != nil || !slices.Contains(names, aside) {
+		t.Errorf("the frames without a header were not set aside: %q, %v", names, err)
+	}
+	if err := errors.Join(l.TruncateSuffix(1, 0), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s = openTest(t, fs, "data", Options{Clock: clock.NewManual(7)})
+	if l = openLog(t, s, core.AckPage); l.End() != 1 {
+		t.Fatalf("truncated: [%d, %d): %+v", l.Start(), l.End(), l.Recovery())
 	}
 }

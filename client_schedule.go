@@ -67,8 +67,7 @@ func (c *client) PutSchedule(ctx context.Context, s Schedule) error {
 	}
 	has := t.nodeOf(s.Target(t.table))
 	// First there, so that nothing is lost if the rest fails.
-	err = c.askSchedules(ctx, c.node(has), wire.OpPutSchedule, scheduleBody(&s), &wire.Empty{})
-	if err != nil {
+	if err := c.putSchedule(ctx, t, has, &s); err != nil {
 		return err
 	}
 	for _, n := range c.allNodes() {
@@ -80,6 +79,20 @@ func (c *client) PutSchedule(ctx context.Context, s Schedule) error {
 		}
 	}
 	return nil
+}
+
+// putSchedule puts a schedule at a node, which may have to hear of the topic yet: then it is asked again,
+// while the topic is there.
+func (c *client) putSchedule(ctx context.Context, t *clientTopic, has uint16, s *Schedule) error {
+	patient, cancel := c.patient(ctx)
+	defer cancel()
+	for attempt := 0; ; attempt++ {
+		err := c.askSchedules(ctx, c.node(has), wire.OpPutSchedule, scheduleBody(s), &wire.Empty{})
+		if !errors.Is(err, core.ErrTopicNotFound) || c.refresh(ctx, t) != nil ||
+			c.sleep(patient, attempt) != nil {
+			return err
+		}
+	}
 }
 
 // DeleteSchedule implements Backend.

@@ -206,6 +206,28 @@ func TestQueueRetention(t *testing.T) {
 	}
 }
 
+// TestQueueBehindRetention: what the log still has is delivered, also to a member whose place in the log is gone.
+func TestQueueBehindRetention(t *testing.T) {
+	b := one(t, leat.TopicConfig{Ack: leat.AckPage, SegmentBytes: 256 << 10})
+	sub := b.subscribe("t", leat.Group("g"), leat.Queue(), leat.MaxHeld(1))
+	p := b.producer("t")
+	value := make([]byte, 32<<10)
+	publish(t, p, leat.Message{Value: value})
+	first := next(t, sub)
+	for range 40 {
+		publish(t, p, leat.Message{Value: value})
+	}
+	log := b.node.topicNamed("t").partitions[0].log
+	eventually(t, "the log has been cut", func() bool { // what is not durable yet stays
+		if err := log.TrimTo(30); err != nil {
+			t.Fatal(err)
+		}
+		return log.Start() >= 20
+	})
+	mustDo(t, "Ack", first.Ack())
+	wantAttempt(t, next(t, sub), log.Start(), 1)
+}
+
 // TestQueueSnapshotOfMany: a snapshot with thousands of failed messages takes few syncs, so that nobody waits
 // for it.
 func TestQueueSnapshotOfMany(t *testing.T) {

@@ -168,6 +168,11 @@ func (s *queueSubscription) find(p *partition, offset int64) (int64, error) {
 	}
 	c.skipped.Reset()
 	found, err := c.fetch(p.highWater.Load(), s.far) // what goes out is copied once, and only that
+	if core.CodeOf(err) == core.CodeOffsetOutOfRange && offset >= p.log.Start() {
+		c.reader.Seek(offset) // retention took the place where the reader stood, and not the record
+		c.moveTo(offset)
+		found, err = c.fetch(p.highWater.Load(), s.far)
+	}
 	if core.CodeOf(err) == core.CodeOffsetOutOfRange {
 		start := p.log.Start()
 		c.reader.Seek(start)

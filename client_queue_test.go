@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/leatbus/leat/core"
 	"github.com/leatbus/leat/transport/wire"
@@ -143,7 +144,8 @@ func TestRemoteQueueReasons(t *testing.T) {
 	bus, _ := f.client()
 	fillTopic(t, bus, "t", 1, 1)
 	sub := subscribeTo(t, bus, "t", Group("g"), Queue(QueueConfig{Lease: time.Hour}))
-	for attempt, reason := range []string{"busy", "still busy", "x" + strings.Repeat("é", wire.MaxReasonBytes)} {
+	for attempt, reason := range []string{"busy", "still busy", "x" + strings.Repeat("é", wire.MaxReasonBytes),
+		strings.Repeat("\x80", 2*wire.MaxReasonBytes)} {
 		m := takeFrom(t, sub, 1)[0]
 		if m.Attempt != int32(attempt+1) {
 			t.Errorf("attempt %d, want %d", m.Attempt, attempt+1)
@@ -158,7 +160,8 @@ func TestRemoteQueueReasons(t *testing.T) {
 	takeFrom(t, sub, 1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	want := []string{"busy", "still busy", "x" + strings.Repeat("é", wire.MaxReasonBytes/2-1)}
+	want := []string{"busy", "still busy", "x" + strings.Repeat("é", wire.MaxReasonBytes/2-1),
+		strings.Repeat("\x80", wire.MaxReasonBytes-utf8.UTFMax)}
 	if !slices.Equal(f.queues.reasons, want) {
 		t.Errorf("reasons %q, want %q", f.queues.reasons, want)
 	}

@@ -80,13 +80,13 @@ type DeadLetterOrigin struct {
 	Group     string
 }
 
-// CutReason keeps what of a reason a letter has room for, whole characters only.
+// CutReason keeps what of a reason a letter has room for, whole characters only if it is UTF-8.
 func CutReason(reason string) string {
 	if len(reason) <= MaxDeadLetterReason {
 		return reason
 	}
 	end := MaxDeadLetterReason
-	for end > 0 && !utf8.RuneStart(reason[end]) {
+	for end > MaxDeadLetterReason-utf8.UTFMax && !utf8.RuneStart(reason[end]) {
 		end--
 	}
 	return reason[:end]

@@ -36,14 +36,15 @@ func (s *subscription) Released(partition int32) {
 	}
 }
 
-// Fenced ends the membership: every Ack fails from now on, and the loop yields err once.
+// Fenced ends the membership: every Ack fails from now on, and the loop yields err once. The node's actor calls
+// it, too, when the topic is deleted.
 func (s *subscription) Fenced(err error) {
+	s.mu.Lock()
 	for _, c := range s.held {
 		c.revoking.Store(true)
 		s.byPart[c.part.number].Store(nil)
 	}
 	s.held = nil
-	s.mu.Lock()
 	if s.fenced == nil {
 		s.fenced = core.NewError(core.CodeOf(err), s.topic.op("read"), err)
 	}
@@ -53,6 +54,8 @@ func (s *subscription) Fenced(err error) {
 
 // Acks adds the partitions whose acked position moved since the last call.
 func (s *subscription) Acks(into []actors.PartitionAck) []actors.PartitionAck {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, c := range s.held {
 		if acked := c.acked.Load(); acked > c.reported.Load() {
 			c.reported.Store(acked)
@@ -77,9 +80,10 @@ func (s *subscription) cursorOf(partition int32) *cursor {
 	return s.byPart[partition].Load()
 }
 
-// setCursor sets or, for nil, takes away what the subscription has of a partition. Only the member's actor
-// changes it.
+// setCursor sets or, for nil, takes away what the subscription has of a partition.
 func (s *subscription) setCursor(partition int32, c *cursor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	at, found := slices.BinarySearchFunc(s.held, partition,
 		func(c *cursor, number int32) int { return cmp.Compare(c.part.number, number) })
 	if found {

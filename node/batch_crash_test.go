@@ -253,7 +253,11 @@ func TestBatchIsWholeAfterACrash(t *testing.T) {
 		}
 	}
 	// Of the others it is not certain that a life comes to them, or that nobody writes just then.
-	for _, point := range []string{"roll.before", "roll.adopted", "sync.before", "sync.after"} {
+	certain := []string{"roll.before", "roll.adopted", "sync.after"}
+	if !testing.Short() { // a life at page may end before a sync begins by itself
+		certain = append(certain, "sync.before")
+	}
+	for _, point := range certain {
 		if reached[point] == 0 && (!raceEnabled || strings.HasPrefix(point, "roll.")) {
 			t.Errorf("no life ended at %s: the test looks at nothing", point)
 		}

@@ -96,11 +96,11 @@ func (s *queues) restored(n *Node) error {
 // restoreReasons brings back why records of the last partition are to become dead letters.
 func (g *queueGroup) restoreReasons(failed map[int64]core.QueueRecord) {
 	p := g.parts[len(g.parts)-1]
-	for offset, r := range failed {
-		if r.Reason != "" && p.part.log != nil && offset < p.part.log.End() { // others are not the record any more
+	p.q.Failures(func(offset, _ int64, _ int32, _ core.Code) { // others are settled, or not the record any more
+		if r := failed[offset]; r.Reason != "" {
 			g.reasons[recordRef{p, offset}] = r.Reason
 		}
-	}
+	})
 }
 
 func (s *queues) addLocked(key queueKey, g *queueGroup) {

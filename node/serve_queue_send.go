@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"math/bits"
 
@@ -23,8 +24,17 @@ func (s *queueStream) sendAll() error {
 			return err
 		}
 		for len(s.sub.grants) > 0 {
+			if err := s.sending.Err(); err != nil {
+				return err
+			}
+			had := len(s.out)
 			if err := s.gatherAll(); err != nil {
 				return err
+			}
+			if had > 0 && len(s.out) == had { // all of it was over, and such may come for long
+				if err := s.flush(); err != nil {
+					return err
+				}
 			}
 			if err := s.sub.take(); err != nil { // what comes at once goes with it
 				return err
@@ -89,6 +99,10 @@ func (s *queueStream) gather(g *queueGrant) error {
 			s.endFrame(g, &f)
 		}
 		if f.bits == 0 {
+			if s.sent >= s.credit.Load() { // that may take long, and nothing of the map is kept for it
+				record = bytes.Clone(record)
+				s.sub.rest()
+			}
 			if err := s.awaitCredit(); err != nil {
 				return err
 			}

@@ -47,9 +47,9 @@ type subscription struct {
 	closed  atomic.Bool
 	// byPart has a place for each partition of the topic; nil where not assigned.
 	byPart []atomic.Pointer[cursor]
-	held   []*cursor // those of byPart, by partition; it belongs to the member's actor
 
 	mu      sync.Mutex // guards the following
+	held    []*cursor  // those of byPart, by partition
 	changes []change
 	fenced  error
 	told    bool // the loop has yielded fenced

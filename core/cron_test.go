@@ -183,7 +183,8 @@ func TestCronIsChecked(t *testing.T) {
 			t.Errorf("ParseCron(%q) = %+v, %v; want %q", spec, c, err, want)
 		}
 	}
-	for _, name := range []string{"", "Local", "Mars/Olympus", "../UTC", strings.Repeat("x", 65)} {
+	for _, name := range []string{"", "Local", "Mars/Olympus", "../UTC", "./UTC", "Europe//Berlin",
+		strings.Repeat("x", 65)} {
 		if zone, err := LoadZone(name); CodeOf(err) != CodeInvalidConfig || err == nil {
 			t.Errorf("LoadZone(%q) = %v, %v", name, zone, err)
 		}

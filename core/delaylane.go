@@ -159,6 +159,14 @@ type DelayEnding struct {
 // DelayEndings are the ends that are written and not read back, in the order in which they were written.
 type DelayEndings struct{ list []DelayEnding }
 
+// Last is the end that was written last; false if all were read back.
+func (d *DelayEndings) Last() (e DelayEnding, found bool) {
+	if len(d.list) == 0 {
+		return e, false
+	}
+	return d.list[len(d.list)-1], true
+}
+
 // Len is how many there are.
 func (d *DelayEndings) Len() int { return len(d.list) }
 

@@ -2,6 +2,7 @@ package core
 
 import (
 	"encoding/binary"
+	"path"
 	"sync"
 	"time"
 	_ "time/tzdata" // a machine need not have zones
@@ -168,7 +169,8 @@ func (s *Schedule) Cron() (Cron, error) {
 // MaxZoneBytes bounds the name of a time zone.
 const MaxZoneBytes = 64
 
-// zones keeps the time zones that were found, each once: there are a few hundred.
+// zones keeps the time zones that were found, each once: there are a few hundred, for a file system, which
+// knows many spellings of one, is asked for that without dots and empty parts only.
 var zones sync.Map
 
 // LoadZone finds a time zone by its IANA name. Local is none: nodes may be in different places.
@@ -177,7 +179,7 @@ func LoadZone(name string) (*time.Location, error) {
 		return zone.(*time.Location), nil
 	}
 	op := "find time zone " + Quote(name[:min(len(name), MaxZoneBytes)])
-	if name == "Local" || name == "" || len(name) > MaxZoneBytes {
+	if name == "Local" || name == "" || len(name) > MaxZoneBytes || path.Clean(name) != name {
 		return nil, Errorf(CodeInvalidConfig, op, "want a name such as UTC or Europe/Berlin")
 	}
 	zone, err := time.LoadLocation(name)

@@ -12,6 +12,7 @@ import (
 const (
 	delayMarkFires = 1000        // answers of targets in one turn after which their marks are looked at, or
 	delayMarkEvery = int64(1000) // ms
+	delayEndEvery  = int64(1000) // ms after which an end that was not read back is written again
 )
 
 // fire hands what is due to the targets, and reports whether there was something.
@@ -55,8 +56,11 @@ func (l *delayLoop) fireOne(e core.DelayEntry, now int64) error {
 	}
 	m := &d.Message
 	lane := l.lane(delayTarget{m.Topic, m.Partition})
-	if lane.part == nil || l.unwanted(d.Key, m, now) {
+	if lane.part == nil {
 		return l.drop(d.Key, e.Offset)
+	}
+	if l.unwanted(d.Key, m, now) {
+		return l.dropRun(d.Key, e.Offset)
 	}
 	until := lane.Blocked(now)
 	if lane.part.log == nil && until == 0 { // it cannot be read, and takes nothing
@@ -126,10 +130,11 @@ func (l *delayLoop) takeNews() bool {
 	for _, topic := range gone {
 		l.beginSweep(topic)
 	}
-	now := l.node.clock.Now() / 1e6
+	now := core.DelayNow(l.node.clock.Now())
 	for i := range l.taken {
 		l.settle(&l.taken[i], now)
 	}
+	l.endAgain(now)
 	l.marks(now)
 	return len(gone) > 0 || len(l.taken) > 0
 }
@@ -160,6 +165,22 @@ func (l *delayLoop) writeEnd(e core.DelayEnding) {
 		// It stays taken, so that this run does not deliver it again, and the next one finds it in its
 		// target.
 		l.node.report("the end of a delayed message cannot be stored", l.part, err)
+	}
+}
+
+// endAgain writes the last end again where none was read back for a while: a full disk has refused it, and
+// perhaps those before it, of which it tells.
+func (l *delayLoop) endAgain(now int64) {
+	last, found := l.ending.Last()
+	switch {
+	case !found:
+		l.endAt = 0
+	case l.endAt == 0 || l.endAt > now+delayEndEvery: // it is the first, or the clock was set back
+		l.endAt = now + delayEndEvery
+	case now >= l.endAt:
+		l.endAt = now + delayEndEvery
+		end := core.DelayedEnd{Offset: last.Offset, Outcome: core.DelayFired}
+		_ = l.end(l.page, last.Key, end) // the next time does as well
 	}
 }
 
@@ -206,8 +227,12 @@ func (n *Node) commitRecord(ctx context.Context, e *entry, record []byte) error 
 	return nil
 }
 
-// marks writes the marks that are due.
+// marks writes the marks that are due. Before all targets were read there are none, also where the node closes
+// meanwhile: what a target has may lack its end.
 func (l *delayLoop) marks(now int64) {
+	if !l.opened {
+		return
+	}
 	if now >= l.marksAt && now < l.marksAt+delayMarkEvery && len(l.taken) < delayMarkFires {
 		return
 	}

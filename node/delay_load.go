@@ -109,7 +109,7 @@ func (l *delayLoop) delivered(lane *delayLane, text string, at int64) error {
 	}
 	if l.state.State(h.Offset) != core.DelayWaiting {
 		if l.state.Outcome(h.Offset, h.Tag) == core.DelayUnknown {
-			lane.lose(h.Tag)
+			l.lose(lane, h.Tag)
 		}
 		return nil
 	}
@@ -122,7 +122,7 @@ func (l *delayLoop) delivered(lane *delayLane, text string, at int64) error {
 		return err
 	}
 	if d.Key.Tag() != h.Tag {
-		lane.lose(h.Tag) // another message has its offset
+		l.lose(lane, h.Tag) // another message has its offset
 	}
 	if l.state.Delivered(h, &d) {
 		lane.Found()
@@ -131,8 +131,11 @@ func (l *delayLoop) delivered(lane *delayLane, text string, at int64) error {
 	return nil
 }
 
-// lose notes that a power cut took what __delay said of a message that the target has.
-func (lane *delayLane) lose(tag uint32) {
+// lose notes that a power cut took what __delay said of a message that the target has. Only schedules ask.
+func (l *delayLoop) lose(lane *delayLane, tag uint32) {
+	if len(l.plans.byName) == 0 {
+		return
+	}
 	if lane.lost == nil {
 		lane.lost = map[uint32]struct{}{}
 	}

@@ -56,6 +56,7 @@ type delayLoop struct {
 	firing  []delayFiring // by ticket
 	free    []uint32
 	ending  core.DelayEndings
+	endAt   int64 // when the last of them is written again, ms; 0 while there is none
 	taken   []delayDone
 	scratch []byte
 	shards  map[*shard]core.Ack // that were given something in this turn
@@ -245,15 +246,17 @@ type delayTimer struct {
 	napped int64 // what the last nap was for, or would have been, ms
 }
 
-// next tells when the next message is due, or planned, in milliseconds, and how long that is from now.
+// next tells when the next message is due, planned or ended again, in milliseconds, and how long that is from now.
 func (t *delayTimer) next(l *delayLoop) (at int64, left time.Duration, found bool) {
-	if l.stopping.Load() || len(l.free) == 0 && len(l.firing) >= delayFlight {
-		return 0, 0, false
-	}
 	now := l.node.clock.Now()
-	at, left, found = l.state.Left(now)
-	if again := l.plans.again; len(l.plans.refused) > 0 && (!found || again < at) {
-		return again, time.Duration(again*1e6 - now), true
+	if !l.stopping.Load() && (len(l.free) > 0 || len(l.firing) < delayFlight) {
+		at, left, found = l.state.Left(now)
+		if again := l.plans.again; len(l.plans.refused) > 0 && (!found || again < at) {
+			at, left, found = again, time.Duration(again*1e6-now), true
+		}
+	}
+	if l.endAt != 0 && (!found || l.endAt < at) {
+		return l.endAt, time.Duration(l.endAt*1e6 - now), true
 	}
 	return at, left, found
 }

@@ -59,6 +59,7 @@ type schedules struct {
 	orphans []int64              // offsets of runs whose schedules are gone, to be dropped
 	refused []*schedule          // whose next run could not be stored
 	again   int64                // when they are planned again, ms
+	told    bool                 // of a refusal, since one was stored
 }
 
 func newSchedules() schedules {
@@ -164,8 +165,9 @@ func (l *delayLoop) planAll() error {
 
 // planRefused plans the schedules again whose next run was refused.
 func (l *delayLoop) planRefused() {
-	if len(l.plans.refused) == 0 || l.node.clock.Now()/1e6 < l.plans.again {
-		return
+	now := l.node.clock.Now() / 1e6
+	if len(l.plans.refused) == 0 || now < l.plans.again && l.plans.again <= now+scheduleAgain {
+		return // a time that is further away is from before the clock was set back
 	}
 	list := l.plans.refused
 	l.plans.refused = nil
@@ -238,12 +240,19 @@ func (l *delayLoop) nextRun(s *schedule, lane *delayLane) (core.DelayKey, bool) 
 
 // planned notes that the next run of a schedule was stored, or was not: then it is planned again later.
 func (l *delayLoop) planned(s *schedule, err error) {
-	if err == nil || l.ctx.Err() != nil {
+	if l.ctx.Err() != nil {
+		return
+	}
+	if err == nil {
+		l.plans.told = false
 		return
 	}
 	if len(l.plans.refused) == 0 {
 		l.plans.again = l.node.clock.Now()/1e6 + scheduleAgain
+	}
+	if !l.plans.told {
 		l.node.report("the next run of a schedule cannot be stored yet: "+core.Quote(s.Name), l.part, err)
+		l.plans.told = true
 	}
 	l.plans.refused = append(l.plans.refused, s)
 }
@@ -264,6 +273,19 @@ func (l *delayLoop) unwanted(key core.DelayKey, m *core.Delayed, now int64) bool
 	}
 	due, _, found := s.next(number-1, now)
 	return !found || due != number
+}
+
+// dropRun drops a run that its schedule goes on without, and plans the next one, without waiting for the end
+// to be read back: a full disk may refuse it, and nobody would tell.
+func (l *delayLoop) dropRun(key core.DelayKey, offset int64) error {
+	if err := l.drop(key, offset); err != nil {
+		return err
+	}
+	if s := l.plans.byRun[key.Random]; s != nil && s.waits == offset {
+		s.last, s.waits = max(s.last, int64(key.Number)), -1
+		l.plan(s)
+	}
+	return nil
 }
 
 // pending reports whether a schedule for a target has no run that waits, so that the one that is planned

@@ -49,9 +49,12 @@ func (n *Node) PutSchedule(ctx context.Context, s leat.Schedule) error {
 	if full {
 		return core.Errorf(core.CodeLimited, op, "the node has %d schedules already", maxSchedules)
 	}
-	if same, err := n.delays.isSchedule(old, &stored); same || err != nil {
+	same, err := n.delays.isSchedule(old, &stored)
+	if err != nil || same && (t.cfg.Ack < core.AckDisk || old < n.delays.part.log.DurableEnd()) {
 		return err
 	}
+	now := n.clock.Now()
+	stored.Start = now - now%int64(time.Millisecond) // behind what the one before it was due for meanwhile
 	return n.delays.store(ctx, op, t.cfg.Ack, leat.Message{Key: stored.EncodeKey(nil),
 		Value: stored.EncodeValue(nil)})
 }

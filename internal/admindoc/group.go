@@ -125,6 +125,9 @@ func (r *GroupReset) Begin(before *leat.GroupInfo) {
 func (r *GroupReset) Foresee(info *leat.TopicInfo, to leat.Position) error {
 	for i := range r.PerPartition {
 		p := info.Partitions[r.PerPartition[i].Partition]
+		if p.Err != nil && p.End == 0 {
+			continue // it is not reached, so where it ends is not known
+		}
 		switch to.Kind {
 		case core.PositionEarliest:
 			r.PerPartition[i].To = &p.Start

@@ -230,7 +230,7 @@ func TestCronAgainstEveryMinute(t *testing.T) {
 			}
 		}
 	}
-	if set != len(changes)-1 { // but for Kathmandu
+	if set < len(changes)-3 || set == len(changes) { // but for Kathmandu; a machine may not know the newest laws
 		t.Errorf("clocks are set at %d of the %d times", set, len(changes))
 	}
 }
@@ -323,7 +323,8 @@ func FuzzCron(f *testing.F) {
 			at = next
 		}
 		now := at.Add(time.Duration(more & (1<<50 - 1))) // up to 13 days
-		behind, n := c.Behind(start, at, now, int(most)), int(most)
+		n := int(most % 32)                              // each costs some looks
+		behind := c.Behind(start, at, now, n)
 		if got := c.count(start, behind, now, n); got > n || behind.After(at) && got != n || behind.Before(at) {
 			t.Fatalf("%q in %v: %d runs from %v to %v, want the newest %d behind %v", spec, zone, got, behind, now, n,
 				at)

@@ -114,7 +114,7 @@ func (r *batchRun) reach(b *bed) (*leat.Bus, func()) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	bus, err := leat.Dial(soon(r.t), s.Addr().String())
+	bus, err := leat.Dial(soon(r.t), s.Addr().String(), leat.WithUnreachableAfter(patience))
 	if err != nil {
 		r.t.Fatal(err)
 	}

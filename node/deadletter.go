@@ -34,6 +34,7 @@ type letterbox struct {
 	state  core.DeadLetterState
 	home   *partition // of __groups, where the state is stored; nil until it is needed
 	job    int64      // that works on it, 0 for none
+	ended  int64      // the last job that said that it was done
 	until  int64      // when it has been silent for too long, on the clock's Mono
 	recent recentLetters
 }
@@ -143,6 +144,9 @@ func (b *letterbox) hold(job int64, c clock.Clock, op string) error {
 	now := c.Mono()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if job == b.ended {
+		return nil // its end has overtaken one of its requests
+	}
 	if b.job != 0 && b.job != job && now < b.until {
 		return core.NewError(core.CodeRedriving, op, nil)
 	}
@@ -215,7 +219,7 @@ func (n *Node) SettleDeadLetters(ctx context.Context, name string, s leat.DeadLe
 	}
 	if s.Done {
 		b.mu.Lock()
-		if b.job == s.Job {
+		if b.ended = s.Job; b.job == s.Job {
 			b.job = 0
 		}
 		b.mu.Unlock()

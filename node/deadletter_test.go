@@ -303,6 +303,10 @@ func TestSettleDeadLetters(t *testing.T) {
 	wantError(t, "another job settles", err, leat.ErrRedriving)
 	settle(leat.DeadLetterSettle{Job: 7, Done: true})
 	settle(leat.DeadLetterSettle{Job: 8, Runs: [][2]int64{{0, 9}}, Done: true})
+	if _, err := b.ReadDeadLetters(soon(t), "t.dlq.g", leat.DeadLetterRead{Job: 8}); err != nil {
+		t.Errorf("a request that the end has overtaken: %v", err)
+	}
+	settle(leat.DeadLetterSettle{Job: 9, Done: true})
 	b.wantCounts("all", 0, 5, 1)
 }
 

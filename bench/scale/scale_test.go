@@ -32,6 +32,11 @@ func TestSuiteRuns(t *testing.T) {
 	for _, row := range report.Rows {
 		seen[row.Scenario+" "+row.Name] = row.Value
 	}
+	if free, ok := freeBytes(o.Dir); ok && free < 2*spareBytes { // the cases of the backlog may be left out
+		for _, s := range report.Skipped {
+			seen[s.Scenario+" "+s.Case] = 0
+		}
+	}
 	for i := range suite.Scenarios {
 		scenario := &suite.Scenarios[i]
 		for _, c := range scenario.Cases {

@@ -27,7 +27,7 @@ func dialed(t *testing.T, server string, f func(ctx context.Context, bus *leat.B
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	bus, err := leat.Dial(ctx, server)
+	bus, err := leat.Dial(ctx, server, leat.WithUnreachableAfter(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

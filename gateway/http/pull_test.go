@@ -122,7 +122,8 @@ func TestPullHTTP(t *testing.T) {
 func TestNackHTTPReason(t *testing.T) {
 	d := open(t, Config{})
 	d.publish("wide", leat.Message{Value: []byte("x")})
-	once := leat.PullConfig{Queue: leat.QueueConfig{MaxAttempts: 2}} // the group is as who comes first says
+	once := leat.PullConfig{Wait: leat.PullWaitMax, // the group is as who comes first says
+		Queue: leat.QueueConfig{MaxAttempts: 2}}
 	list, err := d.bus.Pull(t.Context(), "wide", "work", once)
 	if err != nil || len(list) != 1 {
 		t.Fatalf("pulled %+v, %v", list, err)

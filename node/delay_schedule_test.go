@@ -253,6 +253,28 @@ func TestRunsThatWereRefused(t *testing.T) {
 	})
 }
 
+// TestRunsThatAreDropped: a schedule goes on without the end of a run that it dropped, which a full disk may
+// refuse.
+func TestRunsThatAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := one(t, leat.TopicConfig{})
+		begin := time.Now()
+		b.put(every("x", "* * * * *", leat.MissedSkip))
+		synctest.Wait()
+		mustDo(t, "drop", b.node.delays.do(t.Context(), "test", func(l *delayLoop) {
+			s := l.plans.byName[scheduleName{b.partition(0).topic.id, "x"}]
+			key := core.DelayKey{Random: s.Random, Number: uint64(s.last)}
+			if err := l.dropRun(key, s.waits); err != nil || s.waits >= 0 {
+				t.Errorf("dropped: %v; %d waits", err, s.waits)
+			}
+		}))
+		got := takeLate(t, b.subscribe("t", leat.From(leat.Earliest)), 1)
+		if text := runsOf(t, got, begin); text != "x@120" {
+			t.Errorf("runs %s", text)
+		}
+	})
+}
+
 // TestSchedulesAreBounded: a node has so many, and those that are there can be put again.
 func TestSchedulesAreBounded(t *testing.T) {
 	b := one(t, leat.TopicConfig{Ack: leat.AckPage}, InMemory())

@@ -510,6 +510,38 @@ func TestDelayedEndsThatWereRefused(t *testing.T) {
 	})
 }
 
+// TestDelayedEndThatIsTheLast: an end that was refused is written again also where no other one follows.
+func TestDelayedEndThatIsTheLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := one(t, leat.TopicConfig{})
+		h, err := core.ParseDelayHandle(publish(t, b.producer("t"), delayed("delivered", time.Hour)).Handle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lane *delayLane
+		mustDo(t, "lose the end", b.node.delays.do(t.Context(), "test", func(l *delayLoop) {
+			lane = l.lane(delayTarget{h.Topic, h.Partition})
+			r, _, _, err := recordAt(l.records, h.Offset)
+			d, err2 := core.DecodeDelayRecord(&r)
+			if err != nil || err2 != nil {
+				t.Errorf("%v, %v", err, err2)
+				return
+			}
+			l.state.Remove(h.Offset)
+			lane.Sent()
+			lane.Stored()
+			l.ending.Add(core.DelayEnding{Lane: &lane.DelayLane, Key: d.Key, Offset: h.Offset})
+		}))
+		time.Sleep(2 * time.Second)
+		mustDo(t, "look", b.node.delays.do(t.Context(), "test", func(l *delayLoop) {
+			if outcome := l.state.Outcome(h.Offset, h.Tag); outcome != core.DelayFired ||
+				l.ending.Len() != 0 || !lane.Idle() {
+				t.Errorf("ended as %v, %d ends are on their way, idle %v", outcome, l.ending.Len(), lane.Idle())
+			}
+		}))
+	})
+}
+
 // TestDelayedEndsThatAreFound: the end of a message that its target has when the node is opened is among
 // those that are written again if they are refused, and no mark passes it before it is there.
 func TestDelayedEndsThatAreFound(t *testing.T) {

@@ -129,8 +129,8 @@ func TestTrimmedStartIsKept(t *testing.T) {
 	}
 }
 
-// TestUselessFileBehindATruncation: a power cut left frames of the newest segment, of which nothing was durable,
-// without their header. They tell what was durable when they were written, so they must not lie there when
+// TestUselessFileBehindATruncation: a power cut left frames of the newest segment, nothing of which was
+// durable, without their header. They tell what was durable when they were written, so they must not lie there when
 // the log ends before that.
 func TestUselessFileBehindATruncation(t *testing.T) {
 	fs := Heap()

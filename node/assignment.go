@@ -36,8 +36,8 @@ func (s *subscription) Released(partition int32) {
 	}
 }
 
-// Fenced ends the membership: every Ack fails from now on, and the loop yields err once. The node's actor calls
-// it, too, when the topic is deleted.
+// Fenced ends the membership: every Ack fails from now on, and the loop yields err once. The node's actor
+// calls it, too, when the topic is deleted.
 func (s *subscription) Fenced(err error) {
 	s.mu.Lock()
 	for _, c := range s.held {

@@ -227,8 +227,8 @@ func (n *Node) commitRecord(ctx context.Context, e *entry, record []byte) error 
 	return nil
 }
 
-// marks writes the marks that are due. Before all targets were read there are none, also where the node closes
-// meanwhile: what a target has may lack its end.
+// marks writes the marks that are due. Before all targets were read there are none, also where the node
+// closes meanwhile: what a target has may lack its end.
 func (l *delayLoop) marks(now int64) {
 	if !l.opened {
 		return

@@ -246,7 +246,8 @@ type delayTimer struct {
 	napped int64 // what the last nap was for, or would have been, ms
 }
 
-// next tells when the next message is due, planned or ended again, in milliseconds, and how long that is from now.
+// next tells when the next message is due, planned or ended again, in milliseconds, and how long that is
+// from now.
 func (t *delayTimer) next(l *delayLoop) (at int64, left time.Duration, found bool) {
 	now := l.node.clock.Now()
 	if !l.stopping.Load() && (len(l.free) > 0 || len(l.firing) < delayFlight) {

@@ -206,7 +206,7 @@ func TestQueueRetention(t *testing.T) {
 	}
 }
 
-// TestQueueBehindRetention: what the log still has is delivered, also to a member whose place in the log is gone.
+// TestQueueBehindRetention: what the log still has is delivered, also to a member whose place in it is gone.
 func TestQueueBehindRetention(t *testing.T) {
 	b := one(t, leat.TopicConfig{Ack: leat.AckPage, SegmentBytes: 256 << 10})
 	sub := b.subscribe("t", leat.Group("g"), leat.Queue(), leat.MaxHeld(1))

@@ -532,7 +532,7 @@ func TestDelayedEndThatIsTheLast(t *testing.T) {
 			lane.Stored()
 			l.ending.Add(core.DelayEnding{Lane: &lane.DelayLane, Key: d.Key, Offset: h.Offset})
 		}))
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		mustDo(t, "look", b.node.delays.do(t.Context(), "test", func(l *delayLoop) {
 			if outcome := l.state.Outcome(h.Offset, h.Tag); outcome != core.DelayFired ||
 				l.ending.Len() != 0 || !lane.Idle() {

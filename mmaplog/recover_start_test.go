@@ -130,8 +130,8 @@ func TestTrimmedStartIsKept(t *testing.T) {
 }
 
 // TestUselessFileBehindATruncation: a power cut left frames of the newest segment, nothing of which was
-// durable, without their header. They tell what was durable when they were written, so they must not lie there when
-// the log ends before that.
+// durable, without their header. They tell what was durable when they were written, so they must not lie
+// there when the log ends before that.
 func TestUselessFileBehindATruncation(t *testing.T) {
 	fs := Heap()
 	s := openTest(t, fs, "data", Options{Clock: clock.NewManual(5)})

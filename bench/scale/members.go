@@ -143,7 +143,8 @@ func (g *gathering) dial(ctx context.Context, n int) error {
 	}
 	g.buses = nil
 	for range n {
-		bus, err := leat.Dial(ctx, g.server.Addr().String(), leat.WithTLS(client), leat.WithUnreachableAfter(patience))
+		bus, err := leat.Dial(ctx, g.server.Addr().String(), leat.WithTLS(client),
+			leat.WithUnreachableAfter(patience))
 		if err != nil {
 			return err
 		}

@@ -11,10 +11,11 @@ import (
 	"github.com/leatbus/leat/internal/clock"
 )
 
-// becomeQuiet makes everything durable and lets the watcher find that nothing happens any more.
+// becomeQuiet makes everything durable and lets the watcher find that nothing happens any more. The store has
+// a watcher of its own, whose job the janitor may not have yet when the log is not noted any more.
 func becomeQuiet(l *Log, c *clock.Manual) {
 	syncNow(l)
-	for l.quiet.noted.Load() {
+	for l.quiet.noted.Load() || l.keepAsked.Load() {
 		c.Advance(keepEvery)
 		l.store.watcher.look()
 		runtime.Gosched()
